@@ -19,7 +19,7 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pomonaConfig.cmake ${CMAKE_CURRENT_BIN
 set(pkgconfig_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH pomona_pc_prefix /prefix/${pkgconfig_folder} /prefix)
 if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
-  set(pomona_pc_dnnl -ldnnl)
+  set(pomona_pc_dnnl ${DNNL_LIBRARY})
 endif()
 configure_file(cmake/pomona.pc.in pomona.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pomona.pc DESTINATION ${pkgconfig_folder})

@@ -4,5 +4,5 @@ pomona_test(NAME format LABELS source COMMAND ${CMAKE_SOURCE_DIR}/tools/check-fo
 pomona_test(NAME tidy LABELS source long COMMAND ${CMAKE_SOURCE_DIR}/tools/check-tidy --all)
 if(TEST ${build}.format)
   set_tests_properties(${build}.format PROPERTIES SKIP_RETURN_CODE 77)
-  set_tests_properties(${build}.tidy PROPERTIES TIMEOUT 7200 RUN_SERIAL ON)
+  set_tests_properties(${build}.tidy PROPERTIES RUN_SERIAL ON)
 endif()
