@@ -1,0 +1,23 @@
+// The catalogue of MIL ops: every op struct of this folder, found by name and operator set.
+//
+//   const OpDef* conv = find_op("conv", Target::iOS17);
+//
+// A chapter's .cpp lists its ops; catalogue.cpp lists the chapters.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "ir/op.h"
+
+namespace pomona::mil {
+
+// Every op, in the order of the chapters; `const` first.
+const std::vector<const OpDef*>& catalogue();
+// The op of that name in an operator set; null when there is none.
+const OpDef* find_op(std::string_view name, Target opset);
+// Op names near the given one, for error messages.
+std::string nearest_op(std::string_view name);
+
+std::vector<const OpDef*> activation_chapter();
+
+}  // namespace pomona::mil
