@@ -58,6 +58,25 @@ struct Strip {
   std::size_t first_weight, blocks, run, block_rows, row_weights;
 };
 
+// Blocks are staged this far apart: a multiple of the padding and, where a block spans rows, an odd one, since segments
+// are dealt out over all blocks at once and blocks a multiple of 4 KiB apart would compete for the same cache lines.
+std::size_t staged_stride(std::size_t block_weights, std::size_t block_rows) {
+  const std::size_t paddings = (block_weights + block_padding - 1) / block_padding;
+  const bool competes = block_rows > 1 && block_weights >= 512 && paddings % 2 == 0;
+  return (paddings + (competes ? 1 : 0)) * block_padding;
+}
+
+// Copies `runs` runs of `run` elements from places `from_step` apart to places `to_step` apart.
+template <class Element>
+void deal(const Element* from, std::size_t from_step, Element* to, std::size_t to_step, std::size_t runs,
+          std::size_t run) {
+  if (run == 1) {
+    for (std::size_t k = 0; k < runs; ++k) to[k * to_step] = from[k * from_step];
+    return;
+  }
+  for (std::size_t k = 0; k < runs; ++k) std::copy_n(from + k * from_step, run, to + k * to_step);
+}
+
 // Converts a strip to fp32, block after block, each `stride` apart. The padding of the blocks in `staged` is 0 already.
 template <class Weight>
 void gather(std::span<const Weight> weights, const Strip& strip, std::size_t stride, float* segment, float* staged) {
@@ -68,18 +87,14 @@ void gather(std::span<const Weight> weights, const Strip& strip, std::size_t str
       continue;
     }
     to_floats(part, segment);
-    for (std::size_t block = 0; block < strip.blocks; ++block) {
-      std::copy_n(segment + block * strip.run, strip.run, staged + block * stride + row * strip.run);
-    }
+    deal(segment, strip.run, staged + row * strip.run, stride, strip.blocks, strip.run);
   }
 }
 
 void scatter(const std::uint8_t* staged, const Strip& strip, std::size_t stride, std::uint8_t* codes) {
   for (std::size_t row = 0; row < strip.block_rows; ++row) {
     std::uint8_t* to = codes + strip.first_weight + row * strip.row_weights;
-    for (std::size_t block = 0; block < strip.blocks; ++block) {
-      std::copy_n(staged + block * stride + row * strip.run, strip.run, to + block * strip.run);
-    }
+    deal(staged + row * strip.run, stride, to, strip.run, strip.blocks, strip.run);
   }
 }
 
@@ -105,7 +120,7 @@ Result<LinearCodes> quantise(std::span<const Weight> weights, const BlockedShape
   const BlockCoding coding = coding_for(options);
   const std::size_t per_row = shape.columns / shape.block_columns;
   const std::size_t run = shape.block_columns * shape.depth;
-  const std::size_t stride = (shape.block_rows * run + block_padding - 1) / block_padding * block_padding;
+  const std::size_t stride = staged_stride(shape.block_rows * run, shape.block_rows);
   const std::size_t wanted = std::max(staged_weights / stride, (segment_weights + run - 1) / run);
   const std::size_t together = std::clamp<std::size_t>(wanted, 1, per_row);
 
