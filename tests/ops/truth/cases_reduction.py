@@ -76,14 +76,14 @@ def reductions(suite):
 def arg_reductions(suite):
     for op, function in (("reduce_argmax", np.argmax), ("reduce_argmin", np.argmin)):
         for opset in class_versions(op):
-            for dtype in ("float16", "float32", "int32"):
-                for shape in ((4,), (2, 3), (2, 3, 4), (2, 1, 3, 2)):
+            for dtype, shapes in (("float16", [(2, 3)]), ("float32", [(4,), (2, 3, 4), (2, 1, 3, 2)]), ("int32", [(2, 3, 2)])):
+                for shape in shapes:
                     x = seeded(op, dtype, shape).permutation(int(np.prod(shape))).reshape(shape).astype(dtype) - np.dtype(dtype).type(3)
                     for axis in range(-len(shape), len(shape)):
                         keep = bool((axis + opset) % 2)
                         want = function(x, axis=axis, keepdims=keep).astype("int32")
                         inputs = {"x": In(x), "axis": np.int32(axis), "keep_dims": keep}
-                        if opset >= 17 and axis % 2:
+                        if opset >= 17 and axis % 3 == 1:
                             inputs["output_dtype"] = "uint16" if axis > 0 else "int32"
                             want = want.astype(inputs["output_dtype"])
                         suite.op(op, opset, f"{dtype}_rank{len(shape)}", inputs, want)
