@@ -275,8 +275,8 @@ class Suite:
         if op.startswith("constexpr_"):
             style = "attributes" if attributes else "inline"
         for name, value in inputs.items():
-            for k, item in enumerate(value if isinstance(value, list) else [value]):
-                item_name = f"{name}{k}" if isinstance(value, list) else name
+            for k, item in enumerate(value if isinstance(value, (list, tuple)) else [value]):
+                item_name = f"{name}{k}" if isinstance(value, (list, tuple)) else name
                 if attributes:
                     operation.attributes[name].CopyFrom(value_proto(item))
                     continue
