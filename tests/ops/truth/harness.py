@@ -186,7 +186,7 @@ class Suite:
                 given = [f if g is None else g for g, f in zip(given, folded)]
             source = source or ("coremltools value_inference" if want is None else
                                 "numpy" if folded is None else "numpy and coremltools value_inference")
-            program, output_types = self.build(op, opset, inputs)
+            program, output_types, sub_byte = self.build(op, opset, inputs)
         except Exception as error:  # the builder raises many kinds; each is reported, none is skipped in silence
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
             return
@@ -199,12 +199,7 @@ class Suite:
         if want is not None and folded is not None:
             self.cross_check(op, opset, label, want_typed, folded, output_types, accumulate, rtol, atol)
         self.write(op, opset, label, program_proto, function_inputs(inputs), want_typed, reading=reading, source=source,
-                   rtol=rtol, atol=atol, accumulate=accumulate, style=style, note=note)
-
-    def each(self, op, label, inputs, want=None, versions=None, **options):
-        """The same case for every class version of the op (or those in `versions`)."""
-        for opset in versions or class_versions(op):
-            self.op(op, opset, label, inputs, want, **options)
+                   rtol=rtol, atol=atol, accumulate=accumulate, style=style, note=note, sub_byte=sub_byte)
 
     def fold(self, op, opset, inputs):
         """coremltools' value_inference with every input constant, or None where it has none."""
@@ -217,6 +212,9 @@ class Suite:
                 return None
         result = list(result) if isinstance(result, (tuple, list)) else [result]
         values = [r.val for r in result]
+        if any(v is None for v in values) and hasattr(result[0].op, "materialized_val_inference"):
+            values = result[0].op.materialized_val_inference()
+            values = list(values) if isinstance(values, tuple) else [values]
         if any(v is None for v in values):
             return None
         return [np.asarray(v) for v in values]
@@ -228,7 +226,8 @@ class Suite:
             result = getattr(mb, op)(name="result", **arguments)
             result = list(result) if isinstance(result, (tuple, list)) else [result]
             function.set_outputs(result)
-        return as_program(function), [type_of(r) for r in result]
+        names = {str(k): types.builtin_to_string(r.dtype) for k, r in enumerate(result) if type_of(r) is not None}
+        return as_program(function), [type_of(r) for r in result], {k: n for k, n in names.items() if n in SUB_BYTE_BITS}
 
     # ---- several ops through the builder ----
 
