@@ -5,7 +5,12 @@
 namespace pomona::mil {
 namespace {
 
-constexpr std::vector<const OpDef*> (*chapters[])() = {activation_chapter};
+constexpr std::vector<const OpDef*> (*chapters[])() = {
+    activation_chapter,
+    gather_scatter_chapter,
+    shape_chapter,
+    tensor_operation_chapter,
+};
 
 }  // namespace
 

@@ -19,5 +19,8 @@ const OpDef* find_op(std::string_view name, Target opset);
 std::string nearest_op(std::string_view name);
 
 std::vector<const OpDef*> activation_chapter();
+std::vector<const OpDef*> gather_scatter_chapter();
+std::vector<const OpDef*> shape_chapter();
+std::vector<const OpDef*> tensor_operation_chapter();
 
 }  // namespace pomona::mil
