@@ -22,5 +22,16 @@ std::vector<const OpDef*> activation_chapter();
 std::vector<const OpDef*> gather_scatter_chapter();
 std::vector<const OpDef*> shape_chapter();
 std::vector<const OpDef*> tensor_operation_chapter();
+std::vector<const OpDef*> recurrent_chapter();
+std::vector<const OpDef*> image_chapter();
+std::vector<const OpDef*> nms_chapter();
+std::vector<const OpDef*> control_flow_chapter();
+std::vector<const OpDef*> list_chapter();
+std::vector<const OpDef*> classify_chapter();
+std::vector<const OpDef*> state_chapter();
+std::vector<const OpDef*> attention_chapter();
+std::vector<const OpDef*> constexpr_chapter();
+std::vector<const OpDef*> quantization_chapter();
+std::vector<const OpDef*> random_chapter();
 
 }  // namespace pomona::mil
