@@ -30,7 +30,6 @@ from coremltools import proto
 from coremltools.converters.mil.backend.mil import load as mil_load
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Placeholder, Program, get_new_symbol, types
-from coremltools.converters.mil.mil.block import curr_opset_version
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 from coremltools.converters.mil.mil.ops.defs import _op_reqs  # noqa: F401  (importing registers the ops)
 
@@ -44,14 +43,27 @@ SPECIFICATION_VERSIONS = {15: 6, 16: 7, 17: 8, 18: 9}
 
 # numpy dtype name -> (MIL DataType, TensorValue field)
 STORAGE = {
-    "bool": ("BOOL", "bools"), "float16": ("FLOAT16", "bytes"), "float32": ("FLOAT32", "floats"),
-    "float64": ("FLOAT64", "doubles"), "int8": ("INT8", "bytes"), "uint8": ("UINT8", "bytes"),
-    "int16": ("INT16", "ints"), "uint16": ("UINT16", "ints"), "int32": ("INT32", "ints"),
-    "uint32": ("UINT32", "bytes"), "int64": ("INT64", "longInts"),
+    "bool": ("BOOL", "bools"),
+    "float16": ("FLOAT16", "bytes"),
+    "float32": ("FLOAT32", "floats"),
+    "float64": ("FLOAT64", "doubles"),
+    "int8": ("INT8", "bytes"),
+    "uint8": ("UINT8", "bytes"),
+    "int16": ("INT16", "ints"),
+    "uint16": ("UINT16", "ints"),
+    "int32": ("INT32", "ints"),
+    "uint32": ("UINT32", "bytes"),
+    "int64": ("INT64", "longInts"),
 }
 BUILTIN = {
-    "bool": types.bool, "float16": types.fp16, "float32": types.fp32, "int8": types.int8, "uint8": types.uint8,
-    "int16": types.int16, "uint16": types.uint16, "int32": types.int32,
+    "bool": types.bool,
+    "float16": types.fp16,
+    "float32": types.fp32,
+    "int8": types.int8,
+    "uint8": types.uint8,
+    "int16": types.int16,
+    "uint16": types.uint16,
+    "int32": types.int32,
 }
 SUB_BYTE_BITS = {"int4": 4, "uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "uint6": 6}
 
@@ -104,6 +116,7 @@ def seeded(*words):
 
 
 # ---- proto pieces written by hand ----
+
 
 def value_type(shape, dtype):
     """dtype: numpy dtype name, sub-byte name or "string"; None in shape = unknown dimension."""
@@ -172,8 +185,24 @@ class Suite:
 
     # ---- one op through the builder ----
 
-    def op(self, op, opset, label, inputs, want=None, outputs=None, reading="", source=None, rtol=None, atol=None,
-           accumulate=False, fold=True, edit=None, constants=None, note=None):
+    def op(
+        self,
+        op,
+        opset,
+        label,
+        inputs,
+        want=None,
+        outputs=None,
+        reading="",
+        source=None,
+        rtol=None,
+        atol=None,
+        accumulate=False,
+        fold=True,
+        edit=None,
+        constants=None,
+        note=None,
+    ):
         """`want`: one array or a list of arrays (None entry = take the folded one); absent = coremltools' fold only."""
         if self.only and op != self.only:
             return
@@ -184,8 +213,11 @@ class Suite:
             given = folded if want is None else (list(want) if isinstance(want, (list, tuple)) else [want])
             if want is not None and folded is not None:
                 given = [f if g is None else g for g, f in zip(given, folded)]
-            source = source or ("coremltools value_inference" if want is None else
-                                "numpy" if folded is None else "numpy and coremltools value_inference")
+            source = source or (
+                "coremltools value_inference"
+                if want is None
+                else "numpy" if folded is None else "numpy and coremltools value_inference"
+            )
             program, output_types, sub_byte = self.build(op, opset, inputs)
         except Exception as error:  # the builder raises many kinds; each is reported, none is skipped in silence
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
@@ -198,8 +230,22 @@ class Suite:
         want_typed = [typed(g, t) for g, t in zip(given, output_types)]
         if want is not None and folded is not None:
             self.cross_check(op, opset, label, want_typed, folded, output_types, accumulate, rtol, atol)
-        self.write(op, opset, label, program_proto, function_inputs(inputs), want_typed, reading=reading, source=source,
-                   rtol=rtol, atol=atol, accumulate=accumulate, style=style, note=note, sub_byte=sub_byte)
+        self.write(
+            op,
+            opset,
+            label,
+            program_proto,
+            function_inputs(inputs),
+            want_typed,
+            reading=reading,
+            source=source,
+            rtol=rtol,
+            atol=atol,
+            accumulate=accumulate,
+            style=style,
+            note=note,
+            sub_byte=sub_byte,
+        )
 
     def fold(self, op, opset, inputs):
         """coremltools' value_inference with every input constant, or None where it has none."""
@@ -227,7 +273,11 @@ class Suite:
             result = list(result) if isinstance(result, (tuple, list)) else [result]
             function.set_outputs(result)
         names = {str(k): types.builtin_to_string(r.dtype) for k, r in enumerate(result) if type_of(r) is not None}
-        return as_program(function), [type_of(r) for r in result], {k: n for k, n in names.items() if n in SUB_BYTE_BITS}
+        return (
+            as_program(function),
+            [type_of(r) for r in result],
+            {k: n for k, n in names.items() if n in SUB_BYTE_BITS},
+        )
 
     # ---- several ops through the builder ----
 
@@ -252,15 +302,35 @@ class Suite:
         want_typed = []
         for w, r in zip(want, result):
             want_typed.append(w if isinstance(w, dict) or w is None else typed(w, type_of(r)))
-        self.write(op, opset, label, program_proto, {**function_inputs(inputs), **(states or {})}, want_typed,
-                   states_after=states_after, **options)
+        self.write(
+            op,
+            opset,
+            label,
+            program_proto,
+            {**function_inputs(inputs), **(states or {})},
+            want_typed,
+            states_after=states_after,
+            **options,
+        )
 
     # ---- proto written directly ----
 
-    def raw(self, op, opset, label, inputs, want=None, out_dims=None, expect_error=False, attributes=False,
-            out_types=None, **options):
+    def raw(
+        self,
+        op,
+        opset,
+        label,
+        inputs,
+        want=None,
+        out_dims=None,
+        expect_error=False,
+        attributes=False,
+        out_types=None,
+        **options,
+    ):
         """inputs: name -> In | constant | list of those. `want`: arrays, also the source of the output types
-        (`out_types`: (shape, dtype) pairs when there is no value). attributes=True puts operands where iOS16 constexpr has them."""
+        (`out_types`: (shape, dtype) pairs when there is no value). attributes=True puts operands where iOS16 constexpr has them.
+        """
         if self.only and op != self.only:
             return
         program = MIL.Program(version=1)
@@ -296,12 +366,32 @@ class Suite:
             operation.outputs.add(name=name).type.CopyFrom(value_type(out_dims[k] if out_dims else shape, dtype))
             block.outputs.append(name)
         block.operations.append(operation)
-        self.write(op, opset, label, program, arrays, want, expect_error=expect_error, style=style,
-                   sub_byte={str(k): d for k, (_, d) in enumerate(out_types or []) if d in SUB_BYTE_BITS}, **options)
+        self.write(
+            op,
+            opset,
+            label,
+            program,
+            arrays,
+            want,
+            expect_error=expect_error,
+            style=style,
+            sub_byte={str(k): d for k, (_, d) in enumerate(out_types or []) if d in SUB_BYTE_BITS},
+            **options,
+        )
 
     def error(self, op, opset, label, inputs, out_types, reading="", **options):
         """A file that must be refused. `out_types`: [(shape, dtype)] a careless writer would have declared."""
-        self.raw(op, opset, label, inputs, out_types=out_types, expect_error=True, reading=reading, source="fact sheet", **options)
+        self.raw(
+            op,
+            opset,
+            label,
+            inputs,
+            out_types=out_types,
+            expect_error=True,
+            reading=reading,
+            source="fact sheet",
+            **options,
+        )
 
     # ---- output ----
 
@@ -309,8 +399,27 @@ class Suite:
         exporter = mil_load.MILProtoExporter(program, "", SPECIFICATION_VERSIONS[opset])
         return exporter.export()
 
-    def write(self, op, opset, label, program, arrays, want, states_after=None, expect_error=False, reading="", source=None,
-              rtol=None, atol=None, accumulate=False, style=None, note=None, sub_byte=None, check=None, extra=None):
+    def write(
+        self,
+        op,
+        opset,
+        label,
+        program,
+        arrays,
+        want,
+        states_after=None,
+        expect_error=False,
+        reading="",
+        source=None,
+        rtol=None,
+        atol=None,
+        accumulate=False,
+        style=None,
+        note=None,
+        sub_byte=None,
+        check=None,
+        extra=None,
+    ):
         since = since_of(op, opset)
         stem = f"{op}.iOS{opset}.{label}"
         number = self.names.get(stem, 0)
@@ -332,9 +441,26 @@ class Suite:
         entries["atol"] = np.float64(atol)
         if expect_error:
             entries["expect_error"] = np.uint8(1)
-        about = {"op": op, "since": f"iOS{since}", "opset": OPSETS[opset], "source": source or "numpy", "reading": reading}
-        about.update({k: v for k, v in {"constants": style, "note": note, "outputs": outputs_without_array,
-                                        "sub_byte": sub_byte, "check": check}.items() if v})
+        about = {
+            "op": op,
+            "since": f"iOS{since}",
+            "opset": OPSETS[opset],
+            "source": source or "numpy",
+            "reading": reading,
+        }
+        about.update(
+            {
+                k: v
+                for k, v in {
+                    "constants": style,
+                    "note": note,
+                    "outputs": outputs_without_array,
+                    "sub_byte": sub_byte,
+                    "check": check,
+                }.items()
+                if v
+            }
+        )
         about.update(extra or {})
         base = os.path.join(self.folder, name)
         with open(base + ".mlmodel", "wb") as file:
@@ -353,10 +479,23 @@ class Suite:
             r, a = tolerances([w], rtol, atol, accumulate)
             if w.dtype == np.float16:  # folding rounds every intermediate result to half
                 a = max(a, 2e-3)
-            if w.shape != f.shape or (w.dtype.kind in "iub" and not np.array_equal(w, f)) or (
-                    w.dtype.kind == "f" and not np.allclose(w.astype(np.float64), f.astype(np.float64), rtol=max(4 * r, 1e-6),
-                                                            atol=max(a, 1e-7), equal_nan=True)):
-                self.disagreements.append(f"{op} iOS{opset} {label} output {k}: formula {w.ravel()[:6]} {w.shape}, folded {f.ravel()[:6]} {f.shape}")
+            if (
+                w.shape != f.shape
+                or (w.dtype.kind in "iub" and not np.array_equal(w, f))
+                or (
+                    w.dtype.kind == "f"
+                    and not np.allclose(
+                        w.astype(np.float64),
+                        f.astype(np.float64),
+                        rtol=max(4 * r, 1e-6),
+                        atol=max(a, 1e-7),
+                        equal_nan=True,
+                    )
+                )
+            ):
+                self.disagreements.append(
+                    f"{op} iOS{opset} {label} output {k}: formula {w.ravel()[:6]} {w.shape}, folded {f.ravel()[:6]} {f.shape}"
+                )
 
 
 def const_operation(name, value):
@@ -482,17 +621,28 @@ def dtypes_of(op, opset, input_name):
     return sorted(set(names))
 
 
+def by_turns(names, k):
+    """All of them for the first case of a series, then one after the other."""
+    return list(names) if k == 0 else [names[k % len(names)]]
+
+
 def wide(value):
     """float64 for floats, int64 for ints: what the formulas compute in."""
     array = np.asarray(value)
-    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64 if array.dtype.kind in "iu" else array.dtype)
+    return array.astype(
+        np.float64 if array.dtype.kind == "f" else np.int64 if array.dtype.kind in "iu" else array.dtype
+    )
 
 
 def narrow(value, dtype):
     """A formula's float64 result as dtype; integer results are truncated toward zero."""
     array = np.asarray(value)
     with np.errstate(all="ignore"):
-        return np.trunc(array).astype(dtype) if np.dtype(dtype).kind in "iu" and array.dtype.kind == "f" else array.astype(dtype)
+        return (
+            np.trunc(array).astype(dtype)
+            if np.dtype(dtype).kind in "iu" and array.dtype.kind == "f"
+            else array.astype(dtype)
+        )
 
 
 def random_array(rng, shape, dtype="float32", low=-2.0, high=2.0):
