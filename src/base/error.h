@@ -106,15 +106,15 @@ using Status = Result<void>;
   })
 
 // The same, naming the place where it happened: POM_TRY_IN(read(f), "file '{}'", f).
-#define POM_TRY_IN(expression, ...)                                                        \
-  ({                                                                                       \
-    auto pom_result_ = (expression);                                                       \
+#define POM_TRY_IN(expression, ...)                                                         \
+  ({                                                                                        \
+    auto pom_result_ = (expression);                                                        \
     if (!pom_result_) return std::move(pom_result_).error().in(::fmt::format(__VA_ARGS__)); \
-    *std::move(pom_result_);                                                               \
+    *std::move(pom_result_);                                                                \
   })
 
 // Return an error unless the condition holds.
-#define POM_REQUIRE(condition, ...)                    \
-  do {                                                 \
+#define POM_REQUIRE(condition, ...)                       \
+  do {                                                    \
     if (!(condition)) return ::pomona::fail(__VA_ARGS__); \
   } while (false)

@@ -1,0 +1,5 @@
+#include <iostream>
+
+#include "pomona/version.h"
+
+int main() { std::cout << "pomona " << pomona::version() << '\n'; }

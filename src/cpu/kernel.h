@@ -1,0 +1,109 @@
+// What a fast kernel is. A kernel is planned once for concrete operand types and then run many times.
+//
+//   Kernel plan_softmax(const mil::softmax& op, PlanContext& at) {
+//     const float... = at.source(op.x);                      // a Slot number
+//     return {.run = [=](const Frame& f) { ... f.read<float>(x) ... f.write<float>(y) ... }};
+//   }
+//   std::vector<KernelRule> activation_kernels() { return {kernel<mil::softmax, plan_softmax>()}; }
+//
+// Storage: fp16 values live as float (rounded to fp16's values where the rounding mode says so), bool as one byte that
+// is 0 or 1, everything else in its own dtype. Tensors are dense and row-major. An op without a kernel, or whose plan
+// declines (returns an empty run), is run by its reference `eval`.
+//
+// Planning may decline; running may not fail. Kernels use parallel_for and give the same bits for any thread count.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "ir/op.h"
+
+namespace pomona::cpu {
+
+// Where fp16 results are rounded. Accumulation is in float in both.
+enum class Rounding : std::uint8_t {
+  strict,  // after every op: the reference
+  fast,    // where a kernel stores a value; chains that are fused round once
+};
+
+// float for the floating types, else the dtype itself.
+DType storage_dtype(DType dtype);
+inline std::size_t storage_bytes(DType dtype) { return element_size_bytes(storage_dtype(dtype)); }
+// Converts between a tensor of a program and its stored form.
+Tensor to_storage(const Tensor& tensor);
+Tensor from_storage(const Tensor& stored, DType dtype);
+
+using SlotNumber = std::uint32_t;
+constexpr SlotNumber no_slot = ~SlotNumber(0);
+
+// The memory of one run.
+class Frame {
+ public:
+  template <class T>
+  const T* read(SlotNumber slot) const {
+    return reinterpret_cast<const T*>(pointers[slot]);
+  }
+  template <class T>
+  T* write(SlotNumber slot) const {
+    return reinterpret_cast<T*>(pointers[slot]);
+  }
+  std::uint8_t* scratch() const { return pointers.back(); }
+  // For data that turns out wrong only while running (an index out of range with validate_indices).
+  void fail(Error error) const {
+    if (status) status = std::move(error);
+  }
+  std::vector<std::uint8_t*> pointers;  // one per slot, then the scratch area
+  Interpreter* interpreter = nullptr;
+  mutable Status status;
+};
+
+struct Kernel {
+  std::function<void(const Frame&)> run = {};
+  std::size_t scratch_bytes = 0;
+  std::string_view name = "eval";  // shown by `bench --profile`
+  SlotNumber alias_of = no_slot;   // the single output is this operand's memory, unchanged; run stays empty
+};
+
+class PlanContext;
+struct KernelRule {
+  const OpDef* op;
+  Kernel (*plan)(PlanContext&);
+};
+
+// What a plan function may ask.
+class PlanContext {
+ public:
+  const Node& node;
+  Rounding rounding;
+  Target opset;
+  std::vector<std::vector<Operand>> operands;    // concrete types; constants have tensors
+  std::vector<std::vector<SlotNumber>> sources;  // slots, parallel to operands
+  std::vector<Type> result_types;
+  std::vector<SlotNumber> results;
+
+  // The slot of an operand of the node; a constant's slot holds its stored form.
+  SlotNumber source(const InputField& field) const { return slot_of(field); }
+  SlotNumber result(std::size_t i = 0) const { return results[i]; }
+  Sizes result_sizes(std::size_t i = 0) const { return known_sizes(result_types[i].shape); }
+  // Whether results of this dtype are rounded to fp16's values after this op.
+  bool rounds(std::size_t i = 0) const { return result_types[i].dtype == DType::fp16; }
+  // Constants prepared once per model and shared between plans: `make` is called for a new key only.
+  std::shared_ptr<const void> shared(const std::string& key, const std::function<std::shared_ptr<const void>()>& make);
+  std::map<std::string, std::shared_ptr<const void>>* cache = nullptr;
+
+ private:
+  SlotNumber slot_of(Value value) const;
+};
+
+template <class Op, Kernel (*Plan)(const Op&, PlanContext&)>
+KernelRule kernel() {
+  return {&def<Op>(),
+          [](PlanContext& at) { return Plan(detail::view_of<Op>(*at.node.op, at.node.attributes, at.operands), at); }};
+}
+
+// The rule for an op, or null. The chapters are listed in kernels/kernels.cpp.
+const KernelRule* find_kernel(const OpDef* op);
+// Runs the op's reference.
+Kernel eval_kernel(PlanContext& at);
+
+}  // namespace pomona::cpu

@@ -1,0 +1,60 @@
+// A segment: consecutive nodes of a block whose sizes are all known, with a kernel for each and a place in memory for
+// every value. See runner.h.
+#pragma once
+#include <unordered_map>
+
+#include "cpu/kernel.h"
+#include "cpu/runner.h"
+
+namespace pomona::cpu {
+
+struct Slot {
+  enum class Where : std::uint8_t { arena, constant, live_in } where;
+  DType dtype;
+  Sizes sizes;
+  Value value;
+  std::size_t offset = 0;  // in the arena
+  Tensor tensor;           // a constant's stored form
+  std::size_t size_bytes() const { return std::size_t(element_count(sizes)) * storage_bytes(dtype); }
+};
+
+struct Step {
+  const Node* node;
+  Kernel kernel;
+};
+
+struct Segment {
+  std::vector<Slot> slots;
+  std::vector<Step> steps;
+  std::vector<SlotNumber> live_in, live_out;             // values that come from before and are wanted after
+  std::vector<std::pair<SlotNumber, SlotNumber>> views;  // slots that are another slot's memory, in order
+  std::vector<std::pair<Value, Tensor>> known_out;       // values found constant while planning, wanted after
+  const Node* breaker = nullptr;  // the node after the last step that has to be run on its own; null at the block's end
+  std::size_t arena_bytes = 0, scratch_bytes = 0;
+};
+
+// Values and what is known of them where a segment starts.
+struct Surroundings {
+  std::unordered_map<const ValueInfo*, Tensor> tensors;  // stored form; of values alive
+  std::unordered_map<const ValueInfo*, Tensor> known;    // program form; constant for these sizes
+};
+
+// Constants of a program in program and stored form, made when first asked for.
+class Constants {
+ public:
+  // The tensor of a const node or constexpr op; null for other values.
+  Result<const Tensor*> find(Value value);
+  Result<const Tensor*> find_stored(Value value);
+  std::map<std::string, std::shared_ptr<const void>> prepared;  // see PlanContext::shared
+
+ private:
+  std::unordered_map<const ValueInfo*, Tensor> tensors_, stored_;
+};
+
+// Values that a node's blocks take from outside.
+Values captured_values(const Node& node);
+
+Result<Segment> plan_segment(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at,
+                             Constants& constants, const RunOptions& options);
+
+}  // namespace pomona::cpu

@@ -1,0 +1,43 @@
+// The arithmetic of windows that slide over spatial axes, shared by convolutions and poolings: padding modes, result
+// sizes, and which elements a window sees.
+//
+//   auto windows = POM_TRY(sliding_windows({.sizes = {224, 224}, .kernel = {3, 3}, .strides = {2, 2},
+//                                           .pad_type = "same"}, at));
+//   windows[0].result     -> 112
+//   windows[0].before     -> 0, one element of padding comes after
+//
+// Sizes may be unknown; then so are the results, as expressions. Empty lists mean ones (strides, dilations) or zeros
+// (pad). `pad` holds before and after of each axis in turn and counts for pad_type `custom` only.
+#pragma once
+#include "ir/op.h"
+
+namespace pomona::mil {
+
+struct WindowRequest {
+  Shape sizes, kernel;  // per spatial axis
+  Ints strides = {}, dilations = {};
+  std::string pad_type = "valid";
+  Ints pad = {};
+  bool ceil_mode = false;
+};
+struct Window {
+  Dim size, kernel;
+  std::int64_t stride = 1, dilation = 1;
+  Dim before = 0, after = 0;  // padding
+  Dim result = 0;             // how many positions the window takes
+};
+Result<std::vector<Window>> sliding_windows(const WindowRequest& request, const At& at);
+// The same for conv_transpose, whose `result` is the size that the windows are spread over. `output_sizes`, unless
+// empty, are the wanted ones.
+Result<std::vector<Window>> spreading_windows(const WindowRequest& request, const Ints& output_sizes);
+
+// An element under a window: its offset in the row-major spatial block, and that of the kernel element over it.
+struct Tap {
+  std::size_t element, kernel_element;
+};
+// What the window sees at one position (an index into the row-major results); elements in the padding are left out.
+// All sizes must be known. `padded`, when given, receives the number of elements with the padding counted.
+void taps_at(const std::vector<Window>& windows, std::size_t position, std::vector<Tap>& taps,
+             std::size_t* padded = nullptr);
+
+}  // namespace pomona::mil
