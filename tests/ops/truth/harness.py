@@ -102,9 +102,16 @@ def class_versions(op):
 
 
 def since_of(op, opset):
+    """First target of the class version in force at `opset`; for an op that is not there, when it comes."""
     if op == "write_state":
         return 18
-    return max(v for v in class_versions(op) if v <= opset)
+    versions = class_versions(op)
+    return max([v for v in versions if v <= opset] or versions[:1] or [opset])
+
+
+def last_opset_of(op, since):
+    """Newest opset in which that class version is still in force."""
+    return max(v for v in OPSETS if since_of(op, v) == since)
 
 
 def all_class_versions():
@@ -167,10 +174,6 @@ def normalised(value):
     return array
 
 
-class Refused(Exception):
-    pass
-
-
 class Suite:
     def __init__(self, folder, only=None):
         self.folder = folder
@@ -180,55 +183,37 @@ class Suite:
         self.disagreements = []
         self.problems = []
         self.covered = set()
-        self.counter = 0
         self.bytes_written = 0
 
     # ---- one op through the builder ----
 
-    def op(
-        self,
-        op,
-        opset,
-        label,
-        inputs,
-        want=None,
-        outputs=None,
-        reading="",
-        source=None,
-        rtol=None,
-        atol=None,
-        accumulate=False,
-        fold=True,
-        edit=None,
-        constants=None,
-        note=None,
-    ):
-        """`want`: one array or a list of arrays (None entry = take the folded one); absent = coremltools' fold only."""
+    def op(self, op, opset, label, inputs, want, fold=True, **options):
+        """`want`: one array or the list of them. `fold=False` where coremltools' folding is absent or known to be wrong.
+        The first case of a class version is written once more for the newest opset in which that version holds."""
         if self.only and op != self.only:
             return
+        since = since_of(op, opset)
+        first = (op, since) not in self.covered
+        self.one_op(op, opset, label, inputs, want, fold, **options)
+        if first and last_opset_of(op, since) > opset:
+            self.one_op(op, last_opset_of(op, since), label, inputs, want, fold, **options)
+
+    def one_op(
+        self, op, opset, label, inputs, want, fold, reading="", source=None, rtol=None, atol=None, accumulate=False
+    ):
         try:
             folded = self.fold(op, opset, inputs) if fold else None
-            if want is None and folded is None:
-                raise Refused("neither a formula nor a folded value")
-            given = folded if want is None else (list(want) if isinstance(want, (list, tuple)) else [want])
-            if want is not None and folded is not None:
-                given = [f if g is None else g for g, f in zip(given, folded)]
-            source = source or (
-                "coremltools value_inference"
-                if want is None
-                else "numpy" if folded is None else "numpy and coremltools value_inference"
-            )
             program, output_types, sub_byte = self.build(op, opset, inputs)
         except Exception as error:  # the builder raises many kinds; each is reported, none is skipped in silence
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
             return
+        source = source or ("numpy" if folded is None else "numpy and coremltools value_inference")
         program_proto = self.export(program, opset)
-        style = constants or ("consts", "omitted", "inline")[self.counter % 3]
+        style = self.by_name(op, opset, label, ("consts", "omitted", "inline"))
         restyle(program_proto, op, set(inputs), style)
-        if edit:
-            edit(program_proto)
-        want_typed = [typed(g, t) for g, t in zip(given, output_types)]
-        if want is not None and folded is not None:
+        arrays = want if isinstance(want, (list, tuple)) else [want]
+        want_typed = [typed(w, t) for w, t in zip(arrays, output_types)]
+        if folded is not None:
             self.cross_check(op, opset, label, want_typed, folded, output_types, accumulate, rtol, atol)
         self.write(
             op,
@@ -243,7 +228,6 @@ class Suite:
             atol=atol,
             accumulate=accumulate,
             style=style,
-            note=note,
             sub_byte=sub_byte,
         )
 
@@ -279,9 +263,14 @@ class Suite:
             {k: n for k, n in names.items() if n in SUB_BYTE_BITS},
         )
 
+    def by_name(self, op, opset, label, choices):
+        """A choice that depends on the next case's name only, so that --only writes the same files."""
+        stem = f"{op}.iOS{opset}.{label}"
+        return choices[zlib.crc32(f"{stem}.{self.names.get(stem, 0)}".encode()) % len(choices)]
+
     # ---- several ops through the builder ----
 
-    def program(self, op, opset, label, inputs, build, want, states=None, states_after=None, edit=None, **options):
+    def program(self, op, opset, label, inputs, build, want, states=None, states_after=None, **options):
         """`build(v)` gets the function inputs by name and returns the list of output variables.
         `states`: name -> fp16 array before the run; `states_after`: name -> array after it."""
         if self.only and op != self.only:
@@ -297,8 +286,6 @@ class Suite:
         except Exception as error:
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
             return
-        if edit:
-            edit(program_proto)
         want_typed = []
         for w, r in zip(want, result):
             want_typed.append(w if isinstance(w, dict) or w is None else typed(w, type_of(r)))
@@ -340,7 +327,7 @@ class Suite:
         arrays = {}
         operation = MIL.Operation(type=op)
         operation.attributes["name"].CopyFrom(value_proto("result"))
-        style = options.pop("style", None) or ("consts", "inline")[self.counter % 2]
+        style = self.by_name(op, opset, label, ("consts", "inline"))
         if op.startswith("constexpr_"):
             style = "attributes" if attributes else "inline"
         for name, value in inputs.items():
@@ -471,7 +458,6 @@ class Suite:
         self.bytes_written += len(data) + os.path.getsize(base + ".npz")
         self.index.append({"name": name, "op": op, "since": f"iOS{since}", "opset": OPSETS[opset]})
         self.covered.add((op, since))
-        self.counter += 1
 
     def cross_check(self, op, opset, label, want, folded, output_types, accumulate, rtol, atol):
         for k, (w, f, t) in enumerate(zip(want, folded, output_types)):

@@ -32,6 +32,7 @@ CHAPTERS = [
     "quantization",
     "random_ops",
     "suppression",
+    "errors",
 ]
 
 
