@@ -5,7 +5,9 @@
 namespace pomona::mil {
 namespace {
 
-constexpr std::vector<const OpDef*> (*chapters[])() = {activation_chapter};
+constexpr std::vector<const OpDef*> (*chapters[])() = {
+    activation_chapter, recurrent_chapter, image_chapter,     nms_chapter,       control_flow_chapter, list_chapter,
+    classify_chapter,   state_chapter,     attention_chapter, constexpr_chapter, quantization_chapter, random_chapter};
 
 }  // namespace
 
