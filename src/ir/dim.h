@@ -58,6 +58,11 @@ class Dim {
   std::uint32_t expression_ = 0;  // 0: the integer value_; else an index into the table of expressions
 };
 
+// Visible by qualified name, too: ops called `floor_div` and `minimum` hide them in pomona::mil.
+Dim floor_div(Dim a, Dim b);
+Dim minimum(Dim a, Dim b);
+Dim maximum(Dim a, Dim b);
+
 using Shape = std::vector<Dim>;
 std::string to_string(const Shape& shape);
 // The product of all dimensions.
