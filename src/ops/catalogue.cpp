@@ -25,6 +25,9 @@ constexpr std::vector<const OpDef*> (*chapters[])() = {
     constexpr_chapter,
     quantization_chapter,
     random_chapter,
+    gather_scatter_chapter,
+    shape_chapter,
+    tensor_operation_chapter,
 };
 
 }  // namespace
