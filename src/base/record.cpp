@@ -72,6 +72,13 @@ bool AttributeForm<Floats>::set(Floats& v, const Attribute& a) {
   return take_list<Floats, double>(v, a);
 }
 bool AttributeForm<Strings>::set(Strings& v, const Attribute& a) { return take_list<Strings, std::string>(v, a); }
+bool AttributeForm<IntsOrStrings>::set(IntsOrStrings& v, const Attribute& a) {
+  if (Strings strings; AttributeForm<Strings>::set(strings, a)) {
+    v = std::move(strings);
+    return true;
+  }
+  return AttributeForm<Ints>::set(v.emplace<Ints>(), a);
+}
 
 std::string to_string(const Attribute& attribute) {
   return std::visit(

@@ -190,6 +190,15 @@ struct AttributeForm<Strings> {
   static Attribute get(const Strings& v) { return v; }
   static bool set(Strings& v, const Attribute& a);
 };
+// A list of integers, or of strings: class labels, sizes of which some are names.
+using IntsOrStrings = std::variant<Ints, Strings>;
+template <>
+struct AttributeForm<IntsOrStrings> {
+  static Attribute get(const IntsOrStrings& v) {
+    return std::visit([](const auto& list) -> Attribute { return list; }, v);
+  }
+  static bool set(IntsOrStrings& v, const Attribute& a);
+};
 template <class V>
 struct AttributeForm<std::optional<V>> {
   static constexpr Holds holds = pomona::holds<V>();

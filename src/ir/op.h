@@ -16,7 +16,8 @@
 //   Result<Tensors> eval(const At&) const         result tensors; slow, plain, right
 //   std::optional<std::vector<Dim>> contents(const At&) const   elements of a shape-like result
 //   static constexpr bool commutative, ...        see OpDef
-// An elementwise op declares only `f`, a generic callable on double and std::int64_t.
+// An elementwise op declares `arity` and `f`, a generic callable on double and std::int64_t; with them `infer` only
+// when its result is not simply the first operand's dtype (or `result`) broadcast over all.
 #pragma once
 #include <array>
 #include <optional>
@@ -188,6 +189,10 @@ class Attr : public Field {
   template <class U>
     requires(!std::derived_from<std::remove_cvref_t<U>, Field> && std::convertible_to<U, V>)
   Attr(U&& u) : Field(&own_info), value(std::forward<U>(u)) {}
+  // .strides = {2, 2}
+  Attr(std::initializer_list<std::int64_t> list)
+    requires std::same_as<V, Ints>
+      : Field(&own_info), value(list) {}
   operator const V&() const { return value; }
   const V& operator*() const { return value; }
   const V* operator->() const { return &value; }
@@ -339,7 +344,7 @@ Result<Tensors> elementwise_eval(const OpDef& d, std::span<const Attribute> a, s
                         [](const std::int64_t* x, const void* p) {
                           return std::int64_t(call(x, *static_cast<const Op*>(p), std::make_index_sequence<Inputs>()));
                         }};
-  auto types = elementwise_infer<Op>(d, a, o, at);
+  auto types = d.infer(d, a, o, at);
   if (!types) return std::move(types).error();
   return eval_broadcast(o, f, &op, (*types)[0].dtype);
 }
@@ -366,13 +371,15 @@ const OpDef& def() {
     Values no_inputs;
     std::vector<std::uint32_t> no_counts;
     d.take(&fresh, d.defaults, no_inputs, no_counts);
-    if constexpr (Elementwise<Op>) {
-      d.elementwise = true;
-      d.infer = &detail::elementwise_infer<Op>;
-      d.eval = &detail::elementwise_eval<Op, Op::arity>;
-    } else {
+    if constexpr (requires(const Op& op, const At& at) { op.infer(at); })
       d.infer = [](const OpDef& d, std::span<const Attribute> a, std::span<const std::vector<Operand>> o,
                    const At& at) -> Result<Types> { return detail::view_of<Op>(d, a, o).infer(at); };
+    else
+      d.infer = &detail::elementwise_infer<Op>;
+    if constexpr (Elementwise<Op>) {
+      d.elementwise = true;
+      d.eval = &detail::elementwise_eval<Op, Op::arity>;
+    } else {
       d.eval = [](const OpDef& d, std::span<const Attribute> a, std::span<const std::vector<Operand>> o,
                   const At& at) -> Result<Tensors> { return detail::view_of<Op>(d, a, o).eval(at); };
     }

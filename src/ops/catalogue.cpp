@@ -5,7 +5,19 @@
 namespace pomona::mil {
 namespace {
 
-constexpr std::vector<const OpDef*> (*chapters[])() = {activation_chapter};
+constexpr std::vector<const OpDef*> (*chapters[])() = {
+    activation_chapter,
+    elementwise_unary_chapter,
+    elementwise_binary_chapter,
+    reduction_chapter,
+    linear_chapter,
+    conv_chapter,
+    pool_chapter,
+    norm_chapter,
+    gather_scatter_chapter,
+    shape_chapter,
+    tensor_operation_chapter,
+};
 
 }  // namespace
 

@@ -93,7 +93,7 @@ std::uint32_t checksum(std::span<const std::uint8_t> bytes) {
 }
 
 void put(std::string& out, std::uint64_t value, unsigned bytes) {
-  for (unsigned i = 0; i < bytes; ++i) out += char(value >> (8 * i));
+  for (unsigned i = 0; i < bytes; ++i, value >>= 8) out += char(value);
 }
 
 }  // namespace
