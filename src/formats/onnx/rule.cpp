@@ -88,9 +88,9 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
         static_cast<VariadicField&>(field).entries.push_back(call.inputs[next]);
       }
     } else if (detail.kind == FieldRule::Kind::input) {
-      if (next < call.inputs.size()) static_cast<InputField&>(field).entry = call.inputs[next];
-      POM_REQUIRE(!detail.required || static_cast<InputField&>(field).entry, "input '{}' is missing",
-                  field.info().name);
+      auto& input = static_cast<InputField&>(field);
+      if (next < call.inputs.size()) input.set(call.inputs[next]);
+      POM_REQUIRE(!detail.required || input, "input '{}' is missing", field.info().name);
       ++next;
     }
   }

@@ -46,20 +46,20 @@ struct FieldRule {
   bool required = false;
 };
 
-class InputField : public Field {
+class InputField : public Field, public Value {
  public:
-  explicit operator bool() const { return bool(entry); }
-  operator Value() const { return entry.value; }
-  Value operator*() const { return entry.value; }
-  const Type& type() const { return entry.value.type(); }
-  const Shape& shape() const { return entry.value.shape(); }
-  std::size_t rank() const { return entry.value.rank(); }
-  DType dtype() const { return entry.value.dtype(); }
-  Elem elem() const { return entry.elem; }
-  Entry entry;
+  Elem elem() const { return elem_; }
+  Value operator*() const { return *this; }
+  void set(const Entry& entry) {
+    static_cast<Value&>(*this) = entry.value;
+    elem_ = entry.elem;
+  }
 
  protected:
   using Field::Field;
+
+ private:
+  Elem elem_ = Elem::undefined;
 };
 class VariadicField : public Field {
  public:
