@@ -4,6 +4,7 @@
 #   make test       both builds, unit tests, real models, a share of conformance, 10 s of each fuzzer
 #   make test-all   the same and the long parts: 10 minutes of each fuzzer, clang-tidy, peers, whole suites
 #   make fmt        formats the sources
+.NOTPARALLEL:
 .PHONY: build dev demo test test-all fmt tidy
 
 say = @printf '\n== %s\n'

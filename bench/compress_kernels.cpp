@@ -7,6 +7,7 @@
 // synthetic, normal(0, 0.02) or Student-t with 4 degrees of freedom times 0.02, in fp16.
 #include <benchmark/benchmark.h>
 
+#include <bit>
 #include <random>
 
 #include "base/bits.h"
@@ -43,7 +44,8 @@ void report(benchmark::State& state, std::size_t weights) {
 void tables(benchmark::State& state, std::size_t count, std::size_t group, std::size_t clusters, Tail tail,
             KmeansMethod method) {
   const std::vector<std::uint16_t> halves = random_halves(count, tail);
-  std::vector<std::uint8_t> codes(group);
+  const auto width = static_cast<unsigned>(std::bit_width(clusters - 1));
+  std::vector<std::uint8_t> codes(packed_size_bytes(group, width));
   HalfBins bins;
   std::size_t distinct_count = 0;
   for (auto _ : state) {
@@ -53,8 +55,7 @@ void tables(benchmark::State& state, std::size_t count, std::size_t group, std::
       const auto table = exact_kmeans(distinct->values, distinct->weights, {.clusters = clusters, .method = method});
       const std::vector<float> centroids(table->centroids.begin(), table->centroids.end());
       const auto entries = nearest_entries(distinct->values, centroids);
-      encode_halves(part, *distinct, entries, bins, codes.data());
-      if (clusters < 256) benchmark::DoNotOptimize(pack_bits(codes, 4));
+      encode_halves_packed(part, *distinct, entries, width, bins, codes.data());
       benchmark::DoNotOptimize(codes.data());
       distinct_count = distinct->values.size();
     }
@@ -74,7 +75,7 @@ void steps(benchmark::State& state, std::size_t group, std::size_t clusters, int
     if (step == 0) benchmark::DoNotOptimize(distinct_halves(halves, {}, bins));
     if (step == 1) benchmark::DoNotOptimize(exact_kmeans(distinct->values, distinct->weights, {.clusters = clusters}));
     if (step == 2) encode_halves(halves, *distinct, entries, bins, codes.data());
-    if (step == 3) benchmark::DoNotOptimize(pack_bits(codes, 4));
+    if (step == 3) encode_halves_packed(halves, *distinct, entries, 4, bins, codes.data());
     benchmark::DoNotOptimize(codes.data());
   }
   report(state, group);
@@ -115,7 +116,7 @@ void add_tables() {
     }
   }
   for (const std::size_t group : {std::size_t{12288}, tensor}) {
-    const char* names[] = {"distinct", "solve", "encode", "pack"};
+    const char* names[] = {"distinct", "solve", "encode", "encode_packed"};
     for (int step = 0; step < 4; ++step) {
       benchmark::RegisterBenchmark((std::string("step/") + names[step] + "/" + std::to_string(group)).c_str(),
                                    [=](benchmark::State& state) { steps(state, group, 16, step); })
@@ -155,12 +156,6 @@ void add_linear() {
   }
 }
 
-}  // namespace
+const bool added = (add_tables(), add_linear(), true);
 
-int main(int argc, char** argv) {
-  add_tables();
-  add_linear();
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
+}  // namespace

@@ -26,12 +26,22 @@ Status check_importance(std::span<const float> importance, std::size_t weights) 
   return {};
 }
 
+// Beyond this many weights it is cheaper to look at all bins afterwards than to mark each one that is filled.
+constexpr std::size_t many_weights = 131072;
+
 void count(std::span<const std::uint16_t> halves, HalfBins& bins) {
   std::uint32_t* counts = bins.counts.data();
   std::uint64_t* occupied = bins.occupied.data();
-  for (const std::uint16_t half : halves) {
-    ++counts[half];
-    occupied[half / 64] |= std::uint64_t{1} << (half % 64);
+  if (halves.size() < many_weights) {
+    for (const std::uint16_t half : halves) {
+      ++counts[half];
+      occupied[half / 64] |= std::uint64_t{1} << (half % 64);
+    }
+    return;
+  }
+  for (const std::uint16_t half : halves) ++counts[half];
+  for (std::size_t bin = 0; bin < bins.counts.size(); ++bin) {
+    occupied[bin / 64] |= std::uint64_t{counts[bin] != 0} << (bin % 64);
   }
 }
 
@@ -112,6 +122,23 @@ void radix_sort(std::vector<Item>& items) {
   }
 }
 
+const std::uint8_t* fill_codes(const DistinctValues& distinct, std::span<const std::uint8_t> entries, HalfBins& bins) {
+  std::uint8_t* table = bins.codes.data();
+  for (std::size_t k = 0; k < distinct.halves.size(); ++k) table[distinct.halves[k]] = entries[k];
+  table[sign_bit] = table[0];
+  return table;
+}
+
+// Eight codes fill exactly `width` bytes; with the width known to the compiler the inner loops unroll.
+template <unsigned width>
+void pack_eights(std::span<const std::uint16_t> halves, const std::uint8_t* table, std::uint8_t* packed) {
+  for (std::size_t k = 0; k < halves.size(); k += 8, packed += width) {
+    std::uint64_t window = 0;
+    for (unsigned i = 0; i < 8; ++i) window |= std::uint64_t{table[halves[k + i]]} << (i * width);
+    for (unsigned i = 0; i < width; ++i) packed[i] = static_cast<std::uint8_t>(window >> (8 * i));
+  }
+}
+
 void append(DistinctValues& out, std::uint32_t key, double weight) {
   const float value = from_ordered(key);
   if (!out.values.empty() && out.values.back() == value) {
@@ -177,10 +204,45 @@ std::vector<std::uint8_t> nearest_entries(std::span<const float> values, std::sp
 
 void encode_halves(std::span<const std::uint16_t> halves, const DistinctValues& distinct,
                    std::span<const std::uint8_t> entries, HalfBins& bins, std::uint8_t* codes) {
-  std::uint8_t* table = bins.codes.data();
-  for (std::size_t k = 0; k < distinct.halves.size(); ++k) table[distinct.halves[k]] = entries[k];
-  table[sign_bit] = table[0];
+  const std::uint8_t* table = fill_codes(distinct, entries, bins);
   for (std::size_t i = 0; i < halves.size(); ++i) codes[i] = table[halves[i]];
+}
+
+void encode_halves_packed(std::span<const std::uint16_t> halves, const DistinctValues& distinct,
+                          std::span<const std::uint8_t> entries, unsigned width, HalfBins& bins, std::uint8_t* packed) {
+  const std::uint8_t* table = fill_codes(distinct, entries, bins);
+  const std::size_t whole = halves.size() / 8 * 8;
+  switch (width) {
+    case 1:
+      pack_eights<1>(halves.first(whole), table, packed);
+      break;
+    case 2:
+      pack_eights<2>(halves.first(whole), table, packed);
+      break;
+    case 3:
+      pack_eights<3>(halves.first(whole), table, packed);
+      break;
+    case 4:
+      pack_eights<4>(halves.first(whole), table, packed);
+      break;
+    case 5:
+      pack_eights<5>(halves.first(whole), table, packed);
+      break;
+    case 6:
+      pack_eights<6>(halves.first(whole), table, packed);
+      break;
+    case 7:
+      pack_eights<7>(halves.first(whole), table, packed);
+      break;
+    default:
+      pack_eights<8>(halves.first(whole), table, packed);
+      break;
+  }
+  packed += whole / 8 * width;
+  std::uint64_t window = 0;
+  const std::size_t rest = halves.size() - whole;
+  for (std::size_t i = 0; i < rest; ++i) window |= std::uint64_t{table[halves[whole + i]]} << (i * width);
+  for (std::size_t i = 0; i * 8 < rest * width; ++i) packed[i] = static_cast<std::uint8_t>(window >> (8 * i));
 }
 
 void encode_floats(std::span<const float> floats, std::span<const float> centroids, std::uint8_t* codes) {

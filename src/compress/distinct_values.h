@@ -7,9 +7,9 @@
 //   auto distinct = distinct_halves(weights, {}, bins);               // values ascending, weights = counts
 //   auto table = exact_kmeans(distinct->values, distinct->weights, {.clusters = 16});
 //   auto nearest = nearest_entries(distinct->values, stored_centroids);
-//   encode_halves(weights, *distinct, nearest, bins, codes);           // one byte per weight, ready for pack_bits
+//   encode_halves_packed(weights, *distinct, nearest, 4, bins, bytes);
 //
-// What it does not do: fit the table (exact_kmeans.h), pack the codes (base/bits.h).
+// What it does not do: fit the table (exact_kmeans.h).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +51,11 @@ std::vector<std::uint8_t> nearest_entries(std::span<const float> values, std::sp
 // codes[i] = entries[k] where distinct.values[k] is the value of halves[i]. Every value must occur in `distinct`.
 void encode_halves(std::span<const std::uint16_t> halves, const DistinctValues& distinct,
                    std::span<const std::uint8_t> entries, HalfBins& bins, std::uint8_t* codes);
+
+// The same packed to `width` bits a code (1 to 8, every entry below 2^width) in the bit order of base/bits.h:
+// packed_size_bytes( halves.size(), width) bytes, unused bits 0.
+void encode_halves_packed(std::span<const std::uint16_t> halves, const DistinctValues& distinct,
+                          std::span<const std::uint8_t> entries, unsigned width, HalfBins& bins, std::uint8_t* packed);
 
 // The nearest centroid's index of each value, for values that need not be distinct or sorted (fp32). At most 256
 // centroids.

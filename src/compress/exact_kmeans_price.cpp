@@ -71,26 +71,47 @@ std::vector<std::uint32_t> splice(const Clustering& fewer, const Clustering& mor
 }
 
 // What the search knows: a cheapest clustering with fewer clusters than wanted (at a higher price) and one with more.
+// Without left ends and with price 0 as long as no pass has found one.
 struct Bracket {
   Clustering fewer, more;
-  double high_price = 0;  // 0: not met by a pass yet
+  double high_price = 0;
   double low_price = 0;
 };
 
-// A price expected to give `clusters`, from the rule that the number of clusters falls with the cube root of the price.
-double next_price(const Bracket& bracket, double price, std::size_t got, std::size_t wanted) {
-  if (bracket.high_price > 0 && bracket.low_price > 0) {
+bool is_closed(const Bracket& bracket) { return bracket.high_price > 0 && bracket.low_price > 0; }
+
+bool is_inside(const Bracket& bracket, std::size_t clusters) {
+  return (bracket.fewer.ends.empty() || clusters > bracket.fewer.ends.size()) &&
+         (bracket.more.ends.empty() || clusters < bracket.more.ends.size());
+}
+
+void narrow(Bracket& bracket, double price, Clustering found, std::size_t wanted) {
+  const bool few = found.ends.size() < wanted;
+  (few ? bracket.high_price : bracket.low_price) = price;
+  (few ? bracket.fewer : bracket.more) = std::move(found);
+}
+
+// A price expected to give `wanted` clusters, from the rule that their number falls with the cube root of the price.
+// While all guesses fell on one side, each aims twice as far beyond the target as the rule says, so that the bracket
+// closes soon.
+double next_price(const Bracket& bracket, double price, std::size_t got, std::size_t wanted, int guess) {
+  const double target = static_cast<double>(wanted);
+  if (is_closed(bracket)) {
     const double most = std::log(static_cast<double>(bracket.more.ends.size()));
     const double least = std::log(static_cast<double>(bracket.fewer.ends.size()));
-    const double part = (most - std::log(static_cast<double>(wanted))) / (most - least);
-    return bracket.low_price * std::pow(bracket.high_price / bracket.low_price, part);
+    return bracket.low_price *
+           std::pow(bracket.high_price / bracket.low_price, (most - std::log(target)) / (most - least));
   }
-  const double ratio = static_cast<double>(got) / static_cast<double>(wanted);
+  const double distance = std::ldexp(static_cast<double>(got) - target, guess);
+  const double ratio = std::max(1 + distance / target, 0.25);
   return price * ratio * ratio * ratio;
 }
 
-// The price at which the two clusterings of the bracket cost the same.
-double chord_price(const Bracket& bracket) {
+// The price at which the two clusterings of the bracket cost the same. A side not found yet is the extreme one: a
+// single cluster is cheapest at a price high enough, a cluster per value at price 0.
+double chord_price(const Prefix& prefix, Bracket& bracket) {
+  if (bracket.fewer.ends.empty()) bracket.fewer = one_cluster(prefix);
+  if (bracket.more.ends.empty()) bracket.more = all_single(prefix);
   return (bracket.fewer.cost - bracket.more.cost) /
          static_cast<double>(bracket.more.ends.size() - bracket.fewer.ends.size());
 }
@@ -115,29 +136,28 @@ Coarse coarsen(const Prefix& prefix, std::size_t coarseness) {
 }
 
 constexpr std::size_t coarseness = 4;
-constexpr int guesses = 4;
+constexpr int guesses = 4;        // before a coarse search settles for what it has, and a fine one turns to chords
+constexpr int most_guesses = 40;  // before the fine one uses chords only
 
-// A price that gives about `clusters` clusters, from coarser and coarser versions of the problem.
-double estimate_price(const Prefix& prefix, std::size_t clusters, Scratch& scratch) {
-  const bool coarsest = prefix.count < 32 * clusters;
-  double price = 0;
-  if (coarsest) {
-    // Panter and Dite's formula for a normal density: error = 2.72 * variance / K^2; the price is minus its derivative.
+// A price expected to give about `clusters` clusters: found by search on a coarser version of the problem, or for the
+// coarsest by Panter and Dite's formula for a normal density, error = 2.72 * variance / K^2, of which the price is
+// minus the derivative.
+double starting_price(const Prefix& prefix, std::size_t clusters, Scratch& scratch) {
+  if (prefix.count < 32 * clusters) {
     const double variance = one_cluster(prefix).cost - all_single(prefix).cost;
     const double wanted = static_cast<double>(clusters);
-    price = 5.4 * variance / (wanted * wanted * wanted);
-  } else {
-    const Coarse coarse = coarsen(prefix, coarseness);
-    price = estimate_price(coarse.view(), clusters, scratch);
+    return 5.4 * variance / (wanted * wanted * wanted);
   }
+  const Coarse coarse = coarsen(prefix, coarseness);
+  const Prefix coarse_prefix = coarse.view();
+  double price = starting_price(coarse_prefix, clusters, scratch);
   Bracket bracket;
   for (int guess = 0; guess < guesses && price > 0; ++guess) {
-    Clustering found = cheapest_at(prefix, price, scratch);
+    Clustering found = cheapest_at(coarse_prefix, price, scratch);
     const std::size_t got = found.ends.size();
     if (got == clusters) break;
-    (got < clusters ? bracket.high_price : bracket.low_price) = price;
-    (got < clusters ? bracket.fewer : bracket.more) = std::move(found);
-    price = next_price(bracket, price, got, clusters);
+    narrow(bracket, price, std::move(found), clusters);
+    price = next_price(bracket, price, got, clusters, guess);
   }
   return price;
 }
@@ -147,23 +167,23 @@ double estimate_price(const Prefix& prefix, std::size_t clusters, Scratch& scrat
 std::vector<std::uint32_t> priced_left_ends(const Prefix& prefix, std::size_t clusters) {
   if (clusters == 1) return {0};
   Scratch scratch(prefix.count);
-  Bracket bracket{one_cluster(prefix), all_single(prefix)};
-  double price = prefix.count < 32 * clusters ? 0 : estimate_price(prefix, clusters, scratch);
+  Bracket bracket;
+  double price = starting_price(prefix, clusters, scratch);
   for (int guess = 0;; ++guess) {
     // The chord ends the search: each such step either narrows the bracket or shows that both its ends are cheapest at
     // one price.
-    const bool chord = (guess >= guesses && guess % 2 == 0) || !(price > 0);
-    if (chord) price = chord_price(bracket);
+    const bool chord =
+        (guess >= guesses && guess % 2 == 0 && is_closed(bracket)) || guess > most_guesses || !(price > 0);
+    if (chord) price = chord_price(prefix, bracket);
     Clustering found = cheapest_at(prefix, price, scratch);
     const std::size_t got = found.ends.size();
     if (got == clusters) return found.ends;
-    const bool narrower = got > bracket.fewer.ends.size() && got < bracket.more.ends.size();
-    if (!narrower && chord) return splice(bracket.fewer, bracket.more, clusters, prefix.count);
-    if (narrower) {
-      (got < clusters ? bracket.high_price : bracket.low_price) = price;
-      (got < clusters ? bracket.fewer : bracket.more) = std::move(found);
+    if (is_inside(bracket, got)) {
+      narrow(bracket, price, std::move(found), clusters);
+    } else if (chord) {
+      return splice(bracket.fewer, bracket.more, clusters, prefix.count);
     }
-    price = next_price(bracket, price, got, clusters);
+    price = next_price(bracket, price, got, clusters, guess);
   }
 }
 

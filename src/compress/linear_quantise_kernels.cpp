@@ -37,11 +37,15 @@ inline float stored_scale(double wanted, const BlockCoding& coding) {
   return wanted > scale * reach ? scale + smallest : scale;
 }
 
-// The step that just covers lowest..highest of a block (both 0 allowed).
+// The step that just covers lowest..highest of a block (both 0 allowed). coremltools takes the span of asymmetric
+// blocks in the weights' own type; rounding it to the type of the scale gives the same scales wherever the two types
+// agree.
 inline double covering_step(float least, float most, const BlockCoding& coding) {
   if (!coding.symmetric) {
-    const double span = std::max<double>(most, 0) - std::min<double>(least, 0);
-    return span / (static_cast<double>(coding.highest) - coding.lowest);
+    const double exact = std::max<double>(most, 0) - std::min<double>(least, 0);
+    const auto narrow = static_cast<float>(exact);
+    const float span = coding.fp16_scales ? nearest_half(narrow) : narrow;
+    return (span > 0 && std::isfinite(span) ? span : exact) / (static_cast<double>(coding.highest) - coding.lowest);
   }
   const double above = std::max<double>(most, 0) / (coding.highest - coding.zero_point);
   const double below = std::max<double>(-static_cast<double>(least), 0) / (coding.zero_point - coding.lowest);

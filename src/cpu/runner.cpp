@@ -30,7 +30,7 @@ std::string signature(const Surroundings& at) {
 
 }  // namespace
 
-class Executor : public Interpreter {
+class Executor final : public Interpreter {
  public:
   Executor(const Function& function, RunOptions options) : function(function), options(options) {}
 

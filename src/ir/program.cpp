@@ -153,10 +153,11 @@ Node* Block::next(const Node& node) {
 
 void replace_uses(Value before, Value after) {
   if (before == after) return;
+  // From the last use backwards: forgetting a use looks from the end.
   std::vector<Node*> users = before.users();
-  for (Node* user : users)
-    for (std::size_t i = 0; i < user->inputs().size(); ++i)
-      if (user->inputs()[i] == before) user->set_input(i, after);
+  for (auto user = users.rbegin(); user != users.rend(); ++user)
+    for (std::size_t i = 0; i < (*user)->inputs().size(); ++i)
+      if ((*user)->inputs()[i] == before) (*user)->set_input(i, after);
 }
 
 Function& Program::add_function(std::string name, Target opset) {

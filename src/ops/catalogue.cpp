@@ -5,7 +5,30 @@
 namespace pomona::mil {
 namespace {
 
-constexpr std::vector<const OpDef*> (*chapters[])() = {activation_chapter};
+constexpr std::vector<const OpDef*> (*chapters[])() = {
+    activation_chapter,
+    elementwise_unary_chapter,
+    elementwise_binary_chapter,
+    reduction_chapter,
+    linear_chapter,
+    conv_chapter,
+    pool_chapter,
+    norm_chapter,
+    recurrent_chapter,
+    image_chapter,
+    nms_chapter,
+    control_flow_chapter,
+    list_chapter,
+    classify_chapter,
+    state_chapter,
+    attention_chapter,
+    constexpr_chapter,
+    quantization_chapter,
+    random_chapter,
+    gather_scatter_chapter,
+    shape_chapter,
+    tensor_operation_chapter,
+};
 
 }  // namespace
 

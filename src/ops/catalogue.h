@@ -19,6 +19,16 @@ const OpDef* find_op(std::string_view name, Target opset);
 std::string nearest_op(std::string_view name);
 
 std::vector<const OpDef*> activation_chapter();
+std::vector<const OpDef*> elementwise_unary_chapter();
+std::vector<const OpDef*> elementwise_binary_chapter();
+std::vector<const OpDef*> reduction_chapter();
+std::vector<const OpDef*> linear_chapter();
+std::vector<const OpDef*> conv_chapter();
+std::vector<const OpDef*> pool_chapter();
+std::vector<const OpDef*> norm_chapter();
+std::vector<const OpDef*> gather_scatter_chapter();
+std::vector<const OpDef*> shape_chapter();
+std::vector<const OpDef*> tensor_operation_chapter();
 std::vector<const OpDef*> recurrent_chapter();
 std::vector<const OpDef*> image_chapter();
 std::vector<const OpDef*> nms_chapter();

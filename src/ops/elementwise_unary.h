@@ -13,6 +13,8 @@ namespace pomona::mil {
 
 // What int32 keeps of an integer result: its low 32 bits.
 constexpr std::int64_t wrapped_to_int32(std::uint64_t value) { return std::int32_t(std::uint32_t(value)); }
+// Whether an element of a shape-like tensor, if known, is what int32 arithmetic gives.
+constexpr bool fits_int32(Dim d) { return !d.known() || d.value() == std::int32_t(d.value()); }
 // A parameter as arithmetic in the given dtype sees it: 1e-45 is nothing in fp16.
 double rounded_to(DType dtype, double value);
 

@@ -3,7 +3,7 @@
 //
 //   auto windows = POM_TRY(sliding_windows({.sizes = {224, 224}, .kernel = {3, 3}, .strides = {2, 2},
 //                                           .pad_type = "same"}, at));
-//   windows[0].result     -> 112
+//   windows[0].positions  -> 112
 //   windows[0].before     -> 0, one element of padding comes after
 //
 // Sizes may be unknown; then so are the results, as expressions. Empty lists mean ones (strides, dilations) or zeros
@@ -24,20 +24,23 @@ struct Window {
   Dim size, kernel;
   std::int64_t stride = 1, dilation = 1;
   Dim before = 0, after = 0;  // padding
-  Dim result = 0;             // how many positions the window takes
+  Dim positions = 0;          // how many the window takes: the size of the result
 };
 Result<std::vector<Window>> sliding_windows(const WindowRequest& request, const At& at);
-// The same for conv_transpose, whose `result` is the size that the windows are spread over. `output_sizes`, unless
-// empty, are the wanted ones.
-Result<std::vector<Window>> spreading_windows(const WindowRequest& request, const Ints& output_sizes);
+// For conv_transpose: `request.sizes` are those of x, at whose elements the windows stand, so they become `positions`,
+// and `size` is that of the result. `result_sizes`, unless empty, are the wanted ones.
+Result<std::vector<Window>> spreading_windows(const WindowRequest& request, const Ints& result_sizes);
 
 // An element under a window: its offset in the row-major spatial block, and that of the kernel element over it.
 struct Tap {
   std::size_t element, kernel_element;
 };
-// What the window sees at one position (an index into the row-major results); elements in the padding are left out.
-// All sizes must be known. `padded`, when given, receives the number of elements with the padding counted.
+// What the window sees at one of the row-major positions; elements in the padding are left out. All sizes must be
+// known. `with_padding`, when given, receives the number of elements with those in the padding.
 void taps_at(const std::vector<Window>& windows, std::size_t position, std::vector<Tap>& taps,
-             std::size_t* padded = nullptr);
+             std::size_t* with_padding = nullptr);
+// Sizes and positions multiplied over the axes.
+std::size_t block_size(const std::vector<Window>& windows);
+std::size_t position_count(const std::vector<Window>& windows);
 
 }  // namespace pomona::mil

@@ -6,6 +6,7 @@
 #include <map>
 #include <random>
 
+#include "base/bits.h"
 #include "base/half.h"
 #include "compress/distinct_values.h"
 #include "compress/exact_kmeans.h"
@@ -128,6 +129,63 @@ TEST(TableCodes, EveryWeightGetsTheNearestCentroid) {
     }
     EXPECT_GE(error, table->squared_error * (1 - 1e-9));
     EXPECT_LE(error, table->squared_error * 1.02 + 1e-7);  // the centroids were rounded to fp16
+  }
+}
+
+TEST(TableCodes, PackedCodesAreAnUnbrokenLittleEndianBitStream) {
+  HalfBins bins;
+  struct Vector {
+    unsigned width;
+    std::vector<std::uint8_t> values, bytes;
+  };
+  // The bytes Core ML's own blob writer produces for these values.
+  const Vector vectors[] = {
+      {1, {1, 0, 1, 1, 0, 0, 0, 0, 1}, {0x0D, 0x01}},
+      {2, {0, 1, 2, 3, 3}, {0xE4, 0x03}},
+      {3, {1, 2, 3, 4, 5, 6, 7, 0, 1}, {0xD1, 0x58, 0x1F, 0x01}},
+      {4, {1, 2, 15}, {0x21, 0x0F}},
+      {6, {1, 2, 63, 33, 5}, {0x81, 0xF0, 0x87, 0x05}},
+      {4, {15, 8, 7}, {0x8F, 0x07}},
+      {8, {200, 1, 255}, {200, 1, 255}},
+  };
+  DistinctValues distinct;
+  std::vector<std::uint8_t> entries(256);
+  for (unsigned k = 0; k < 256; ++k) {
+    distinct.halves.push_back(static_cast<std::uint16_t>(k));  // the half with bits k stands for code k
+    entries[k] = static_cast<std::uint8_t>(k);
+  }
+  for (const Vector& vector : vectors) {
+    std::vector<std::uint16_t> halves(vector.values.begin(), vector.values.end());
+    std::vector<std::uint8_t> packed(packed_size_bytes(halves.size(), vector.width));
+    encode_halves_packed(halves, distinct, entries, vector.width, bins, packed.data());
+    EXPECT_EQ(packed, vector.bytes) << vector.width << " bits";
+  }
+  std::mt19937 random(6);
+  for (const unsigned width : {1u, 2u, 3u, 4u, 6u, 8u}) {
+    for (const std::size_t count : {1u, 7u, 8u, 15u, 16u, 1001u}) {
+      std::vector<std::uint8_t> codes(count);
+      for (std::uint8_t& code : codes) code = static_cast<std::uint8_t>(random() & ((1u << width) - 1));
+      const std::vector<std::uint16_t> halves(codes.begin(), codes.end());
+      std::vector<std::uint8_t> packed(packed_size_bytes(count, width));
+      encode_halves_packed(halves, distinct, entries, width, bins, packed.data());
+      for (std::size_t bit = 0; bit < count * width; ++bit) {
+        ASSERT_EQ(packed[bit / 8] >> (bit % 8) & 1, codes[bit / width] >> (bit % width) & 1)
+            << width << " bits, " << count;
+      }
+      EXPECT_EQ(packed, pack_bits(codes, width));
+    }
+  }
+}
+
+TEST(DistinctValues, ManyWeightsTakeTheOtherWayOfCounting) {
+  HalfBins bins;
+  const auto halves = random_halves(300000, 3);
+  std::map<float, double> counts;
+  for (const std::uint16_t half : halves) counts[half_to_float(half) + 0.0f] += 1;
+  for (int again = 0; again < 2; ++again) {
+    auto counted = distinct_halves(halves, {}, bins);
+    ASSERT_TRUE(counted);
+    expect_equal(*counted, counts);
   }
 }
 

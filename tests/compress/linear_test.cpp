@@ -44,7 +44,8 @@ struct Expected {
   std::vector<int> zeros;
 };
 
-// coremltools' _utils.quantize_weight_by_dtype, with the scale rounded to its stored type first and exact zero points.
+// coremltools' _utils.quantize_weight_by_dtype, with the scale rounded to its stored type before the codes
+// are computed, and exact zero points.
 Expected reference(const std::vector<float>& weights, const BlockedShape& shape, const LinearOptions& options) {
   const std::size_t blocks = shape.rows / shape.block_rows * (shape.columns / shape.block_columns);
   int low = options.is_signed ? -(1 << (options.bits - 1)) : 0;
@@ -59,7 +60,9 @@ Expected reference(const std::vector<float>& weights, const BlockedShape& shape,
   }
   Expected expected;
   for (std::size_t block = 0; block < blocks; ++block) {
-    double step = (most[block] - least[block]) / (high - low);
+    float span = static_cast<float>(most[block] - least[block]);
+    if (options.scale_type == ScaleType::fp16) span = half_to_float(float_to_half(span));
+    double step = static_cast<double>(span) / (high - low);
     if (options.symmetric) step = 2 * std::max(most[block], -least[block]) / (high - low);
     if (options.lowest_code) step = std::max(most[block] / high, -least[block] / -low);
     float scale = static_cast<float>(step);

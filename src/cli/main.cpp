@@ -1,0 +1,120 @@
+// The command line: parsing, printing and exit statuses. The verbs are in files of their own.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/threads.h"
+#include "cli/command.h"
+#include "pomona/version.h"
+
+namespace pomona::cli {
+
+void Session::say(std::string_view line) const {
+  if (!json && !quiet) fmt::print("{}\n", line);
+}
+void Session::note(std::string_view line) const {
+  if (!quiet) fmt::print(stderr, "{}\n", line);
+}
+
+namespace {
+
+int exit_status(Fault fault) {
+  switch (fault) {
+    case Fault::request: return 2;
+    case Fault::environment: return 3;
+    case Fault::bug: return 70;
+  }
+  return 70;
+}
+
+Json error_json(const Error& error) {
+  static constexpr std::string_view kinds[] = {"request", "environment", "bug"};
+  std::vector<std::string> places(error.places.rbegin(), error.places.rend());
+  return {{"error", {{"kind", kinds[int(error.fault)]}, {"what", error.what}, {"places", places}, {"try", error.advice}}}};
+}
+
+int report(const Error& error, const Session& session) {
+  if (session.json) fmt::print("{}\n", error_json(error).dump(2));
+  fmt::print(stderr, "{}\n", describe(error));
+  return exit_status(error.fault);
+}
+
+int run_verb(const Command& command, const std::function<Result<Outcome>(const Session&)>& run, const Session& session) {
+  auto outcome = run(session);
+  if (!outcome) return report(outcome.error(), session);
+  if (session.json) fmt::print("{}\n", outcome->json.dump(2, ' ', false, Json::error_handler_t::replace));
+  std::fflush(stdout);
+  (void)command;
+  return outcome->yes ? 0 : 1;
+}
+
+struct Parsed {
+  CLI::App* app;
+  const Command* command;
+  std::function<Result<Outcome>(const Session&)> run;
+};
+
+void add_shared_flags(CLI::App& app, Session& session, unsigned& threads) {
+  app.add_flag("--json", session.json, "print one JSON object on standard output");
+  app.add_flag("--quiet,-q", session.quiet, "print errors only");
+  app.add_flag("--verbose,-v", session.verbose, "print more of what is being done");
+  app.add_option("--threads", threads, "threads to use; results are the same for any number")->check(CLI::Range(1, 1024));
+}
+
+int help(const std::vector<Parsed>& verbs, const std::string& wanted, const CLI::App& app) {
+  for (const Parsed& verb : verbs) {
+    if (verb.command->name != wanted) continue;
+    fmt::print("{}\nExamples:\n{}", verb.app->help(), verb.command->examples);
+    return 0;
+  }
+  if (!wanted.empty()) {
+    fmt::print(stderr, "error: there is no verb '{}'\n", wanted);
+    return 2;
+  }
+  fmt::print("{}", app.help());
+  return 0;
+}
+
+int main(int argc, char** argv) {
+  CLI::App app{"Pomona turns models into programs that run well on Apple M chips, and proves it on any machine.", "pomona"};
+  app.set_version_flag("--version", "pomona " + std::string(version()));
+  app.require_subcommand(0, 1);
+  Session session;
+  session.terminal = isatty(STDERR_FILENO);
+  unsigned threads = 0;
+  std::vector<Parsed> verbs;
+  for (const Command& command : commands()) {
+    CLI::App* verb = app.add_subcommand(std::string(command.name), std::string(command.summary));
+    verb->footer("\nExamples:\n" + std::string(command.examples));
+    add_shared_flags(*verb, session, threads);
+    if (command.declare) {
+      verbs.push_back({verb, &command, command.declare(*verb)});
+      continue;
+    }
+    verb->allow_extras();
+    verbs.push_back({verb, &command, [&command](const Session&) -> Result<Outcome> {
+                       return fail("this version of pomona cannot '{}' yet", command.name);
+                     }});
+  }
+  std::string wanted;
+  CLI::App* help_verb = app.add_subcommand("help", "what a verb does, with examples");
+  help_verb->add_option("verb", wanted);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    if (problem.get_exit_code() == 0) return app.exit(problem);
+    return report(fail("{}", problem.what()).advise("pomona help"), session);
+  }
+  if (threads) set_thread_count(threads);
+  if (help_verb->parsed()) return help(verbs, wanted, app);
+  for (const Parsed& verb : verbs)
+    if (verb.app->parsed()) return run_verb(*verb.command, verb.run, session);
+  fmt::print("{}", app.help());
+  return argc == 1 ? 2 : 0;
+}
+
+}  // namespace
+}  // namespace pomona::cli
+
+int main(int argc, char** argv) { return pomona::cli::main(argc, argv); }

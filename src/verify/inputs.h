@@ -1,0 +1,17 @@
+// Seeded inputs that a function accepts, for verification without data.
+//
+// Floats are normal with mean 0 and deviation 1. Integers that index a constant table (through casts and reshapes) stay
+// inside it; other integers are 0 or 1, as masks and type ids are. Symbolic sizes take `sizes` or a default.
+#pragma once
+#include "ir/program.h"
+
+namespace pomona::verify {
+
+struct InputChoice {
+  std::uint64_t seed = 0;
+  Dim::Bindings sizes;            // for symbols by name
+  std::int64_t default_size = 0;  // for other symbols; 0: the default shape of the feature, else 8
+};
+Result<NamedTensors> random_inputs(const Function& function, const InputChoice& choice);
+
+}  // namespace pomona::verify
