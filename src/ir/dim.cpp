@@ -180,6 +180,20 @@ struct DimTable {
     if (key(b) < key(a)) std::swap(a, b);
     return apply(kind, a, b);
   }
+  bool never_negative(Dim d) {
+    if (d.known()) return d.value_ >= 0;
+    for (const auto& [monomial, coefficient] : Polynomial(polynomials[d.expression_])) {
+      if (coefficient < 0) return false;
+      for (std::uint32_t number : monomial)
+        if (!atom_never_negative(atoms[number])) return false;
+    }
+    return true;
+  }
+  bool atom_never_negative(const Atom& atom) {
+    if (atom.kind == Kind::name) return !atom.name.starts_with('?');
+    if (atom.kind == Kind::maximum) return never_negative(atom.a) || never_negative(atom.b);
+    return never_negative(atom.a) && never_negative(atom.b);
+  }
   void collect(Dim d, std::set<std::string>& names) {
     if (d.known()) return;
     for (const auto& [monomial, coefficient] : Polynomial(polynomials[d.expression_]))
@@ -268,6 +282,10 @@ Dim maximum(Dim a, Dim b) {
 std::optional<Dim> exact_div(Dim a, Dim b) {
   if (b == 0) return {};
   return locked([&](DimTable& t) { return t.divide_exactly(a, b); });
+}
+
+bool never_negative(Dim d) {
+  return locked([&](DimTable& t) { return t.never_negative(d); });
 }
 
 std::optional<std::int64_t> Dim::at(const Bindings& bindings) const {

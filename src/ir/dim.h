@@ -39,6 +39,8 @@ class Dim {
   friend Dim maximum(Dim a, Dim b);
   // a / b when b divides a as polynomials, e.g. (6*h*w) / (2*w); empty when that cannot be shown.
   friend std::optional<Dim> exact_div(Dim a, Dim b);
+  // Whether the value is certainly 0 or more. Names stand for sizes; of what unknown() made nothing is certain.
+  friend bool never_negative(Dim d);
 
   // The value when every name has the given one; empty when a name is missing or a division by zero comes up.
   using Bindings = std::map<std::string, std::int64_t>;

@@ -14,6 +14,9 @@ constexpr std::vector<const OpDef*> (*chapters[])() = {
     conv_chapter,
     pool_chapter,
     norm_chapter,
+    gather_scatter_chapter,
+    shape_chapter,
+    tensor_operation_chapter,
 };
 
 }  // namespace
