@@ -1,7 +1,10 @@
 // Passes: functions that rewrite a whole program. Their order is in pipeline.cpp; each leaves a program that the
 // verifier accepts, and is near-linear in the number of nodes.
 #pragma once
-#include "ir/program.h"
+#include <string>
+#include <vector>
+
+#include "ir/op.h"
 
 namespace pomona::rewrite {
 
@@ -16,5 +19,27 @@ Status fold_constants(Program& program);
 
 // Merges nodes that apply the same op to the same inputs with the same attributes, and equal constants.
 void merge_equal(Program& program);
+
+// Gives every value a legal MIL identifier, unique in its function, and every node a name. Inputs and outputs whose
+// names change keep their source names in the metadata (ir/border.h). Returns a sentence per renamed input or output.
+std::vector<std::string> legal_names(Program& program);
+
+struct BorderOptions {
+  bool half = false;  // fp32 inputs and outputs become fp16 (iOS16 and later)
+};
+// Gives inputs and outputs of every function the dtypes that Core ML takes there, with casts inside: fp32 and int32,
+// fp16 from iOS16, int8 from iOS26; rank 0 becomes [1]. Results that are inputs, or appear twice, get an identity.
+// Returns a sentence per change. Features are made for inputs, outputs and states that have none.
+Result<std::vector<std::string>> adapt_border(Program& program, const BorderOptions& options);
+
+struct HalfOptions {
+  // Nodes for which this is true stay fp32.
+  bool (*keep_single)(const Node& node) = nullptr;
+};
+// Makes fp32 computations fp16: constants are converted, casts placed where precisions meet. What stays fp32: ops that
+// accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), and
+// arithmetic on numbers that end as integers (indices). Constants and epsilons that would become 0 become 2^-24.
+// Types of function inputs, block inputs and results stay as they are.
+Status use_half(Program& program, const HalfOptions& options = {});
 
 }  // namespace pomona::rewrite

@@ -19,7 +19,10 @@ def linear(suite):
                     rng = seeded("linear", dtype, shape, biased)
                     x, w = values(rng, shape, dtype), values(rng, (3, shape[-1]), dtype)
                     b = values(rng, (3,), dtype)
-                    inputs = {"x": In(x, (None,) * (len(shape) - 1) + shape[-1:] if len(shape) == 3 else None), "weight": w}
+                    inputs = {
+                        "x": In(x, (None,) * (len(shape) - 1) + shape[-1:] if len(shape) == 3 else None),
+                        "weight": w,
+                    }
                     if biased:
                         inputs["bias"] = b
                     want = narrow(wide(x) @ wide(w).T + (wide(b) if biased else 0), dtype)
@@ -28,17 +31,42 @@ def linear(suite):
                         continue
                     suite.op("linear", opset, f"{dtype}_rank{len(shape)}", inputs, want, accumulate=True)
         wide_x = np.array([[1.0, 2.0, 3.0]], "float32")
-        suite.error("linear", opset, "features_differ", {"x": In(wide_x), "weight": np.ones((2, 4), "float32")}, [((1, 2), "float32")])
+        suite.error(
+            "linear",
+            opset,
+            "features_differ",
+            {"x": In(wide_x), "weight": np.ones((2, 4), "float32")},
+            [((1, 2), "float32")],
+        )
     rng = seeded("linear", "mixed")
     for x_type, w_type in (("float32", "float16"), ("float16", "float32")):
         x, w, b = random_array(rng, (2, 4), x_type), random_array(rng, (3, 4), w_type), random_array(rng, (3,), w_type)
-        suite.op("linear", 17, f"{x_type}_with_{w_type}_weight", {"x": In(x), "weight": w, "bias": b},
-                 narrow(wide(x) @ wide(w).T + wide(b), x_type), accumulate=True, reading="result has the dtype of x")
+        suite.op(
+            "linear",
+            17,
+            f"{x_type}_with_{w_type}_weight",
+            {"x": In(x), "weight": w, "bias": b},
+            narrow(wide(x) @ wide(w).T + wide(b), x_type),
+            accumulate=True,
+            reading="result has the dtype of x",
+        )
 
 
-MATMUL_SHAPES = [((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((2, 2, 3), (2, 3, 4)), ((2, 2, 3), (3, 4)),
-                 ((2, 1, 2, 3), (1, 3, 3, 2)), ((1, 2, 1, 2, 3), (2, 1, 3, 1)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((4, 3), (2, 3, 1)),
-                 ((3,), (2, 3, 4)), ((2, 2, 3), (3,))]
+MATMUL_SHAPES = [
+    ((2, 3), (3, 4)),
+    ((3,), (3, 4)),
+    ((2, 3), (3,)),
+    ((3,), (3,)),
+    ((2, 2, 3), (2, 3, 4)),
+    ((2, 2, 3), (3, 4)),
+    ((2, 1, 2, 3), (1, 3, 3, 2)),
+    ((1, 2, 1, 2, 3), (2, 1, 3, 1)),
+    ((0, 3), (3, 2)),
+    ((2, 0), (0, 3)),
+    ((4, 3), (2, 3, 1)),
+    ((3,), (2, 3, 4)),
+    ((2, 2, 3), (3,)),
+]
 
 
 def matmul(suite):
@@ -48,38 +76,76 @@ def matmul(suite):
                 rng = seeded("matmul", dtype, k)
                 x, y = values(rng, left, dtype), values(rng, right, dtype)
                 want = narrow(np.matmul(wide(x), wide(y)), dtype)
-                flips = [(False, False)] + ([(True, False), (False, True), (True, True)] if min(x.ndim, y.ndim) > 1 else [])
+                flips = [(False, False)] + (
+                    [(True, False), (False, True), (True, True)]
+                    if min(x.ndim, y.ndim) > 1 and (dtype == "float32" or k == 4)
+                    else []
+                )
                 for flip_x, flip_y in flips:
                     a = np.ascontiguousarray(np.swapaxes(x, -1, -2)) if flip_x else x
                     b = np.ascontiguousarray(np.swapaxes(y, -1, -2)) if flip_y else y
-                    inputs = {"x": In(a), "y": b if k % 3 == 2 else In(b, (None,) + b.shape[1:] if b.ndim == 3 else None)}
+                    inputs = {
+                        "x": In(a),
+                        "y": b if k % 3 == 2 else In(b, (None,) + b.shape[1:] if b.ndim == 3 else None),
+                    }
                     if flip_x or flip_y:
                         inputs.update(transpose_x=flip_x, transpose_y=flip_y)
-                    fixed = all(isinstance(i, bool) or not isinstance(i, In) or None not in i.dims for i in inputs.values())
+                    fixed = all(
+                        isinstance(i, bool) or not isinstance(i, In) or None not in i.dims for i in inputs.values()
+                    )
                     if 0 in left + right or not fixed or min(x.ndim, y.ndim) == 1:
                         static = {n: In(i.value) if isinstance(i, In) else i for n, i in inputs.items()}
                         suite.raw("matmul", opset, f"{dtype}_{k}", static, want, accumulate=True)
                     else:
                         suite.op("matmul", opset, f"{dtype}_{k}", inputs, want, accumulate=True)
-        suite.error("matmul", opset, "inner_sizes_differ", {"x": In(np.ones((2, 3), "float32")), "y": In(np.ones((2, 3), "float32"))},
-                    [((2, 3), "float32")])
-        suite.error("matmul", opset, "transpose_of_rank1", {"x": In(np.ones((3,), "float32")), "y": In(np.ones((3, 2), "float32")),
-                                                            "transpose_x": True}, [((2,), "float32")])
+        suite.error(
+            "matmul",
+            opset,
+            "inner_sizes_differ",
+            {"x": In(np.ones((2, 3), "float32")), "y": In(np.ones((2, 3), "float32"))},
+            [((2, 3), "float32")],
+        )
+        suite.error(
+            "matmul",
+            opset,
+            "transpose_of_rank1",
+            {"x": In(np.ones((3,), "float32")), "y": In(np.ones((3, 2), "float32")), "transpose_x": True},
+            [((2,), "float32")],
+        )
     rng = seeded("matmul", "mixed")
     x, w = random_array(rng, (2, 3), "float32"), random_array(rng, (3, 4), "float16")
-    suite.op("matmul", 17, "half_constant", {"x": In(x), "y": w}, narrow(wide(x) @ wide(w), "float32"), accumulate=True,
-             reading="mixed dtypes: the result has the dtype of the operand that is not const")
-    suite.op("matmul", 17, "float_constant_left", {"x": w.T.astype("float32"), "y": In(x.T.astype("float16"))},
-             narrow(wide(w.T.astype("float32")) @ wide(x.T.astype("float16")), "float16"), accumulate=True, fold=False)
+    suite.op(
+        "matmul",
+        17,
+        "half_constant",
+        {"x": In(x), "y": w},
+        narrow(wide(x) @ wide(w), "float32"),
+        accumulate=True,
+        reading="mixed dtypes: the result has the dtype of the operand that is not const",
+    )
+    suite.op(
+        "matmul",
+        17,
+        "float_constant_left",
+        {"x": w.T.astype("float32"), "y": In(x.T.astype("float16"))},
+        narrow(wide(w.T.astype("float32")) @ wide(x.T.astype("float16")), "float16"),
+        accumulate=True,
+        fold=False,
+    )
     x = np.array([[1.0, np.inf], [np.nan, 2.0]], "float32")
     y = np.array([[1.0, 2.0], [1.0, -1.0]], "float32")
     suite.op("matmul", 15, "infinite", {"x": In(x), "y": In(y)}, apply(np.matmul, x, y))
 
 
 def einsum(suite):
-    equations = [("nchw,nwhu->nchu", (2, 3, 2, 4), (2, 4, 2, 5)), ("abcd,adce->abce", (1, 2, 3, 2), (1, 2, 3, 2)),
-                 ("chw,whr->chr", (2, 3, 4), (4, 3, 2)), ("ijk,kjm->ijm", (3, 1, 2), (2, 1, 3)), ("nchw,nwhu->nchu", (0, 3, 2, 4), (0, 4, 2, 5)),
-                 ("nchw,nwhu->nchu", (1, 3, 2, 4), (2, 4, 1, 5))]
+    equations = [
+        ("nchw,nwhu->nchu", (2, 3, 2, 4), (2, 4, 2, 5)),
+        ("abcd,adce->abce", (1, 2, 3, 2), (1, 2, 3, 2)),
+        ("chw,whr->chr", (2, 3, 4), (4, 3, 2)),
+        ("ijk,kjm->ijm", (3, 1, 2), (2, 1, 3)),
+        ("nchw,nwhu->nchu", (0, 3, 2, 4), (0, 4, 2, 5)),
+        ("nchw,nwhu->nchu", (1, 3, 2, 4), (2, 4, 1, 5)),
+    ]
     for equation, left, right in equations:
         for dtype in ("float16", "float32", "int32"):
             rng = seeded("einsum", equation, left, dtype)
@@ -87,13 +153,17 @@ def einsum(suite):
             want = narrow(np.einsum(equation, wide(x), wide(y)), dtype)
             source = None
             if dtype == "float32":
-                got = second_opinion.run("Einsum", [x, y], equation=equation) if x.size and left[0] == right[0] else None
+                got = (
+                    second_opinion.run("Einsum", [x, y], equation=equation) if x.size and left[0] == right[0] else None
+                )
                 source = second_opinion.confirm(suite, f"einsum {equation}", want, got[0] if got else None)
             inputs = {"values": [In(x), In(y)], "equation": equation}
             if left[0] != right[0] and len(left) == 4 or dtype == "int32":
                 suite.raw("einsum", 15, f"{dtype}_rank{len(left)}", inputs, want, accumulate=True, source=source)
             else:
-                suite.op("einsum", 15, f"{dtype}_rank{len(left)}", inputs, want, accumulate=True, source=source, fold=False)
+                suite.op(
+                    "einsum", 15, f"{dtype}_rank{len(left)}", inputs, want, accumulate=True, source=source, fold=False
+                )
 
 
 def add(suite):

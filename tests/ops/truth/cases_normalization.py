@@ -27,7 +27,11 @@ def batch_norm(suite):
                 gamma, beta = random_array(rng, shape[1:2], p), random_array(rng, shape[1:2], p)
                 for scaled in (True, False):
                     for epsilon in (None, 0.125):
-                        inputs = {"x": In(x, (None,) + shape[1:] if k == 4 else None), "mean": mean, "variance": variance}
+                        inputs = {
+                            "x": In(x, (None,) + shape[1:] if k == 4 else None),
+                            "mean": mean,
+                            "variance": variance,
+                        }
                         e = float(np.dtype(p).type(1e-5 if epsilon is None else epsilon))
                         out = (wide(x) - channel(mean, x.ndim)) / np.sqrt(channel(variance, x.ndim) + e)
                         if scaled:
@@ -35,12 +39,24 @@ def batch_norm(suite):
                             out = out * channel(gamma, x.ndim) + channel(beta, x.ndim)
                         if epsilon is not None:
                             inputs["epsilon"] = np.dtype(p).type(epsilon)
-                        suite.op("batch_norm", opset, f"{dtype}_rank{len(shape)}", inputs, narrow(out, dtype), accumulate=True)
+                        suite.op(
+                            "batch_norm",
+                            opset,
+                            f"{dtype}_rank{len(shape)}",
+                            inputs,
+                            narrow(out, dtype),
+                            accumulate=True,
+                        )
             x = random_array(seeded("batch_norm", "gamma only"), (1, 2, 3), dtype)
             t = np.dtype(dtype)
             one, gamma = np.ones(2, t), np.array([2, -3], t)
-            suite.op("batch_norm", opset, f"{dtype}_gamma_only", {"x": In(x), "mean": 0 * one, "variance": one, "gamma": gamma, "epsilon": t.type(0)},
-                     narrow(wide(x) * channel(gamma, 3), dtype))
+            suite.op(
+                "batch_norm",
+                opset,
+                f"{dtype}_gamma_only",
+                {"x": In(x), "mean": 0 * one, "variance": one, "gamma": gamma, "epsilon": t.type(0)},
+                narrow(wide(x) * channel(gamma, 3), dtype),
+            )
 
 
 def instance_norm(suite):
@@ -64,11 +80,30 @@ def instance_norm(suite):
                             out = out * channel(gamma, x.ndim) + channel(beta, x.ndim)
                         if epsilon is not None:
                             inputs["epsilon"] = np.dtype(p).type(epsilon)
-                        suite.op("instance_norm", opset, f"{dtype}_rank{len(shape)}", inputs, narrow(out, dtype), accumulate=True)
+                        suite.op(
+                            "instance_norm",
+                            opset,
+                            f"{dtype}_rank{len(shape)}",
+                            inputs,
+                            narrow(out, dtype),
+                            accumulate=True,
+                        )
 
 
-LAYER = [((5,), None), ((2, 5), [1]), ((2, 5), [-1]), ((2, 3, 4), [2]), ((2, 3, 4), [1, 2]), ((2, 3, 4), None), ((2, 3, 4), [0, 2]),
-         ((2, 3, 4), [-1, -2]), ((1, 2, 3, 4), [1, 2, 3]), ((1, 2, 3, 4), [1]), ((2, 1, 2, 2, 3), [3, 4]), ((0, 4), [1])]
+LAYER = [
+    ((5,), None),
+    ((2, 5), [1]),
+    ((2, 5), [-1]),
+    ((2, 3, 4), [2]),
+    ((2, 3, 4), [1, 2]),
+    ((2, 3, 4), None),
+    ((2, 3, 4), [0, 2]),
+    ((2, 3, 4), [-1, -2]),
+    ((1, 2, 3, 4), [1, 2, 3]),
+    ((1, 2, 3, 4), [1]),
+    ((2, 1, 2, 2, 3), [3, 4]),
+    ((0, 4), [1]),
+]
 
 
 def layer_norm(suite):
@@ -100,7 +135,16 @@ def layer_norm(suite):
                         got = second_opinion.run("LayerNormalization", [x, gamma, beta], axis=used[0], epsilon=e)
                         source = second_opinion.confirm(suite, f"layer_norm {shape} {axes}", out, got and got[0])
                     write = suite.raw if axes is None else suite.op  # the builder fails on absent axes
-                    write("layer_norm", opset, f"{dtype}_rank{len(shape)}", inputs, narrow(out, dtype), accumulate=True, source=source, rtol=2e-5)
+                    write(
+                        "layer_norm",
+                        opset,
+                        f"{dtype}_rank{len(shape)}",
+                        inputs,
+                        narrow(out, dtype),
+                        accumulate=True,
+                        source=source,
+                        rtol=2e-5,
+                    )
 
 
 def l2_norm(suite):
@@ -110,12 +154,21 @@ def l2_norm(suite):
                 x = random_array(seeded("l2_norm", shape, dtype), shape, dtype)
                 for epsilon in (None, 0.5):
                     v = wide(x)
-                    out = v / np.sqrt((v * v).sum(axis=(-3, -2, -1), keepdims=True) + (1e-6 if epsilon is None else epsilon))
+                    out = v / np.sqrt(
+                        (v * v).sum(axis=(-3, -2, -1), keepdims=True) + (1e-6 if epsilon is None else epsilon)
+                    )
                     inputs = {"x": In(x, (None,) + shape[1:] if k == 1 else None)}
                     if epsilon is not None:
                         inputs["epsilon"] = np.dtype(parameter_dtype(opset, dtype, k)).type(epsilon)
-                    suite.op("l2_norm", opset, f"{dtype}_rank{len(shape)}", inputs, narrow(out, dtype), accumulate=True,
-                             reading="the sum runs over the last three dims; leading dims are batch")
+                    suite.op(
+                        "l2_norm",
+                        opset,
+                        f"{dtype}_rank{len(shape)}",
+                        inputs,
+                        narrow(out, dtype),
+                        accumulate=True,
+                        reading="the sum runs over the last three dims; leading dims are batch",
+                    )
         zeros = np.zeros((1, 2, 2), "float32")
         suite.op("l2_norm", opset, "zeros", {"x": In(zeros)}, zeros)
 
@@ -132,7 +185,16 @@ def local_response(x, size, alpha, beta, k):
 def local_response_norm(suite):
     for opset in class_versions("local_response_norm"):
         for dtype in ("float16", "float32"):
-            for j, (shape, size) in enumerate([((1, 5, 2, 2), 3), ((2, 4, 1, 3), 2), ((1, 6, 2, 1), 5), ((1, 3, 2, 2), 1), ((4, 2, 2), 3), ((1, 2, 3, 2, 2), 3)]):
+            for j, (shape, size) in enumerate(
+                [
+                    ((1, 5, 2, 2), 3),
+                    ((2, 4, 1, 3), 2),
+                    ((1, 6, 2, 1), 5),
+                    ((1, 3, 2, 2), 1),
+                    ((4, 2, 2), 3),
+                    ((1, 2, 3, 2, 2), 3),
+                ]
+            ):
                 x = random_array(seeded("lrn", shape, dtype), shape, dtype, -3, 3)
                 for given in ({}, {"alpha": 0.5, "beta": 0.5, "k": 2.0}, {"alpha": 1.0, "k": 0.5}):
                     t = np.dtype(parameter_dtype(opset, dtype, j)).type
@@ -140,15 +202,32 @@ def local_response_norm(suite):
                     out = local_response(x, size, **full)
                     source = None
                     if dtype == "float32" and x.ndim == 4 and size % 2:
-                        got = second_opinion.run("LRN", [x], size=size, alpha=full["alpha"], beta=full["beta"], bias=full["k"])
+                        got = second_opinion.run(
+                            "LRN", [x], size=size, alpha=full["alpha"], beta=full["beta"], bias=full["k"]
+                        )
                         source = second_opinion.confirm(suite, f"lrn {shape} {size}", out, got and got[0])
-                    suite.op("local_response_norm", opset, f"{dtype}_rank{len(shape)}", {"x": In(x), "size": np.int32(size), **{n: t(v) for n, v in given.items()}},
-                             narrow(out, dtype), accumulate=True, source=source,
-                             reading="channel axis is -3; an even window reaches one further before than after")
+                    suite.op(
+                        "local_response_norm",
+                        opset,
+                        f"{dtype}_rank{len(shape)}",
+                        {"x": In(x), "size": np.int32(size), **{n: t(v) for n, v in given.items()}},
+                        narrow(out, dtype),
+                        accumulate=True,
+                        source=source,
+                        reading="channel axis is -3; an even window reaches one further before than after",
+                    )
         x = np.array([[[1, -7], [5, -6], [-3, -5]]], "float32")
         want = np.array([[[0.999975, -6.991437], [4.996877, -5.994606], [-2.999325, -4.996877]]], "float32")
-        suite.op("local_response_norm", opset, "vector", {"x": In(x), "size": np.int32(3)}, want, source="fact sheet vector", rtol=1e-5,
-                 reading="channel axis is -3")
+        suite.op(
+            "local_response_norm",
+            opset,
+            "vector",
+            {"x": In(x), "size": np.int32(3)},
+            want,
+            source="fact sheet vector",
+            rtol=1e-5,
+            reading="channel axis is -3",
+        )
 
 
 def add(suite):

@@ -30,7 +30,6 @@ from coremltools import proto
 from coremltools.converters.mil.backend.mil import load as mil_load
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Placeholder, Program, get_new_symbol, types
-from coremltools.converters.mil.mil.block import curr_opset_version
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 from coremltools.converters.mil.mil.ops.defs import _op_reqs  # noqa: F401  (importing registers the ops)
 
@@ -44,14 +43,27 @@ SPECIFICATION_VERSIONS = {15: 6, 16: 7, 17: 8, 18: 9}
 
 # numpy dtype name -> (MIL DataType, TensorValue field)
 STORAGE = {
-    "bool": ("BOOL", "bools"), "float16": ("FLOAT16", "bytes"), "float32": ("FLOAT32", "floats"),
-    "float64": ("FLOAT64", "doubles"), "int8": ("INT8", "bytes"), "uint8": ("UINT8", "bytes"),
-    "int16": ("INT16", "ints"), "uint16": ("UINT16", "ints"), "int32": ("INT32", "ints"),
-    "uint32": ("UINT32", "bytes"), "int64": ("INT64", "longInts"),
+    "bool": ("BOOL", "bools"),
+    "float16": ("FLOAT16", "bytes"),
+    "float32": ("FLOAT32", "floats"),
+    "float64": ("FLOAT64", "doubles"),
+    "int8": ("INT8", "bytes"),
+    "uint8": ("UINT8", "bytes"),
+    "int16": ("INT16", "ints"),
+    "uint16": ("UINT16", "ints"),
+    "int32": ("INT32", "ints"),
+    "uint32": ("UINT32", "bytes"),
+    "int64": ("INT64", "longInts"),
 }
 BUILTIN = {
-    "bool": types.bool, "float16": types.fp16, "float32": types.fp32, "int8": types.int8, "uint8": types.uint8,
-    "int16": types.int16, "uint16": types.uint16, "int32": types.int32,
+    "bool": types.bool,
+    "float16": types.fp16,
+    "float32": types.fp32,
+    "int8": types.int8,
+    "uint8": types.uint8,
+    "int16": types.int16,
+    "uint16": types.uint16,
+    "int32": types.int32,
 }
 SUB_BYTE_BITS = {"int4": 4, "uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "uint6": 6}
 
@@ -90,9 +102,16 @@ def class_versions(op):
 
 
 def since_of(op, opset):
+    """First target of the class version in force at `opset`; for an op that is not there, when it comes."""
     if op == "write_state":
         return 18
-    return max(v for v in class_versions(op) if v <= opset)
+    versions = class_versions(op)
+    return max([v for v in versions if v <= opset] or versions[:1] or [opset])
+
+
+def last_opset_of(op, since):
+    """Newest opset in which that class version is still in force."""
+    return max(v for v in OPSETS if since_of(op, v) == since)
 
 
 def all_class_versions():
@@ -104,6 +123,7 @@ def seeded(*words):
 
 
 # ---- proto pieces written by hand ----
+
 
 def value_type(shape, dtype):
     """dtype: numpy dtype name, sub-byte name or "string"; None in shape = unknown dimension."""
@@ -154,10 +174,6 @@ def normalised(value):
     return array
 
 
-class Refused(Exception):
-    pass
-
-
 class Suite:
     def __init__(self, folder, only=None):
         self.folder = folder
@@ -167,39 +183,53 @@ class Suite:
         self.disagreements = []
         self.problems = []
         self.covered = set()
-        self.counter = 0
         self.bytes_written = 0
 
     # ---- one op through the builder ----
 
-    def op(self, op, opset, label, inputs, want=None, outputs=None, reading="", source=None, rtol=None, atol=None,
-           accumulate=False, fold=True, edit=None, constants=None, note=None):
-        """`want`: one array or a list of arrays (None entry = take the folded one); absent = coremltools' fold only."""
+    def op(self, op, opset, label, inputs, want, fold=True, **options):
+        """`want`: one array or the list of them. `fold=False` where coremltools' folding is absent or known to be wrong.
+        The first case of a class version is written once more for the newest opset in which that version holds."""
         if self.only and op != self.only:
             return
+        since = since_of(op, opset)
+        first = (op, since) not in self.covered
+        self.one_op(op, opset, label, inputs, want, fold, **options)
+        if first and last_opset_of(op, since) > opset:
+            self.one_op(op, last_opset_of(op, since), label, inputs, want, fold, **options)
+
+    def one_op(
+        self, op, opset, label, inputs, want, fold, reading="", source=None, rtol=None, atol=None, accumulate=False
+    ):
         try:
             folded = self.fold(op, opset, inputs) if fold else None
-            if want is None and folded is None:
-                raise Refused("neither a formula nor a folded value")
-            given = folded if want is None else (list(want) if isinstance(want, (list, tuple)) else [want])
-            if want is not None and folded is not None:
-                given = [f if g is None else g for g, f in zip(given, folded)]
-            source = source or ("coremltools value_inference" if want is None else
-                                "numpy" if folded is None else "numpy and coremltools value_inference")
             program, output_types, sub_byte = self.build(op, opset, inputs)
         except Exception as error:  # the builder raises many kinds; each is reported, none is skipped in silence
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
             return
+        source = source or ("numpy" if folded is None else "numpy and coremltools value_inference")
         program_proto = self.export(program, opset)
-        style = constants or ("consts", "omitted", "inline")[self.counter % 3]
+        style = self.by_name(op, opset, label, ("consts", "omitted", "inline"))
         restyle(program_proto, op, set(inputs), style)
-        if edit:
-            edit(program_proto)
-        want_typed = [typed(g, t) for g, t in zip(given, output_types)]
-        if want is not None and folded is not None:
+        arrays = want if isinstance(want, (list, tuple)) else [want]
+        want_typed = [typed(w, t) for w, t in zip(arrays, output_types)]
+        if folded is not None:
             self.cross_check(op, opset, label, want_typed, folded, output_types, accumulate, rtol, atol)
-        self.write(op, opset, label, program_proto, function_inputs(inputs), want_typed, reading=reading, source=source,
-                   rtol=rtol, atol=atol, accumulate=accumulate, style=style, note=note, sub_byte=sub_byte)
+        self.write(
+            op,
+            opset,
+            label,
+            program_proto,
+            function_inputs(inputs),
+            want_typed,
+            reading=reading,
+            source=source,
+            rtol=rtol,
+            atol=atol,
+            accumulate=accumulate,
+            style=style,
+            sub_byte=sub_byte,
+        )
 
     def fold(self, op, opset, inputs):
         """coremltools' value_inference with every input constant, or None where it has none."""
@@ -227,11 +257,20 @@ class Suite:
             result = list(result) if isinstance(result, (tuple, list)) else [result]
             function.set_outputs(result)
         names = {str(k): types.builtin_to_string(r.dtype) for k, r in enumerate(result) if type_of(r) is not None}
-        return as_program(function), [type_of(r) for r in result], {k: n for k, n in names.items() if n in SUB_BYTE_BITS}
+        return (
+            as_program(function),
+            [type_of(r) for r in result],
+            {k: n for k, n in names.items() if n in SUB_BYTE_BITS},
+        )
+
+    def by_name(self, op, opset, label, choices):
+        """A choice that depends on the next case's name only, so that --only writes the same files."""
+        stem = f"{op}.iOS{opset}.{label}"
+        return choices[zlib.crc32(f"{stem}.{self.names.get(stem, 0)}".encode()) % len(choices)]
 
     # ---- several ops through the builder ----
 
-    def program(self, op, opset, label, inputs, build, want, states=None, states_after=None, edit=None, **options):
+    def program(self, op, opset, label, inputs, build, want, states=None, states_after=None, **options):
         """`build(v)` gets the function inputs by name and returns the list of output variables.
         `states`: name -> fp16 array before the run; `states_after`: name -> array after it."""
         if self.only and op != self.only:
@@ -247,20 +286,38 @@ class Suite:
         except Exception as error:
             self.problems.append(f"{op} iOS{opset} {label}: {type(error).__name__}: {str(error)[:300]}")
             return
-        if edit:
-            edit(program_proto)
         want_typed = []
         for w, r in zip(want, result):
             want_typed.append(w if isinstance(w, dict) or w is None else typed(w, type_of(r)))
-        self.write(op, opset, label, program_proto, {**function_inputs(inputs), **(states or {})}, want_typed,
-                   states_after=states_after, **options)
+        self.write(
+            op,
+            opset,
+            label,
+            program_proto,
+            {**function_inputs(inputs), **(states or {})},
+            want_typed,
+            states_after=states_after,
+            **options,
+        )
 
     # ---- proto written directly ----
 
-    def raw(self, op, opset, label, inputs, want=None, out_dims=None, expect_error=False, attributes=False,
-            out_types=None, **options):
+    def raw(
+        self,
+        op,
+        opset,
+        label,
+        inputs,
+        want=None,
+        out_dims=None,
+        expect_error=False,
+        attributes=False,
+        out_types=None,
+        **options,
+    ):
         """inputs: name -> In | constant | list of those. `want`: arrays, also the source of the output types
-        (`out_types`: (shape, dtype) pairs when there is no value). attributes=True puts operands where iOS16 constexpr has them."""
+        (`out_types`: (shape, dtype) pairs when there is no value). attributes=True puts operands where iOS16 constexpr has them.
+        """
         if self.only and op != self.only:
             return
         program = MIL.Program(version=1)
@@ -270,7 +327,7 @@ class Suite:
         arrays = {}
         operation = MIL.Operation(type=op)
         operation.attributes["name"].CopyFrom(value_proto("result"))
-        style = options.pop("style", None) or ("consts", "inline")[self.counter % 2]
+        style = self.by_name(op, opset, label, ("consts", "inline"))
         if op.startswith("constexpr_"):
             style = "attributes" if attributes else "inline"
         for name, value in inputs.items():
@@ -296,12 +353,32 @@ class Suite:
             operation.outputs.add(name=name).type.CopyFrom(value_type(out_dims[k] if out_dims else shape, dtype))
             block.outputs.append(name)
         block.operations.append(operation)
-        self.write(op, opset, label, program, arrays, want, expect_error=expect_error, style=style,
-                   sub_byte={str(k): d for k, (_, d) in enumerate(out_types or []) if d in SUB_BYTE_BITS}, **options)
+        self.write(
+            op,
+            opset,
+            label,
+            program,
+            arrays,
+            want,
+            expect_error=expect_error,
+            style=style,
+            sub_byte={str(k): d for k, (_, d) in enumerate(out_types or []) if d in SUB_BYTE_BITS},
+            **options,
+        )
 
     def error(self, op, opset, label, inputs, out_types, reading="", **options):
         """A file that must be refused. `out_types`: [(shape, dtype)] a careless writer would have declared."""
-        self.raw(op, opset, label, inputs, out_types=out_types, expect_error=True, reading=reading, source="fact sheet", **options)
+        self.raw(
+            op,
+            opset,
+            label,
+            inputs,
+            out_types=out_types,
+            expect_error=True,
+            reading=reading,
+            source="fact sheet",
+            **options,
+        )
 
     # ---- output ----
 
@@ -309,8 +386,27 @@ class Suite:
         exporter = mil_load.MILProtoExporter(program, "", SPECIFICATION_VERSIONS[opset])
         return exporter.export()
 
-    def write(self, op, opset, label, program, arrays, want, states_after=None, expect_error=False, reading="", source=None,
-              rtol=None, atol=None, accumulate=False, style=None, note=None, sub_byte=None, check=None, extra=None):
+    def write(
+        self,
+        op,
+        opset,
+        label,
+        program,
+        arrays,
+        want,
+        states_after=None,
+        expect_error=False,
+        reading="",
+        source=None,
+        rtol=None,
+        atol=None,
+        accumulate=False,
+        style=None,
+        note=None,
+        sub_byte=None,
+        check=None,
+        extra=None,
+    ):
         since = since_of(op, opset)
         stem = f"{op}.iOS{opset}.{label}"
         number = self.names.get(stem, 0)
@@ -332,9 +428,26 @@ class Suite:
         entries["atol"] = np.float64(atol)
         if expect_error:
             entries["expect_error"] = np.uint8(1)
-        about = {"op": op, "since": f"iOS{since}", "opset": OPSETS[opset], "source": source or "numpy", "reading": reading}
-        about.update({k: v for k, v in {"constants": style, "note": note, "outputs": outputs_without_array,
-                                        "sub_byte": sub_byte, "check": check}.items() if v})
+        about = {
+            "op": op,
+            "since": f"iOS{since}",
+            "opset": OPSETS[opset],
+            "source": source or "numpy",
+            "reading": reading,
+        }
+        about.update(
+            {
+                k: v
+                for k, v in {
+                    "constants": style,
+                    "note": note,
+                    "outputs": outputs_without_array,
+                    "sub_byte": sub_byte,
+                    "check": check,
+                }.items()
+                if v
+            }
+        )
         about.update(extra or {})
         base = os.path.join(self.folder, name)
         with open(base + ".mlmodel", "wb") as file:
@@ -345,7 +458,6 @@ class Suite:
         self.bytes_written += len(data) + os.path.getsize(base + ".npz")
         self.index.append({"name": name, "op": op, "since": f"iOS{since}", "opset": OPSETS[opset]})
         self.covered.add((op, since))
-        self.counter += 1
 
     def cross_check(self, op, opset, label, want, folded, output_types, accumulate, rtol, atol):
         for k, (w, f, t) in enumerate(zip(want, folded, output_types)):
@@ -353,10 +465,23 @@ class Suite:
             r, a = tolerances([w], rtol, atol, accumulate)
             if w.dtype == np.float16:  # folding rounds every intermediate result to half
                 a = max(a, 2e-3)
-            if w.shape != f.shape or (w.dtype.kind in "iub" and not np.array_equal(w, f)) or (
-                    w.dtype.kind == "f" and not np.allclose(w.astype(np.float64), f.astype(np.float64), rtol=max(4 * r, 1e-6),
-                                                            atol=max(a, 1e-7), equal_nan=True)):
-                self.disagreements.append(f"{op} iOS{opset} {label} output {k}: formula {w.ravel()[:6]} {w.shape}, folded {f.ravel()[:6]} {f.shape}")
+            if (
+                w.shape != f.shape
+                or (w.dtype.kind in "iub" and not np.array_equal(w, f))
+                or (
+                    w.dtype.kind == "f"
+                    and not np.allclose(
+                        w.astype(np.float64),
+                        f.astype(np.float64),
+                        rtol=max(4 * r, 1e-6),
+                        atol=max(a, 1e-7),
+                        equal_nan=True,
+                    )
+                )
+            ):
+                self.disagreements.append(
+                    f"{op} iOS{opset} {label} output {k}: formula {w.ravel()[:6]} {w.shape}, folded {f.ravel()[:6]} {f.shape}"
+                )
 
 
 def const_operation(name, value):
@@ -482,17 +607,28 @@ def dtypes_of(op, opset, input_name):
     return sorted(set(names))
 
 
+def by_turns(names, k):
+    """All of them for the first case of a series, then one after the other."""
+    return list(names) if k == 0 else [names[k % len(names)]]
+
+
 def wide(value):
     """float64 for floats, int64 for ints: what the formulas compute in."""
     array = np.asarray(value)
-    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64 if array.dtype.kind in "iu" else array.dtype)
+    return array.astype(
+        np.float64 if array.dtype.kind == "f" else np.int64 if array.dtype.kind in "iu" else array.dtype
+    )
 
 
 def narrow(value, dtype):
     """A formula's float64 result as dtype; integer results are truncated toward zero."""
     array = np.asarray(value)
     with np.errstate(all="ignore"):
-        return np.trunc(array).astype(dtype) if np.dtype(dtype).kind in "iu" and array.dtype.kind == "f" else array.astype(dtype)
+        return (
+            np.trunc(array).astype(dtype)
+            if np.dtype(dtype).kind in "iu" and array.dtype.kind == "f"
+            else array.astype(dtype)
+        )
 
 
 def random_array(rng, shape, dtype="float32", low=-2.0, high=2.0):

@@ -16,8 +16,23 @@ import harness
 import registry
 
 CHAPTERS = [
-    "elementwise", "activation", "reduction", "linear", "conv", "pool", "normalization", "transformation", "tensor",
-    "gather_scatter", "resize", "recurrent", "control", "quantization", "random_ops", "suppression",
+    "elementwise",
+    "activation",
+    "reduction",
+    "linear",
+    "conv",
+    "pool",
+    "normalization",
+    "transformation",
+    "tensor",
+    "gather_scatter",
+    "resize",
+    "recurrent",
+    "control",
+    "quantization",
+    "random_ops",
+    "suppression",
+    "errors",
 ]
 
 
@@ -52,7 +67,9 @@ def report(suite, only):
         print("problem: " + line)
     wanted = [pair for pair in harness.all_class_versions() if not only or pair[0] == only]
     missing = [f"{op} iOS{v}" for op, v in wanted if (op, v) not in suite.covered]
-    print(f"{len(suite.index)} cases, {suite.bytes_written / 1e6:.1f} MB, {len(wanted) - len(missing)} of {len(wanted)} class versions")
+    print(
+        f"{len(suite.index)} cases, {suite.bytes_written / 1e6:.1f} MB, {len(wanted) - len(missing)} of {len(wanted)} class versions"
+    )
     print("class versions without a case: " + (", ".join(missing) or "none"))
     return 1 if missing or suite.problems or suite.disagreements else 0
 

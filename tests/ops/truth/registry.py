@@ -53,14 +53,21 @@ def describe(op, since):
     cls = harness.SSAOpRegistry.core_ops[op][harness.TARGETS[since]]
     inputs = cls.input_spec.input_types
     variables = {name: dtype_names(domain) for name, domain in (getattr(cls, "type_domains", None) or {}).items()}
-    return {"op": op, "since": f"iOS{since}", "type_vars": variables,
-            "inputs": [describe_input(n, k) for n, k in inputs.items()], "defaults": describe_defaults(cls)}
+    return {
+        "op": op,
+        "since": f"iOS{since}",
+        "type_vars": variables,
+        "inputs": [describe_input(n, k) for n, k in inputs.items()],
+        "defaults": describe_defaults(cls),
+    }
 
 
 def dump(path):
     records = [describe(op, since) for op, since in harness.all_class_versions()]
     with open(path, "w") as file:
-        file.write('{"source": "coremltools %s: %d op class versions",\n"ops": [\n' % (harness.ct.__version__, len(records)))
+        file.write(
+            '{"source": "coremltools %s: %d op class versions",\n"ops": [\n' % (harness.ct.__version__, len(records))
+        )
         file.write(",\n".join(json.dumps(r, separators=(",", ":")) for r in records))
         file.write("\n]}\n")
 

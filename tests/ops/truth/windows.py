@@ -26,11 +26,15 @@ def conv(x, weight, bias, strides, pads, dilations, groups):
     out = np.zeros((x.shape[0], weight.shape[0], *size))
     inputs, outputs = weight.shape[1], weight.shape[0] // groups
     for g in range(groups):
-        part, w = x[:, g * inputs:(g + 1) * inputs], weight[g * outputs:(g + 1) * outputs]
+        part, w = x[:, g * inputs : (g + 1) * inputs], weight[g * outputs : (g + 1) * outputs]
         for position in itertools.product(*[range(k) for k in kernel]):
-            window = tuple(slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in zip(position, dilations, strides, size))
+            window = tuple(
+                slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in zip(position, dilations, strides, size)
+            )
             taps = part[(slice(None), slice(None)) + window]
-            out[:, g * outputs:(g + 1) * outputs] += np.einsum("nc...,oc->no...", taps, w[(slice(None), slice(None)) + position])
+            out[:, g * outputs : (g + 1) * outputs] += np.einsum(
+                "nc...,oc->no...", taps, w[(slice(None), slice(None)) + position]
+            )
     return out if bias is None else out + bias.reshape((1, -1) + (1,) * len(kernel))
 
 
@@ -38,13 +42,18 @@ def conv_transpose(x, weight, bias, strides, crop_before, size, dilations, group
     """Scatters every input element; keeps `size` outputs from `crop_before` on (zeros beyond the natural extent)."""
     kernel = weight.shape[2:]
     outputs, inputs = weight.shape[1], weight.shape[0] // groups
-    full = [max((n - 1) * s + d * (k - 1) + 1, c + t) for n, s, d, k, c, t in
-            zip(x.shape[2:], strides, dilations, kernel, crop_before, size)]
+    full = [
+        max((n - 1) * s + d * (k - 1) + 1, c + t)
+        for n, s, d, k, c, t in zip(x.shape[2:], strides, dilations, kernel, crop_before, size)
+    ]
     out = np.zeros((x.shape[0], outputs * groups, *full))
     for g in range(groups):
-        part, w = x[:, g * inputs:(g + 1) * inputs], weight[g * inputs:(g + 1) * inputs]
+        part, w = x[:, g * inputs : (g + 1) * inputs], weight[g * inputs : (g + 1) * inputs]
         for position in itertools.product(*[range(k) for k in kernel]):
-            window = tuple(slice(p * d, p * d + s * (n - 1) + 1, s) for p, d, s, n in zip(position, dilations, strides, x.shape[2:]))
+            window = tuple(
+                slice(p * d, p * d + s * (n - 1) + 1, s)
+                for p, d, s, n in zip(position, dilations, strides, x.shape[2:])
+            )
             added = np.einsum("nc...,co->no...", part, w[(slice(None), slice(None)) + position])
             out[(slice(None), slice(g * outputs, (g + 1) * outputs)) + window] += added
     out = out[(slice(None), slice(None)) + tuple(slice(c, c + t) for c, t in zip(crop_before, size))]

@@ -1,0 +1,456 @@
+#include "formats/onnx/import.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+
+#include "formats/onnx/lowering.h"
+#include "formats/onnx/sort.h"
+#include "ir/border.h"
+#include "ops/tensor_operation.h"
+
+namespace pomona::onnx {
+namespace {
+
+// Functions call functions; nobody nests deeper.
+constexpr int deepest_call = 64;
+// Nodes after inlining; functions that call functions could make any number of them.
+constexpr std::size_t most_nodes = 4'000'000;
+// Refused nodes that one message tells of.
+constexpr std::size_t most_refusals = 20;
+
+// Operator sets by domain, "" for ai.onnx.
+using Opsets = std::map<Text, std::int64_t>;
+Opsets opsets_of(const std::vector<OperatorSetId>& imports) {
+  Opsets opsets;
+  for (const OperatorSetId& id : imports) opsets[id.domain == "ai.onnx" ? Text() : id.domain] = id.version;
+  return opsets;
+}
+Text plain_domain(Text domain) { return domain == "ai.onnx" ? Text() : domain; }
+
+struct Scope {
+  const Scope* outer = nullptr;
+  std::unordered_map<Text, Entry> entries;
+  const Opsets* opsets = nullptr;
+  const std::vector<AttributeProto>* arguments = nullptr;  // of the function this is the body of
+  const std::vector<AttributeProto>* defaults = nullptr;
+
+  const Entry* find(Text name) const {
+    for (const Scope* scope = this; scope; scope = scope->outer)
+      if (auto at = scope->entries.find(name); at != scope->entries.end()) return &at->second;
+    return nullptr;
+  }
+};
+
+struct Missing {
+  std::size_t count = 0;
+  std::string first;
+};
+
+std::string shape_text(const ValueInfoProto& info) {
+  if (!info.has_shape) return "?";
+  std::string text = "[";
+  for (const DimensionProto& d : info.shape) {
+    if (text.size() > 1) text += ", ";
+    text += d.dim_value ? std::to_string(*d.dim_value) : d.dim_param.empty() ? "?" : std::string(d.dim_param);
+  }
+  return text + "]";
+}
+
+class Importer final : public GraphLowering {
+ public:
+  Importer(const ModelProto& model, const std::string& folder, const ImportOptions& options)
+      : model_(model), options_(options), files_(folder, model.file), opsets_(opsets_of(model.opset_import)) {
+    for (const FunctionProto& f : model.functions)
+      functions_.try_emplace({plain_domain(f.domain), f.name, f.overload}, &f);
+  }
+
+  Result<Program> run() {
+    POM_REQUIRE(!opsets_.empty(), "the model names no operator set");
+    POM_TRY(check_coverage());
+    Program program;
+    Function& main = program.add_function("main", options_.target);
+    POM_TRY(bind_symbols());
+    Scope scope;
+    scope.opsets = &opsets_;
+    POM_TRY(add_initializers(model_.graph, main.body, scope));
+    POM_TRY(add_inputs(program, main, scope));
+    POM_TRY(lower_nodes(model_.graph.node, main.body, scope));
+    POM_TRY(refusal());
+    POM_TRY(add_outputs(program, main, scope));
+    drop_unused(main.body);
+    program.metadata.user[std::string(source_format_key)] = "onnx";
+    for (auto [key, value] : model_.metadata_props) program.metadata.user.try_emplace(std::string(key), value);
+    program.metadata.description = model_.doc_string;
+    return program;
+  }
+
+  TensorFiles& files() override { return files_; }
+  Result<std::vector<Entry>> lower_graph(const GraphProto& graph, Block& block,
+                                         const std::vector<Entry>& inputs) override;
+
+ private:
+  const FunctionProto* find_function(const NodeProto& node) const;
+  Status check_coverage() const;
+  void note_missing(const std::vector<NodeProto>& nodes, const Opsets& opsets, std::map<std::string, Missing>& missing,
+                    std::vector<const FunctionProto*>& called) const;
+  Status refusal() const;
+
+  Status bind_symbols();
+  Dim dim_of(const DimensionProto& d, Text input, std::size_t axis) const;
+  Result<Entry> initializer(const TensorProto& tensor, Block& block);
+  Status add_initializers(const GraphProto& graph, Block& block, Scope& scope);
+  Status add_inputs(Program& program, Function& main, Scope& scope);
+  Status add_outputs(Program& program, Function& main, Scope& scope);
+  static void drop_unused(Block& block);
+
+  Status lower_nodes(const std::vector<NodeProto>& nodes, Block& block, Scope& scope);
+  Status lower_node(const NodeProto& node, std::size_t index, Block& block, Scope& scope);
+  Result<NodeCall> call_of(const NodeProto& node, std::size_t index, const Scope& scope, bool& poisoned) const;
+  Result<std::vector<Entry>> inline_function(const FunctionProto& function, const NodeCall& call, Block& block);
+
+  const ModelProto& model_;
+  const ImportOptions& options_;
+  TensorFiles files_;
+  Opsets opsets_;
+  std::map<std::tuple<Text, Text, Text>, const FunctionProto*> functions_;  // by domain, name, overload
+  std::map<std::string, Dim> symbols_;  // fixed by given shapes
+  const Scope* scope_ = nullptr;        // of the node in hand
+  int call_depth_ = 0;
+  std::size_t lowered_ = 0;
+  std::vector<Error> refused_;
+};
+
+const FunctionProto* Importer::find_function(const NodeProto& node) const {
+  auto at = functions_.find({plain_domain(node.domain), node.op_type, node.overload});
+  return at == functions_.end() ? nullptr : at->second;
+}
+
+void Importer::note_missing(const std::vector<NodeProto>& nodes, const Opsets& opsets,
+                            std::map<std::string, Missing>& missing, std::vector<const FunctionProto*>& called) const {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const NodeProto& node = nodes[i];
+    for (const AttributeProto& a : node.attribute)
+      if (a.g) note_missing(a.g->node, opsets, missing, called);
+    if (const FunctionProto* function = find_function(node)) {
+      called.push_back(function);
+      continue;
+    }
+    auto opset = opsets.find(plain_domain(node.domain));
+    std::int64_t version = opset == opsets.end() ? 1 : opset->second;
+    if (find_rule(node.domain, node.op_type, version)) continue;
+    std::string name = plain_domain(node.domain).empty() ? std::string(node.op_type)
+                                                         : fmt::format("{}::{}", node.domain, node.op_type);
+    Missing& entry = missing[fmt::format("{} (operator set {})", name, version)];
+    if (entry.count++ == 0) entry.first = source_of(node, i);
+  }
+}
+
+Status Importer::check_coverage() const {
+  std::map<std::string, Missing> missing;
+  std::vector<const FunctionProto*> called;
+  std::set<const FunctionProto*> seen;
+  note_missing(model_.graph.node, opsets_, missing, called);
+  while (!called.empty()) {
+    const FunctionProto* function = called.back();
+    called.pop_back();
+    if (seen.insert(function).second)
+      note_missing(function->node, opsets_of(function->opset_import), missing, called);
+  }
+  if (missing.empty()) return {};
+  std::string text =
+      fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
+  for (const auto& [name, entry] : missing)
+    text += fmt::format("\n    {} x {}, first: {}", entry.count, name, entry.first);
+  return fail("{}", text);
+}
+
+Status Importer::refusal() const {
+  if (refused_.empty()) return {};
+  if (refused_.size() == 1) return refused_[0];
+  std::string text = fmt::format("{} nodes cannot be converted:", refused_.size());
+  for (std::size_t i = 0; i < std::min(refused_.size(), most_refusals); ++i) {
+    text += "\n    ";
+    for (std::size_t k = refused_[i].places.size(); k-- > 0;) text += refused_[i].places[k] + ": ";
+    text += refused_[i].what;
+  }
+  if (refused_.size() > most_refusals) text += fmt::format("\n    and {} more", refused_.size() - most_refusals);
+  return fail("{}", text);
+}
+
+Status Importer::bind_symbols() {
+  for (const auto& [name, sizes] : options_.shapes) {
+    const ValueInfoProto* input = nullptr;
+    for (const ValueInfoProto& candidate : model_.graph.input)
+      if (candidate.name == name) input = &candidate;
+    POM_REQUIRE(input, "a shape is given for '{}', but the model has no such input", name);
+    POM_REQUIRE(!input->has_shape || input->shape.size() == sizes.size(),
+                "the shape given for '{}' has rank {}, but the input has rank {}", name, sizes.size(),
+                input->shape.size());
+    for (std::size_t i = 0; i < sizes.size() && input->has_shape; ++i) {
+      const DimensionProto& d = input->shape[i];
+      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || *d.dim_value == sizes[i],
+                  "dim {} of '{}' is {} in the model, but {} is given", i, name, *d.dim_value, sizes[i]);
+      if (d.dim_value || d.dim_param.empty()) continue;
+      auto [at, fresh] = symbols_.try_emplace(std::string(d.dim_param), Dim(sizes[i]));
+      POM_REQUIRE(fresh || at->second == sizes[i], "dimension '{}' is given as {} and as {}", d.dim_param,
+                  at->second.text(), sizes[i]);
+    }
+  }
+  return {};
+}
+
+Dim Importer::dim_of(const DimensionProto& d, Text input, std::size_t axis) const {
+  if (d.dim_value && *d.dim_value >= 0) return *d.dim_value;
+  if (d.dim_param.empty()) return Dim::named(fmt::format("{}_{}", input, axis));
+  auto at = symbols_.find(std::string(d.dim_param));
+  return at != symbols_.end() ? at->second : Dim::named(std::string(d.dim_param));
+}
+
+Result<Entry> Importer::initializer(const TensorProto& tensor, Block& block) {
+  Elem elem = POM_TRY_IN(elem_of(tensor), "initialiser '{}'", tensor.name);
+  Weight stored = POM_TRY(stored_weight(tensor, files_));
+  Weight weight = POM_TRY_IN(compute_weight(stored, elem), "initialiser '{}'", tensor.name);
+  return Entry{Builder(block).constant(std::move(weight), std::string(tensor.name)), elem};
+}
+
+Status Importer::add_initializers(const GraphProto& graph, Block& block, Scope& scope) {
+  POM_REQUIRE(graph.sparse_initializer.empty(), "the graph has sparse initialisers, which are not supported");
+  for (const TensorProto& tensor : graph.initializer) {
+    Entry entry = POM_TRY(initializer(tensor, block));
+    POM_REQUIRE(scope.entries.try_emplace(tensor.name, entry).second, "initialiser '{}' is there twice", tensor.name);
+  }
+  return {};
+}
+
+Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
+  for (const ValueInfoProto& input : model_.graph.input) {
+    auto initial = scope.entries.find(input.name);
+    std::optional<double> fallback;
+    if (initial != scope.entries.end()) {
+      if (model_.ir_version >= 4) fallback = initial->second.value.number();
+      if (!fallback) continue;
+      scope.entries.erase(initial);
+    }
+    POM_REQUIRE(input.kind == ValueInfoProto::Kind::tensor, "input '{}' is no tensor", input.name);
+    const ElemInfo* elem = find_elem(input.elem_type);
+    POM_REQUIRE(elem && elem->elem != Elem::string, "input '{}' holds {}, which is not supported", input.name,
+                elem_name(input.elem_type));
+    std::string name(input.name);
+    Shape shape;
+    if (auto given = options_.shapes.find(name); given != options_.shapes.end()) {
+      shape = to_shape(given->second);
+    } else {
+      POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
+      for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));
+    }
+    for (Dim d : shape) POM_REQUIRE(!d.known() || d.value() >= 0, "input '{}' has a negative size", input.name);
+    Value value = main.body.add_input(name, tensor_type(elem->compute, shape));
+    POM_REQUIRE(scope.entries.try_emplace(input.name, Entry{value, elem->elem}).second, "input '{}' is there twice",
+                input.name);
+    note_source_feature(program.metadata, {true, name, std::string(elem->name), shape_text(input), name});
+    Feature feature;
+    feature.name = name;
+    feature.dtype = elem->compute;
+    feature.optional = fallback.has_value();
+    feature.default_value = fallback;
+    feature.has_shape = all_known(shape);
+    if (feature.has_shape) feature.shape = known_sizes(shape);
+    main.inputs.push_back(std::move(feature));
+  }
+  return {};
+}
+
+Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
+  Values results;
+  for (const ValueInfoProto& output : model_.graph.output) {
+    const Entry* entry = scope.find(output.name);
+    POM_REQUIRE(entry && *entry, "output '{}' is made by no node", output.name);
+    Value value = entry->value;
+    // An output is a value of its own: not an input, not a constant, not another output.
+    bool taken = !value.producer() || value.literal() || value.name() != output.name ||
+                 std::find(results.begin(), results.end(), value) != results.end();
+    if (taken) value = Builder(main).add(mil::identity{.x = value}, std::string(output.name));
+    results.push_back(value);
+    Feature feature;
+    feature.name = std::string(output.name);
+    feature.dtype = value.dtype();
+    feature.has_shape = all_known(value.shape());
+    if (feature.has_shape) feature.shape = known_sizes(value.shape());
+    main.outputs.push_back(std::move(feature));
+    std::string dtype(elem_name(output.elem_type ? output.elem_type : int(entry->elem)));
+    note_source_feature(program.metadata,
+                        {false, std::string(output.name), dtype, shape_text(output), std::string(output.name)});
+  }
+  main.body.set_results(std::move(results));
+  return {};
+}
+
+// Constants that folding has left without users, and what only they used.
+void Importer::drop_unused(Block& block) {
+  std::vector<Node*> nodes;
+  for (const auto& node : block.nodes()) nodes.push_back(node.get());
+  for (std::size_t i = nodes.size(); i-- > 0;) {
+    Node& node = *nodes[i];
+    for (const auto& inner : node.blocks) drop_unused(*inner);
+    bool used = node.op->side_effects;
+    for (std::size_t k = 0; k < node.output_count(); ++k) used = used || !node.output(k).users().empty();
+    if (!used) block.erase(node);
+  }
+}
+
+Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope,
+                                   bool& poisoned) const {
+  NodeCall call;
+  call.proto = &node;
+  call.source = source_of(node, index);
+  for (Text name : node.input) {
+    if (name.empty()) {
+      call.inputs.emplace_back();
+      continue;
+    }
+    const Entry* entry = scope.find(name);
+    POM_REQUIRE(entry, "input '{}' is made by no node", name);
+    poisoned = poisoned || (!*entry && !entry->absent);
+    call.inputs.push_back(*entry);
+  }
+  for (const AttributeProto& a : node.attribute) {
+    if (a.ref_attr_name.empty()) {
+      call.attributes.push_back(a);
+      continue;
+    }
+    const AttributeProto* found = nullptr;
+    for (const Scope* s = &scope; s && !found; s = s->outer) {
+      for (auto* list : {s->arguments, s->defaults})
+        if (list && !found)
+          for (const AttributeProto& given : *list)
+            if (given.name == a.ref_attr_name) found = &given;
+    }
+    if (!found) continue;  // neither given nor defaulted: the attribute is absent
+    call.attributes.push_back(*found);
+    call.attributes.back().name = a.name;
+  }
+  return call;
+}
+
+Status Importer::lower_nodes(const std::vector<NodeProto>& nodes, Block& block, Scope& scope) {
+  std::vector<std::size_t> order = POM_TRY(sorted_nodes(nodes));
+  for (std::size_t index : order) {
+    auto done = lower_node(nodes[index], index, block, scope);
+    if (done) continue;
+    Error error = std::move(done).error();
+    std::string place = source_of(nodes[index], index);
+    if (std::find(error.places.begin(), error.places.end(), place) == error.places.end())
+      error = std::move(error).in(place);
+    refused_.push_back(std::move(error));
+    // What depends on this node is passed over; other faults are still found.
+    for (Text name : nodes[index].output)
+      if (!name.empty()) scope.entries[name] = {};
+  }
+  return {};
+}
+
+Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& block, Scope& scope) {
+  POM_REQUIRE(++lowered_ <= most_nodes, "the model has more than {} nodes once its functions are inlined", most_nodes);
+  bool poisoned = false;
+  NodeCall call = POM_TRY(call_of(node, index, scope, poisoned));
+  std::vector<Entry> outputs(node.output.size());
+  if (!poisoned) {
+    const Scope* outer = std::exchange(scope_, &scope);
+    auto made = [&]() -> Result<std::vector<Entry>> {
+      if (const FunctionProto* function = find_function(node)) return inline_function(*function, call, block);
+      auto opset = scope.opsets->find(plain_domain(node.domain));
+      std::int64_t version = opset == scope.opsets->end() ? 1 : opset->second;
+      const Rule* rule = find_rule(node.domain, node.op_type, version);
+      POM_REQUIRE(rule, "there is no rule for this operator at operator set {}", version);
+      Lowering g(block, call, int(version), *this);
+      Status lowered = rule->lower(g, call);
+      if (!g.status()) return g.status().error();
+      if (!lowered) return std::move(lowered).error();
+      return g.outputs();
+    }();
+    scope_ = outer;
+    if (!made) return std::move(made).error();
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (node.output[i].empty()) continue;
+      POM_REQUIRE(i < made->size() && (*made)[i], "output {} ('{}') is not supported", i, node.output[i]);
+      outputs[i] = (*made)[i];
+    }
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (node.output[i].empty()) continue;
+    Value value = outputs[i].value;
+    if (value && value.producer() && value.name().empty()) value.set_name(std::string(node.output[i]));
+    POM_REQUIRE(scope.entries.try_emplace(node.output[i], outputs[i]).second, "'{}' is made twice", node.output[i]);
+  }
+  return {};
+}
+
+Result<std::vector<Entry>> Importer::lower_graph(const GraphProto& graph, Block& block,
+                                                 const std::vector<Entry>& inputs) {
+  Scope scope;
+  scope.outer = scope_;
+  scope.opsets = scope_->opsets;
+  POM_REQUIRE(graph.input.size() == inputs.size(), "a subgraph has {} inputs, but {} are needed", graph.input.size(),
+              inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) scope.entries[graph.input[i].name] = inputs[i];
+  POM_TRY(add_initializers(graph, block, scope));
+  POM_TRY(lower_nodes(graph.node, block, scope));
+  std::vector<Entry> outputs;
+  for (const ValueInfoProto& output : graph.output) {
+    const Entry* entry = scope.find(output.name);
+    POM_REQUIRE(entry, "output '{}' of a subgraph is made by no node", output.name);
+    POM_REQUIRE(*entry, "a node of the subgraph cannot be converted");
+    outputs.push_back(*entry);
+  }
+  return outputs;
+}
+
+Result<std::vector<Entry>> Importer::inline_function(const FunctionProto& function, const NodeCall& call,
+                                                     Block& block) {
+  POM_REQUIRE(call_depth_ < deepest_call, "function '{}' nests too deep, or calls itself", function.name);
+  POM_REQUIRE(call.inputs.size() <= function.input.size(), "function '{}' takes {} inputs, but {} are given",
+              function.name, function.input.size(), call.inputs.size());
+  Opsets opsets = opsets_of(function.opset_import);
+  Scope scope;
+  scope.opsets = &opsets;
+  scope.arguments = &call.attributes;
+  scope.defaults = &function.attribute_proto;
+  for (std::size_t i = 0; i < function.input.size(); ++i)
+    scope.entries[function.input[i]] =
+        i < call.inputs.size() && call.inputs[i] ? call.inputs[i] : Entry{.absent = true};
+  std::size_t faults = refused_.size();
+  ++call_depth_;
+  Status lowered = lower_nodes(function.node, block, scope);
+  --call_depth_;
+  if (!lowered) return std::move(lowered).error();
+  if (refused_.size() > faults) {
+    Error first = std::move(refused_[faults]);
+    refused_.resize(faults);
+    return first;
+  }
+  std::vector<Entry> outputs;
+  for (Text name : function.output) {
+    const Entry* entry = scope.find(name);
+    outputs.push_back(entry ? *entry : Entry{});
+  }
+  return outputs;
+}
+
+}  // namespace
+
+Result<Program> read_onnx(const Bytes& file, const std::string& folder, const ImportOptions& options) {
+  ModelProto model = POM_TRY(parse_model(file));
+  return Importer(model, folder, options).run();
+}
+
+Result<Program> read_onnx(const std::string& path, const ImportOptions& options) {
+  Bytes file = POM_TRY_IN(map_file(path), "file '{}'", path);
+  return POM_TRY_IN(read_onnx(file, std::filesystem::path(path).parent_path().string(), options), "file '{}'", path);
+}
+
+}  // namespace pomona::onnx

@@ -1,0 +1,32 @@
+// Reads an ONNX model as a Program of MIL ops.
+//
+//   Program program = POM_TRY(read_onnx("model.onnx", {.target = iOS17}));
+//
+// Inputs and outputs keep their names and get the dtype that computes: float and double fp32, float16 fp16, integers
+// int32, bool bool; scalars keep rank 0. Making them what Core ML takes at its border is a rewriting; what they were is
+// noted as ir/border.h says. A dimension with a name becomes that symbol; one without, "<input>_<axis>". An initialiser
+// that is an input as well becomes an optional input with that default, when all its elements are equal; else it is a
+// constant (as it is in files older than IR version 4, where every initialiser had to be an input).
+//
+// Everything that cannot be converted is reported at once: operators without a rule with their counts, then nodes that
+// a rule refused.
+#pragma once
+#include <map>
+#include <string>
+
+#include "base/bytes.h"
+#include "ir/program.h"
+
+namespace pomona::onnx {
+
+struct ImportOptions {
+  Target target = Target::iOS18;
+  // Shapes to give inputs; a symbol that they fix is fixed everywhere.
+  std::map<std::string, Sizes> shapes;
+};
+
+Result<Program> read_onnx(const std::string& path, const ImportOptions& options = {});
+// From bytes; external data is looked for in `folder`.
+Result<Program> read_onnx(const Bytes& file, const std::string& folder, const ImportOptions& options = {});
+
+}  // namespace pomona::onnx

@@ -1,0 +1,37 @@
+// The border: what a model's inputs and outputs were called and typed in the file they came from.
+//
+// A reader gives features the dtype a program computes with; a rewriting may then change names and dtypes again to what
+// Core ML takes. So that running and verifying can undo both, the source's view is kept in Program::metadata.user:
+//
+//   "com.pomona.source.format"          "onnx"
+//   "com.pomona.source.input.ids"       "int64 [batch, 128] input_ids"     key: the feature's name now
+//   "com.pomona.source.output.scores"   "double [batch] scores"            value: dtype, shape, the source's name
+//
+//   for (const SourceFeature& f : source_features(program.metadata)) ...
+//
+// Whoever renames a feature calls rename_source_feature. Dtypes are spelled as the source format spells them.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/program.h"
+
+namespace pomona {
+
+struct SourceFeature {
+  bool is_input = true;
+  std::string feature;  // its name in this program
+  std::string dtype;
+  std::string shape;  // "[batch, 128]"; "?" when the source did not say
+  std::string name;   // in the source
+};
+
+inline constexpr std::string_view source_format_key = "com.pomona.source.format";
+
+void note_source_feature(Metadata& metadata, const SourceFeature& feature);
+std::vector<SourceFeature> source_features(const Metadata& metadata);
+std::optional<SourceFeature> source_feature(const Metadata& metadata, bool is_input, const std::string& feature);
+void rename_source_feature(Metadata& metadata, bool is_input, const std::string& before, const std::string& after);
+
+}  // namespace pomona

@@ -1,0 +1,140 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "ir/builder.h"
+#include "ops/elementwise_unary.h"
+#include "ops/shape.h"
+#include "ops/tensor_operation.h"
+#include "rewrite/passes/passes.h"
+
+namespace pomona::rewrite {
+namespace {
+
+// The dtype a border value of this dtype is given.
+DType border_dtype(DType dtype, Target opset, bool half) {
+  if (half && opset >= iOS16 && (dtype == DType::fp32 || dtype == DType::fp16)) return DType::fp16;
+  if (dtype == DType::fp32 || dtype == DType::int32 || dtype == DType::string) return dtype;
+  if (dtype == DType::fp16) return opset >= iOS16 ? DType::fp16 : DType::fp32;
+  if (dtype == DType::int8 && opset >= iOS26) return dtype;
+  return is_integer(dtype) ? DType::int32 : DType::fp32;
+}
+
+Feature& feature_for(std::vector<Feature>& features, Value value) {
+  auto at = std::find_if(features.begin(), features.end(), [&](const Feature& f) { return f.name == value.name(); });
+  if (at != features.end()) return *at;
+  Feature& feature = features.emplace_back();
+  feature.name = value.name();
+  feature.dtype = value.dtype();
+  if (value.type().kind == Type::Kind::dictionary) {
+    feature.kind = Feature::Kind::dictionary;
+    feature.dtype = value.type().key;
+  } else if (value.dtype() == DType::string) {
+    feature.kind = Feature::Kind::string;
+  }
+  feature.has_shape = all_known(value.shape());
+  if (feature.has_shape) feature.shape = known_sizes(value.shape());
+  return feature;
+}
+
+class Border {
+ public:
+  Border(Function& function, const BorderOptions& options) : function_(function), options_(options) {}
+
+  Result<std::vector<std::string>> run() {
+    for (std::size_t i = 0; i < function_.body.input_count(); ++i) POM_TRY(adapt_input(function_.body.input(i)));
+    Values results = function_.body.results();
+    std::set<const ValueInfo*> seen;
+    for (Value& result : results) POM_TRY(adapt_output(result, !seen.insert(&result.info()).second));
+    function_.body.set_results(results);
+    return std::move(sentences_);
+  }
+
+ private:
+  Status adapt_input(Value input) {
+    if (input.type().kind == Type::Kind::state) {
+      feature_for(function_.states, input);
+      return {};
+    }
+    Feature& feature = feature_for(function_.inputs, input);
+    if (feature.kind == Feature::Kind::image) return {};
+    DType inside = input.dtype(), outside = border_dtype(inside, function_.opset, options_.half);
+    bool scalar = input.rank() == 0;
+    feature.dtype = outside;
+    if (outside == inside && !scalar) return {};
+    auto& nodes = function_.body.nodes();
+    Builder g(function_.body, nodes.empty() ? nullptr : nodes.front().get());
+    std::vector<Node*> users = input.users();
+    input.info().type = tensor_type(outside, scalar ? Shape{1} : input.shape());
+    if (scalar) feature.shape = {1};
+    feature.has_shape = feature.has_shape || scalar;
+    Value value = input;
+    if (outside != inside)
+      value = g.add(mil::cast{.x = value, .dtype = std::string(name(inside))},
+                    input.name() + "_to_" + std::string(name(inside)));
+    if (scalar && value) value = g.add(mil::squeeze{.x = value, .axes = Ints{0}}, input.name() + "_scalar");
+    POM_TRY_IN(Status(g.status()), "input '{}'", input.name());
+    for (Node* user : users)
+      for (std::size_t i = 0; i < user->inputs().size(); ++i)
+        if (user->inputs()[i] == input) user->set_input(i, value);
+    describe("input", input.name(), inside, outside, scalar);
+    return {};
+  }
+
+  // `again`: the value is a result already, and each result needs a name of its own.
+  Status adapt_output(Value& result, bool again) {
+    if (result.type().kind != Type::Kind::tensor || result.dtype() == DType::string) {
+      feature_for(function_.outputs, result);
+      return {};
+    }
+    std::string output = result.name();
+    if (again) output += "_again";
+    Feature& feature = feature_for(function_.outputs, result);
+    if (feature.kind == Feature::Kind::image) return {};
+    DType inside = result.dtype(), outside = border_dtype(inside, function_.opset, options_.half);
+    bool scalar = result.rank() == 0, passes_through = !result.producer() || result.is_weight();
+    feature.dtype = outside;
+    if (outside == inside && !scalar && !again && !passes_through) return {};
+    Builder g(function_.body);
+    Value value = result;
+    if (!passes_through && !again) result.set_name(output + "_inside");
+    if (outside != inside) value = g.add(mil::cast{.x = value, .dtype = std::string(name(outside))});
+    if (scalar && value) value = g.add(mil::expand_dims{.x = value, .axes = Ints{0}});
+    if (value == result) value = g.add(mil::identity{.x = value});
+    POM_TRY_IN(Status(g.status()), "output '{}'", output);
+    if (passes_through && result.name() == output) output += "_output";
+    value.set_name(output);
+    result = value;
+    if (feature.name != output && !again) feature.name = output;
+    Feature& own = feature_for(function_.outputs, value);
+    own.dtype = outside;
+    own.has_shape = all_known(value.shape());
+    own.shape = own.has_shape ? known_sizes(value.shape()) : Sizes();
+    describe("output", output, inside, outside, scalar);
+    return {};
+  }
+
+  void describe(std::string_view what, const std::string& feature, DType inside, DType outside, bool scalar) {
+    if (inside != outside)
+      sentences_.push_back(fmt::format("{} '{}' is {} instead of {}", what, feature, name(outside), name(inside)));
+    if (scalar) sentences_.push_back(fmt::format("{} '{}' has shape [1] instead of rank 0", what, feature));
+  }
+
+  Function& function_;
+  const BorderOptions& options_;
+  std::vector<std::string> sentences_;
+};
+
+}  // namespace
+
+Result<std::vector<std::string>> adapt_border(Program& program, const BorderOptions& options) {
+  std::vector<std::string> sentences;
+  for (auto& function : program.functions) {
+    auto found = POM_TRY_IN(Border(*function, options).run(), "function '{}'", function->name);
+    sentences.insert(sentences.end(), found.begin(), found.end());
+  }
+  return sentences;
+}
+
+}  // namespace pomona::rewrite

@@ -1,0 +1,101 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "ir/border.h"
+#include "rewrite/passes/passes.h"
+
+namespace pomona::rewrite {
+namespace {
+
+// Words that MIL's text form gives a meaning.
+constexpr std::array<std::string_view, 26> reserved{
+    "any",   "bool",   "program", "func",   "tensor", "list",  "dict", "tuple", "true",
+    "false", "string", "bf16",    "fp16",   "fp32",   "fp64",  "int8", "int16", "int32",
+    "int64", "uint8",  "uint16",  "uint32", "uint64", "state", "int4", "uint4"};
+
+std::string legal(std::string name) {
+  for (char& c : name)
+    if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_') c = '_';
+  if (name.empty() || (name[0] >= '0' && name[0] <= '9')) name = "var_" + name;
+  if (std::find(reserved.begin(), reserved.end(), name) != reserved.end()) name += "_workaround";
+  return name;
+}
+
+// Hands out names; a taken one gets the first free number behind it.
+class Names {
+ public:
+  std::string unique(const std::string& wanted) {
+    std::string name = wanted;
+    for (std::size_t& number = next_[wanted]; !taken_.insert(name).second; ++number)
+      name = fmt::format("{}_{}", wanted, number);
+    return name;
+  }
+
+ private:
+  std::set<std::string> taken_;
+  std::map<std::string, std::size_t> next_;
+};
+
+class Renamer {
+ public:
+  Renamer(Program& program, Function& function, std::vector<std::string>& sentences)
+      : program_(program), function_(function), sentences_(sentences) {}
+
+  void run() {
+    // Borders choose first: their names are what users call the model by.
+    for (std::size_t i = 0; i < function_.body.input_count(); ++i) rename_border(function_.body.input(i), true);
+    for (Value result : function_.body.results())
+      if (named_.insert(&result.info()).second) rename_border(result, false);
+    rename_in(function_.body);
+  }
+
+ private:
+  void rename_border(Value value, bool is_input) {
+    named_.insert(&value.info());
+    std::string before = value.name(), after = names_.unique(legal(before));
+    if (before == after) return;
+    value.set_name(after);
+    auto& features = is_input ? function_.inputs : function_.outputs;
+    for (Feature& feature : features)
+      if (feature.name == before) feature.name = after;
+    for (Feature& feature : function_.states)
+      if (is_input && feature.name == before) feature.name = after;
+    rename_source_feature(program_.metadata, is_input, before, after);
+    sentences_.push_back(fmt::format("{} '{}' is called '{}'", is_input ? "input" : "output", before, after));
+  }
+  void rename_in(Block& block) {
+    if (block.owner())
+      for (std::size_t i = 0; i < block.input_count(); ++i)
+        block.input(i).set_name(names_.unique(legal(block.input(i).name())));
+    for (auto& node : block.nodes()) {
+      for (std::size_t i = 0; i < node->output_count(); ++i) {
+        Value value = node->output(i);
+        if (!named_.insert(&value.info()).second) continue;
+        std::string wanted = value.name().empty() ? std::string(node->op->name) + "_0" : legal(value.name());
+        value.set_name(names_.unique(wanted));
+      }
+      std::string own = node->name.empty() && node->output_count() ? node->output().name() : legal(node->name);
+      node->name = node_names_.unique(own);
+      for (auto& inner : node->blocks) rename_in(*inner);
+    }
+  }
+
+  Program& program_;
+  Function& function_;
+  std::vector<std::string>& sentences_;
+  Names names_, node_names_;
+  std::set<const ValueInfo*> named_;
+};
+
+}  // namespace
+
+std::vector<std::string> legal_names(Program& program) {
+  std::vector<std::string> sentences;
+  for (auto& function : program.functions) Renamer(program, *function, sentences).run();
+  return sentences;
+}
+
+}  // namespace pomona::rewrite

@@ -1,0 +1,204 @@
+#include <cmath>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/half.h"
+#include "ir/builder.h"
+#include "ops/elementwise_unary.h"
+#include "rewrite/passes/passes.h"
+
+namespace pomona::rewrite {
+namespace {
+
+constexpr double largest_half = 65504, smallest_half = 0x1p-24;
+constexpr double as_good_as_infinite = 1e38;              // what exporters write for "minus infinity"
+constexpr std::size_t looked_through_elements = 1 << 22;  // larger weights are not scanned for their magnitude
+constexpr std::size_t small_constant_elements = 400;      // up to here, values that would vanish are kept above 0
+
+enum class Magnitude { fits, saturates, too_large };
+
+Result<Magnitude> magnitude(const Weight& weight) {
+  if (weight.count() > looked_through_elements) return Magnitude::fits;
+  Tensor tensor = POM_TRY(weight.materialise());
+  Magnitude found = Magnitude::fits;
+  for (std::size_t i = 0; i < tensor.count(); ++i) {
+    double size = std::fabs(tensor.number(i));
+    if (!(size > largest_half) || std::isinf(size)) continue;
+    if (size < as_good_as_infinite) return Magnitude::too_large;
+    found = Magnitude::saturates;
+  }
+  return found;
+}
+
+Tensor rounded(const Tensor& tensor, bool keep_small) {
+  Tensor half = tensor.converted(DType::fp16);
+  half.mutable_data();
+  for (std::size_t i = 0; i < half.count(); ++i) {
+    double before = tensor.number(i), after = half.number(i);
+    if (std::isfinite(before) && !std::isfinite(after))
+      half.set_number(i, std::copysign(largest_half, before));
+    else if (keep_small && before != 0 && after == 0)
+      half.set_number(i, std::copysign(smallest_half, before));
+  }
+  return half;
+}
+
+Weight to_half(const Weight& weight) {
+  if (weight.count() > looked_through_elements) return Weight::cast(weight, DType::fp16);
+  bool keep_small = weight.count() < small_constant_elements;
+  return Weight::derived(
+      {keep_small ? "small constants in fp16" : "constants in fp16",
+       DType::fp16,
+       weight.sizes(),
+       {weight},
+       [keep_small](std::span<const Tensor> in) -> Result<Tensor> { return rounded(in[0], keep_small); }});
+}
+
+bool is_single(Value value) { return value.type().kind == Type::Kind::tensor && value.dtype() == DType::fp32; }
+bool is_half(Value value) { return value.type().kind == Type::Kind::tensor && value.dtype() == DType::fp16; }
+
+// Through these, numbers on their way to becoming integers keep being such numbers.
+bool carries_indices(const Node& node) {
+  if (!node.op) return false;
+  static const std::unordered_set<std::string_view> layout{"reshape",  "expand_dims", "squeeze", "transpose",
+                                                           "concat",   "stack",       "tile",    "slice_by_index",
+                                                           "identity", "range_1d",    "fill",    "cumsum"};
+  return node.op->elementwise || layout.count(node.op->name);
+}
+
+class HalfPass {
+ public:
+  HalfPass(Function& function, const HalfOptions& options) : function_(function), options_(options) {}
+
+  Status run() {
+    find_index_arithmetic(function_.body);
+    return convert(function_.body);
+  }
+
+ private:
+  void find_index_arithmetic(const Block& block) {
+    for (const auto& node : block.nodes()) {
+      if (node->op->name == "cast" && is_single(node->input(0)) && is_integer(node->output().dtype()))
+        mark(node->input(0));
+      for (const auto& inner : node->blocks) find_index_arithmetic(*inner);
+    }
+  }
+  void mark(Value value) {
+    Values pending{value};
+    while (!pending.empty()) {
+      Node* node = pending.back().producer();
+      pending.pop_back();
+      if (!node || !carries_indices(*node) || !index_arithmetic_.insert(node).second) continue;
+      for (Value input : node->inputs())
+        if (is_single(input)) pending.push_back(input);
+    }
+  }
+
+  Result<bool> stays_single(const Node& node) {
+    if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
+    if (index_arithmetic_.count(&node)) return true;
+    if (options_.keep_single && options_.keep_single(node)) return true;
+    for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
+      const InputRule& rule = OpDef::rule(node.op->inputs[i]);
+      for (Value input : node.inputs_of(i)) {
+        if (input.type().kind != Type::Kind::tensor) return true;
+        if (!is_single(input)) continue;
+        if (rule.var.id != '*' && !rule.var.domain.accepts(DType::fp16, function_.opset)) return true;
+        if (const Weight* weight = input.literal(); weight && POM_TRY(magnitude(*weight)) == Magnitude::too_large)
+          return true;
+      }
+    }
+    return false;
+  }
+
+  Status convert(Block& block) {
+    std::vector<DType> wanted;
+    for (Value result : block.results()) wanted.push_back(result.dtype());
+    for (auto at = block.nodes().begin(); at != block.nodes().end(); ++at) {
+      Node& node = **at;
+      for (auto& inner : node.blocks) POM_TRY(convert(*inner));
+      if (node.op->structural || node.op->constexpr_op) continue;
+      if (POM_TRY_IN(stays_single(node), "{}", node.label())) {
+        use_inputs(node, DType::fp32);
+        continue;
+      }
+      use_inputs(node, DType::fp16);
+      halve_attributes(node);
+      POM_TRY(infer_again(node));
+    }
+    Values results = block.results();
+    for (std::size_t i = 0; i < results.size(); ++i)
+      if (wanted[i] == DType::fp32 && is_half(results[i]))
+        results[i] = converted(results[i], DType::fp32, block, nullptr);
+    block.set_results(results);
+    return {};
+  }
+
+  // Gives the node its floating inputs in the wanted precision.
+  void use_inputs(Node& node, DType wanted) {
+    for (std::size_t i = 0; i < node.inputs().size(); ++i) {
+      Value input = node.inputs()[i];
+      bool other = wanted == DType::fp16 ? is_single(input) : is_half(input) && was_single_.count(&input.info());
+      if (other) node.set_input(i, converted(input, wanted, *node.block(), &node));
+    }
+    if (wanted == DType::fp16)
+      for (std::size_t i = 0; i < node.output_count(); ++i)
+        if (is_single(node.output(i))) was_single_.insert(&node.output(i).info());
+  }
+
+  // The value in the other precision, placed right behind where the value is made, so that it serves every user.
+  Value converted(Value value, DType wanted, Block& block, Node* user) {
+    auto known = other_.find(&value.info());
+    if (known != other_.end()) return known->second;
+    Value result;
+    std::string wanted_name = value.name() + "_to_" + std::string(name(wanted));
+    Node* producer = value.producer();
+    Block& home = value.block() ? *value.block() : block;
+    Node* place = producer ? home.next(*producer) : home.nodes().empty() ? user : home.nodes().front().get();
+    Builder g(home, place);
+    if (const Weight* weight = value.literal(); weight && wanted == DType::fp16) {
+      result = g.constant(to_half(*weight), wanted_name);
+    } else {
+      result = g.add(mil::cast{.x = value, .dtype = std::string(name(wanted))}, wanted_name);
+    }
+    other_[&value.info()] = result;
+    other_[&result.info()] = value;
+    if (wanted == DType::fp16) was_single_.insert(&result.info());
+    return result;
+  }
+
+  // Attributes that hold floats in x's dtype are rounded as they will be stored; scalars with a dtype become fp16.
+  void halve_attributes(Node& node) {
+    const OpDef& op = *node.op;
+    if (op.name == "cast" && node.attribute("dtype") == Attribute(std::string("fp32")))
+      node.set_attribute("dtype", std::string("fp16"));
+    for (std::size_t i = 0; i < op.attributes.size(); ++i) {
+      const AttributeRule& rule = OpDef::attribute_rule(op.attributes[i]);
+      Attribute& attribute = node.attributes[i];
+      if (auto* pair = std::get_if<Floats>(&attribute);
+          pair && pair->size() == 2 && (*pair)[0] == double(DType::fp32)) {
+        *pair = {double(DType::fp16), to_half_number((*pair)[1])};
+      } else if (auto* number = std::get_if<double>(&attribute);
+                 number && rule.var.id && rule.var.at(function_.opset) == rule.var.id) {
+        *number = to_half_number(*number);
+      }
+    }
+  }
+  static double to_half_number(double number) { return rounded(Tensor::scalar(DType::fp64, number), true).number(0); }
+
+  Function& function_;
+  const HalfOptions& options_;
+  std::unordered_set<const Node*> index_arithmetic_;
+  std::unordered_map<const ValueInfo*, Value> other_;
+  std::unordered_set<const ValueInfo*> was_single_;
+};
+
+}  // namespace
+
+Status use_half(Program& program, const HalfOptions& options) {
+  for (auto& function : program.functions)
+    POM_TRY_IN(HalfPass(*function, options).run(), "function '{}'", function->name);
+  return {};
+}
+
+}  // namespace pomona::rewrite
