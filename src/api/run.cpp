@@ -69,19 +69,16 @@ Result<NamedTensors> call(cpu::Runner& runner, const Program& program, const Fun
   return source_outputs(program, function, POM_TRY(runner.run(inputs)));
 }
 
-std::vector<std::string> expose_all_tensors(Function& function) {
+void expose_all_tensors(Function& function) {
   Values results = function.body.results();
   std::set<Value> seen(results.begin(), results.end());
-  std::vector<std::string> names;
   for (const auto& node : function.body.nodes())
     for (std::size_t i = 0; i < node->output_count(); ++i) {
       Value value = node->output(i);
       if (value.type().kind != Type::Kind::tensor || value.is_weight() || value.dtype() == DType::string) continue;
-      names.push_back(value.name());
       if (seen.insert(value).second) results.push_back(value);
     }
   function.body.set_results(std::move(results));
-  return names;
 }
 
 Result<RunReport> run(const std::string& path, const RunOptions& options) {

@@ -36,7 +36,7 @@ Result<Function*> function_of(Program& program, const std::string& name);
 // One call: `given` by source names or the program's, results by source names.
 Result<NamedTensors> call(cpu::Runner& runner, const Program& program, const Function& function,
                           const NamedTensors& given);
-// Makes every tensor of the function's body a result, next to its own; their names in order.
-std::vector<std::string> expose_all_tensors(Function& function);
+// Makes every tensor of the function's body a result, behind its own.
+void expose_all_tensors(Function& function);
 
 }  // namespace pomona::api

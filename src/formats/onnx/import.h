@@ -21,7 +21,7 @@ namespace pomona::onnx {
 
 struct ImportOptions {
   Target target = Target::iOS18;
-  // Shapes to give inputs; a symbol that they fix is fixed everywhere.
+  // Shapes to give inputs; a symbol that they fix is fixed everywhere. A negative size leaves the model's own.
   std::map<std::string, Sizes> shapes;
 };
 
