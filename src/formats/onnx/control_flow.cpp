@@ -55,10 +55,11 @@ struct Loop {
     POM_REQUIRE(body.proto->input.size() == states + 2 && body.proto->output.size() > states,
                 "the body takes {} values and gives {}, with {} states", body.proto->input.size(),
                 body.proto->output.size(), states);
-    auto rounds = M ? g.as_constant(M).number() : std::nullopt;
-    auto first = cond ? g.as_constant(cond).number() : std::optional<double>(1);
-    if (rounds && first && *rounds <= double(most_rounds)) {
-      if (auto written_out = POM_TRY(try_rounds(g, *first != 0 ? std::int64_t(*rounds) : 0))) {
+    constexpr double unknown = -1;
+    double rounds = M ? g.as_constant(M).number().value_or(unknown) : unknown;
+    double first = cond ? g.as_constant(cond).number().value_or(unknown) : 1;
+    if (rounds != unknown && first != unknown && rounds <= double(most_rounds)) {
+      if (auto written_out = POM_TRY(try_rounds(g, first != 0 ? std::int64_t(rounds) : 0))) {
         for (const Entry& e : *written_out) POM_TRY(g.result(e.value, e.elem));
         return {};
       }
