@@ -1,7 +1,7 @@
 // Reading and writing by index tensors, against NumPy's take, take_along_axis and add.at.
 #include "ops/gather_scatter.h"
 
-#include "one_op.h"
+#include "declared_op.h"
 
 namespace pomona {
 namespace {
@@ -9,21 +9,21 @@ namespace {
 Dim n() { return Dim::named("n"); }
 
 TEST(GatherScatter, GatherTakesSlices) {
-  OneOp op;
+  DeclaredOp op;
   EXPECT_EQ(op.numbers(mil::gather{.x = op.counting({3, 4}, Shape{n(), 4}), .indices = op.integers({2, 0}), .axis = 1}),
             (Numbers{3, 1, 7, 5, 11, 9}));
   EXPECT_EQ(to_string(op.inferred), "[n, 2]");
-  OneOp scalar;
+  DeclaredOp scalar;
   EXPECT_EQ(scalar.numbers(mil::gather{.x = scalar.counting({2, 3}), .indices = scalar.g.scalar(DType::int32, 1)}),
             (Numbers{4, 5, 6}));
 }
 
 TEST(GatherScatter, GatherPairsBatchDims) {
-  OneOp op(iOS16);
+  DeclaredOp op(iOS16);
   Value indices = op.input(Tensor::from_numbers(DType::int32, {2, 2, 2}, {1, 0, 0, 1, 1, 0, 0, 0}));
   EXPECT_EQ(op.numbers(mil::gather{.x = op.counting({2, 2, 3}), .indices = indices, .axis = 2, .batch_dims = 2}),
             (Numbers{2, 1, 4, 5, 8, 7, 10, 10}));
-  OneOp axis(iOS16), many(iOS16), sizes(iOS16);
+  DeclaredOp axis(iOS16), many(iOS16), sizes(iOS16);
   EXPECT_EQ(axis.error(mil::gather{.x = axis.counting({2, 3}), .indices = axis.integers({1, 1}), .batch_dims = 1}),
             "axis 0 is among the 1 batch dims");
   EXPECT_EQ(many.error(mil::gather{.x = many.counting({2, 3}), .indices = many.integers({1}), .batch_dims = 2}),
@@ -35,14 +35,14 @@ TEST(GatherScatter, GatherPairsBatchDims) {
 
 TEST(GatherScatter, NegativeIndicesUpToIOS16AndOutOfBoundsAfter) {
   auto gathered = [](Target opset, std::int64_t index) {
-    OneOp op(opset);
+    DeclaredOp op(opset);
     return op.numbers(mil::gather{.x = op.counting({3}), .indices = op.integers({index})});
   };
   EXPECT_EQ(gathered(iOS16, -1), (Numbers{3}));
   EXPECT_EQ(gathered(iOS17, -1), (Numbers{0}));
   EXPECT_EQ(gathered(iOS17, 2147483647), (Numbers{0}));
   auto error = [](Target opset, std::int64_t index) {
-    OneOp op(opset);
+    DeclaredOp op(opset);
     return op.error(
         mil::gather{.x = op.counting({3}), .indices = op.integers({index}), .validate_indices = opset >= iOS17});
   };
@@ -52,7 +52,7 @@ TEST(GatherScatter, NegativeIndicesUpToIOS16AndOutOfBoundsAfter) {
 }
 
 TEST(GatherScatter, GatherKeepsKnownElements) {
-  OneOp op;
+  DeclaredOp op;
   Value sizes = op.integers({5, 6});
   sizes.info().contents = std::vector<Dim>{n(), 4};
   Value one = op.g.add(mil::gather{.x = sizes, .indices = op.g.scalar(DType::int32, 0)});
@@ -62,18 +62,18 @@ TEST(GatherScatter, GatherKeepsKnownElements) {
 }
 
 TEST(GatherScatter, GatherAlongAxisAndTuples) {
-  OneOp along(iOS16);
+  DeclaredOp along(iOS16);
   Value indices = along.input(Tensor::from_numbers(DType::int32, {2, 2}, {2, 0, 1, -1}));
   EXPECT_EQ(along.numbers(mil::gather_along_axis{.x = along.counting({2, 3}), .indices = indices, .axis = -1}),
             (Numbers{3, 1, 5, 6}));
-  OneOp tuples(iOS16);
+  DeclaredOp tuples(iOS16);
   Value places = tuples.input(Tensor::from_numbers(DType::int16, {2, 2}, {1, 2, 0, 0}));
   EXPECT_EQ(tuples.numbers(mil::gather_nd{.x = tuples.counting({2, 3, 2}), .indices = places}),
             (Numbers{11, 12, 1, 2}));
-  OneOp whole(iOS16);
+  DeclaredOp whole(iOS16);
   Value empty = whole.input(Tensor(DType::int32, {2, 0}));
   EXPECT_EQ(whole.numbers(mil::gather_nd{.x = whole.counting({2}), .indices = empty}), (Numbers{1, 2, 1, 2}));
-  OneOp deep(iOS16), scalar(iOS16);
+  DeclaredOp deep(iOS16), scalar(iOS16);
   EXPECT_EQ(deep.error(mil::gather_nd{.x = deep.counting({2}), .indices = deep.integers({0, 1})}),
             "indices holds tuples of 2 numbers, but only 1 dims are left to index");
   EXPECT_EQ(scalar.error(mil::gather_nd{.x = scalar.counting({2}), .indices = scalar.g.scalar(DType::int32, 0)}),
@@ -82,7 +82,7 @@ TEST(GatherScatter, GatherAlongAxisAndTuples) {
 
 TEST(GatherScatter, ScatterCombines) {
   auto scattered = [](const char* mode, std::int64_t index) {
-    OneOp op(iOS17);
+    DeclaredOp op(iOS17);
     return op.numbers(mil::scatter{.data = op.floats({3}, {8, 4, 2}),
                                    .indices = op.integers({1, index}),
                                    .updates = op.floats({2}, {2, 5}),
@@ -95,12 +95,12 @@ TEST(GatherScatter, ScatterCombines) {
   EXPECT_EQ(scattered("max", 2), (Numbers{8, 4, 5}));
   EXPECT_EQ(scattered("min", 0), (Numbers{5, 2, 2}));
   EXPECT_EQ(scattered("update", -1), (Numbers{8, 2, 2}));
-  OneOp plain;
+  DeclaredOp plain;
   EXPECT_EQ(
       plain.numbers(mil::scatter{
           .data = plain.integers({1, 2147483647}), .indices = plain.integers({1}), .updates = plain.integers({1})}),
       (Numbers{1, -2147483648.0}));
-  OneOp mode, shape;
+  DeclaredOp mode, shape;
   EXPECT_EQ(
       mode.error(mil::scatter{
           .data = mode.counting({3}), .indices = mode.integers({1}), .updates = mode.counting({1}), .mode = "set"}),
@@ -111,7 +111,7 @@ TEST(GatherScatter, ScatterCombines) {
 }
 
 TEST(GatherScatter, ScatterAlongAxisAndTuples) {
-  OneOp along(iOS16);
+  DeclaredOp along(iOS16);
   Value indices = along.input(Tensor::from_numbers(DType::int32, {2, 2}, {2, 0, -1, 1}));
   EXPECT_EQ(along.numbers(mil::scatter_along_axis{.data = along.floats({2, 3}, {0, 0, 0, 0, 0, 0}),
                                                   .indices = indices,
@@ -119,7 +119,7 @@ TEST(GatherScatter, ScatterAlongAxisAndTuples) {
                                                   .axis = 1,
                                                   .mode = "update"}),
             (Numbers{2, 0, 1, 0, 4, 3}));
-  OneOp tuples(iOS16);
+  DeclaredOp tuples(iOS16);
   Value places = tuples.input(Tensor::from_numbers(DType::int32, {3, 2}, {0, 1, 0, 1, 2, 2}));
   EXPECT_EQ(tuples.numbers(mil::scatter_nd{.data = tuples.floats({3, 3}, {0, 0, 0, 0, 0, 0, 0, 0, 0}),
                                            .indices = places,

@@ -1,10 +1,10 @@
-// One op on its own, for tests: its results from tensors, or the error.
+// Runs a single op on tensors, through the builder (types and known contents) and the reference evaluation.
 //
-//   OneOp op(iOS17);
-//   Value x = op.input(Tensor::from_numbers(DType::fp32, {2}, {1, 2}));
-//   EXPECT_EQ(op.numbers(mil::reverse{.x = x}), ...);
+//   OneOp one;
+//   Value x = one.input(Tensor::from_numbers(DType::fp32, {2}, {1, 2}));
+//   EXPECT_EQ(one.numbers(mil::square{.x = x}), (Floats{1, 4}));
 //
-// Inputs may be declared with unknown dims, so that inference is tested on expressions and evaluation on numbers.
+// The types that the builder inferred must be those of the results.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -13,66 +13,79 @@
 
 namespace pomona {
 
-struct OneOp {
-  explicit OneOp(Target opset = iOS17) : function(&program.add_function("main", opset)), g(*function) {}
+class OneOp {
+ public:
+  explicit OneOp(Target opset = iOS18) : function_(program_.add_function("main", opset)), g(function_) {}
 
-  Value input(Tensor value, std::optional<Shape> declared = {}) {
-    std::string name = "x" + std::to_string(values.size());
-    Value v = function->body.add_input(name, tensor_type(value.dtype(), declared.value_or(value.shape())));
-    values[name] = std::move(value);
-    return v;
+  Value input(const Tensor& tensor) {
+    std::string name = "x" + std::to_string(inputs_.size());
+    inputs_[name] = tensor;
+    return function_.body.add_input(name, tensor.type());
   }
-  Value floats(Sizes sizes, std::initializer_list<double> numbers) {
-    return input(Tensor::from_numbers(DType::fp32, std::move(sizes), numbers));
+  Value input(DType dtype, Sizes sizes, const Floats& numbers) {
+    return input(Tensor::from_numbers(dtype, std::move(sizes), numbers));
   }
-  Value counting(Sizes sizes, std::optional<Shape> declared = {}) {
-    std::vector<double> numbers(std::size_t(element_count(sizes)));
-    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = double(i + 1);
-    return input(Tensor::from_numbers(DType::fp32, std::move(sizes), numbers), std::move(declared));
+  // One that is known by its type only: for results' types.
+  Value symbolic(DType dtype, Shape shape) {
+    return function_.body.add_input("s" + std::to_string(function_.body.input_count()), tensor_type(dtype, shape));
   }
-  // An int32 vector as an input, or as a constant.
-  Value integers(const Ints& list) { return input(Tensor::ints(list)); }
-  Value constant(const Ints& list) { return g.ints(list); }
+  Value constant(DType dtype, Sizes sizes, const Floats& numbers) {
+    return g.constant(Tensor::from_numbers(dtype, std::move(sizes), numbers));
+  }
 
   template <class Op>
   Result<Tensors> run(const Op& op) {
-    Values outputs = g.add_all(op, "op");
-    POM_TRY(g.status());
-    inferred = outputs.empty() ? Shape() : outputs[0].shape();
-    contents = outputs.empty() ? std::nullopt : outputs[0].contents();
-    function->body.set_results(outputs);
-    Evaluation evaluation(*function);
-    Tensors results = POM_TRY(evaluation(values));
-    for (std::size_t i = 0; i < results.size(); ++i) expect_promised(outputs[i].shape(), results[i]);
-    return results;
+    Values values = g.add_all(op, "op");
+    if (!g.status()) return g.status().error();
+    function_.body.set_results(values);
+    Evaluation evaluation(function_);
+    Tensors tensors = POM_TRY(evaluation(inputs_));
+    for (std::size_t i = 0; i < values.size(); ++i) EXPECT_EQ(tensors[i].type(), values[i].type());
+    return tensors;
   }
   template <class Op>
-  std::vector<double> numbers(const Op& op) {
-    auto results = run(op);
-    EXPECT_TRUE(results) << describe(results.error());
-    return results ? (*results)[0].numbers() : std::vector<double>();
+  Floats numbers(const Op& op) {
+    auto tensors = run(op);
+    if (!tensors) {
+      ADD_FAILURE() << describe(tensors.error());
+      return {};
+    }
+    return (*tensors)[0].numbers();
   }
+  // "[2, h]" or the error's sentence.
+  template <class Op>
+  std::string shape(const Op& op) {
+    Value value = g.add(op, "op");
+    return g.status() ? to_string(value.shape()) : g.status().error().what;
+  }
+  // The error of building or of running; empty when there is none.
   template <class Op>
   std::string error(const Op& op) {
-    auto results = run(op);
-    return results ? "no error" : results.error().what;
+    auto tensors = run(op);
+    return tensors ? std::string() : tensors.error().what;
   }
-  // The first result's shape as inferred from the declared types, and what is known of its elements.
-  Shape inferred;
-  std::optional<std::vector<Dim>> contents;
-
-  Program program;
-  Function* function;
-  Builder g;
-  NamedTensors values;
 
  private:
-  static void expect_promised(const Shape& shape, const Tensor& result) {
-    ASSERT_EQ(shape.size(), result.rank());
-    for (std::size_t d = 0; d < shape.size(); ++d)
-      EXPECT_TRUE(!shape[d].known() || shape[d] == result.sizes()[d]) << to_string(shape);
-  }
+  Program program_;
+  Function& function_;
+  NamedTensors inputs_;
+
+ public:
+  Builder g;
 };
-using Numbers = std::vector<double>;
+
+inline void expect_near(const Floats& found, const Floats& expected, double tolerance = 2e-6) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    EXPECT_NEAR(found[i], expected[i], tolerance * (1 + std::abs(expected[i]))) << "element " << i;
+}
+
+// (i*factor + start) modulo `modulus`, around zero: small whole numbers without much pattern.
+inline Floats ramp(std::size_t count, int factor = 7, int start = 3, int modulus = 11) {
+  Floats numbers;
+  for (std::size_t i = 0; i < count; ++i)
+    numbers.push_back(double((i * std::size_t(factor) + std::size_t(start)) % std::size_t(modulus)) - modulus / 2);
+  return numbers;
+}
 
 }  // namespace pomona
