@@ -85,7 +85,7 @@ class Printer {
   void print(std::string& out) {
     std::string opset(name(function_.opset));
     std::ranges::transform(opset, opset.begin(), [](char c) { return char(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-    out += fmt::format("    func {}<{}>({}) {{\n", function_.name, opset, inputs(function_.body));
+    out += fmt::format("    func {}<{}>({}) {{\n", legal_name(function_.name, "func_"), opset, inputs(function_.body));
     block(function_.body, 2, out);
     out += "    } -> " + results(function_.body) + ";\n";
   }
@@ -187,8 +187,8 @@ std::string to_text(const Program& program, const TextOptions& options) {
     attributes += fmt::format("{}{{{}, {}}}", attributes.empty() ? "" : ", ", quoted(key), quoted(value));
   if (!attributes.empty()) attributes = "buildInfo = dict<string, string>({" + attributes + "})";
   if (!program.default_function.empty())
-    attributes +=
-        fmt::format("{}defaultFunction = string({})", attributes.empty() ? "" : ", ", quoted(program.default_function));
+    attributes += fmt::format("{}defaultFunction = string({})", attributes.empty() ? "" : ", ",
+                              quoted(legal_name(program.default_function, "func_")));
   if (!attributes.empty()) out += "[" + attributes + "]\n";
   out += "{\n";
   for (const auto& function : program.functions) Printer(*function, options).print(out);
