@@ -95,7 +95,9 @@ struct Comparison {
         return compare_dtypes(input, where, {"bool"});
       case 2:
       case 5:
-        return compare_dtypes(input, where, {std::string(name(rule.wire))});
+        return compare_dtypes(
+            input, where,
+            rule.var.domain.up_to(opset) ? names_of(rule.var.domain, opset) : Words{std::string(name(rule.wire))});
       case 4:
       case 7:
         return compare_dtypes(input, where, {"string"});

@@ -46,20 +46,20 @@ struct FieldRule {
   bool required = false;
 };
 
-class InputField : public Field {
+class InputField : public Field, public Value {
  public:
-  explicit operator bool() const { return bool(entry); }
-  operator Value() const { return entry.value; }
-  Value operator*() const { return entry.value; }
-  const Type& type() const { return entry.value.type(); }
-  const Shape& shape() const { return entry.value.shape(); }
-  std::size_t rank() const { return entry.value.rank(); }
-  DType dtype() const { return entry.value.dtype(); }
-  Elem elem() const { return entry.elem; }
-  Entry entry;
+  Elem elem() const { return elem_; }
+  Value operator*() const { return *this; }
+  void set(const Entry& entry) {
+    static_cast<Value&>(*this) = entry.value;
+    elem_ = entry.elem;
+  }
 
  protected:
   using Field::Field;
+
+ private:
+  Elem elem_ = Elem::undefined;
 };
 class VariadicField : public Field {
  public:
@@ -186,12 +186,15 @@ Rules shape_chapter();
 Rules generator_chapter();
 Rules gather_scatter_chapter();
 Rules matrix_chapter();
+Rules attention_chapter();
 Rules convolution_chapter();
 Rules pooling_chapter();
 Rules normalization_chapter();
+Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules loss_chapter();
 Rules control_flow_chapter();
 
 }  // namespace pomona::onnx
