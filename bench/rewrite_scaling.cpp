@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "ir/builder.h"
 #include "ops/activation.h"
 #include "ops/conv.h"
 #include "ops/elementwise_binary.h"
