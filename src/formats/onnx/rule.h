@@ -202,6 +202,7 @@ Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules spectral_chapter();
 Rules loss_chapter();
 Rules control_flow_chapter();
 
