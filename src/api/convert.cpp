@@ -7,6 +7,7 @@
 #include "api/files.h"
 #include "formats/mlpackage/package.h"
 #include "ir/border.h"
+#include "ir/op.h"
 #include "rewrite/pipeline.h"
 
 namespace pomona::api {
