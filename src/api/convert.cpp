@@ -6,6 +6,7 @@
 #include "api/convert_border.h"
 #include "api/files.h"
 #include "formats/mlpackage/package.h"
+#include "ir/op.h"
 #include "ir/border.h"
 #include "ir/op.h"
 #include "rewrite/pipeline.h"

@@ -63,6 +63,17 @@ void Names::name_block(const Block& block) {
   }
 }
 
+Names name_all(const Function& function) {
+  Names names;
+  auto keep = [&](Value value) {
+    if (!names.values_.contains(&value.info())) names.values_[&value.info()] = names.fresh(value.name());
+  };
+  for (std::size_t i = 0; i < function.body.input_count(); ++i) keep(function.body.input(i));
+  for (Value result : function.body.results()) keep(result);
+  names.name_block(function.body);
+  return names;
+}
+
 Result<Names> name_values(const Function& function) {
   Names names;
   auto keep = [&](Value value, const char* what) -> Status {

@@ -28,6 +28,7 @@ class Names {
 
  private:
   friend Result<Names> name_values(const Function& function);
+  friend Names name_all(const Function& function);
   void name_block(const Block& block);
   std::string unique(std::string name, std::unordered_set<std::string>& taken);
   std::unordered_map<const ValueInfo*, std::string> values_;
@@ -37,5 +38,7 @@ class Names {
 };
 // Errors: an input or result of the function has an illegal name, or two have the same one.
 Result<Names> name_values(const Function& function);
+// Without errors: such names are changed like any other.
+Names name_all(const Function& function);
 
 }  // namespace pomona

@@ -34,7 +34,7 @@ struct DeclaredType {
   std::vector<DeclaredType> tuple;  // a tuple's parts; only literals have such types
   bool is_tuple = false;
 };
-// Unknown dimensions are named `<prefix>_<axis>`, or each differs from every other when the prefix is empty.
+// Unknown dimensions are named `<prefix>_<axis>`; without a prefix all of them are the symbol "?", which says nothing.
 Result<DeclaredType> read_value_type(Message message, const std::string& prefix = {}, int depth = 0);
 
 // Lists and tuples become Tensor::list.

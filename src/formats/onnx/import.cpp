@@ -16,6 +16,8 @@
 namespace pomona::onnx {
 namespace {
 
+// Operator sets up to this one have been gone through for changes of meaning.
+constexpr std::int64_t newest_opset = 28;
 // Functions call functions; nobody nests deeper.
 constexpr int deepest_call = 64;
 // Nodes after inlining; functions that call functions could make any number of them.
@@ -71,6 +73,13 @@ class Importer final : public GraphLowering {
 
   Result<Program> run() {
     POM_REQUIRE(!opsets_.empty(), "the model names no operator set");
+    auto version = opsets_.find(Text());
+    POM_REQUIRE(version == opsets_.end() || version->second <= newest_opset,
+                "the model uses operator set {}; {} is the newest one known", version->second, newest_opset);
+    for (const auto& [name, tensor] : options_.constants)
+      POM_REQUIRE(std::any_of(model_.graph.input.begin(), model_.graph.input.end(),
+                              [&](const ValueInfoProto& input) { return input.name == name; }),
+                  "a constant is given for '{}', but the model has no such input", name);
     POM_TRY(check_coverage());
     Program program;
     Function& main = program.add_function("main", options_.target);
@@ -241,6 +250,13 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     POM_REQUIRE(elem && elem->elem != Elem::string, "input '{}' holds {}, which is not supported", input.name,
                 elem_name(input.elem_type));
     std::string name(input.name);
+    if (auto given = options_.constants.find(name); given != options_.constants.end()) {
+      POM_REQUIRE(given->second.dtype() == elem->stored, "input '{}' is {}, but the constant given for it is {}", name,
+                  elem->name, pomona::name(given->second.dtype()));
+      Weight weight = POM_TRY_IN(compute_weight(given->second, elem->elem), "input '{}'", name);
+      scope.entries[input.name] = {Builder(main).constant(std::move(weight), name), elem->elem};
+      continue;
+    }
     Shape shape;
     if (auto given = options_.shapes.find(name); given != options_.shapes.end()) {
       for (std::size_t i = 0; i < given->second.size(); ++i)

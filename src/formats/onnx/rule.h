@@ -186,12 +186,15 @@ Rules shape_chapter();
 Rules generator_chapter();
 Rules gather_scatter_chapter();
 Rules matrix_chapter();
+Rules attention_chapter();
 Rules convolution_chapter();
 Rules pooling_chapter();
 Rules normalization_chapter();
+Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules loss_chapter();
 Rules control_flow_chapter();
 
 }  // namespace pomona::onnx
