@@ -107,7 +107,7 @@ const Rules& all_rules() {
                                        gather_scatter_chapter, matrix_chapter,       attention_chapter,
                                        convolution_chapter,   pooling_chapter,       normalization_chapter,
                                        padding_chapter,       resize_chapter,        recurrent_chapter,
-                                       quantization_chapter,  loss_chapter,          control_flow_chapter};
+                                       quantization_chapter,  spectral_chapter, loss_chapter,          control_flow_chapter};
     Rules all;
     for (auto chapter : chapters)
       for (const Rule& rule : chapter()) all.push_back(rule);
