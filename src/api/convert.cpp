@@ -8,6 +8,7 @@
 #include "formats/mlpackage/package.h"
 #include "ir/op.h"
 #include "ir/border.h"
+#include "ir/op.h"
 #include "rewrite/pipeline.h"
 
 namespace pomona::api {
