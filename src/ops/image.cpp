@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 #include "ops/sampling.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -26,8 +26,16 @@ Result<Types> with_last(const InputField& x, const Shape& last) {
                 last[k].text());
     dim = last[k];
   }
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
+}
+
+// The sizes of an inferred result, if memory holds it in the arithmetic's doubles.
+Result<Sizes> target_sizes(const Result<Types>& inferred) {
+  if (!inferred) return inferred.error();
+  const Shape& shape = (*inferred)[0].shape;
+  POM_TRY(check_memory(DType::fp64, shape));
+  return known_sizes(shape);
 }
 
 // Linear interpolation along one axis at positions inside it.
@@ -131,7 +139,7 @@ Result<Types> resize_bilinear::infer(const At&) const {
   return with_last(x, {std::int64_t(*target_size_height), std::int64_t(*target_size_width)});
 }
 Result<Tensors> resize_bilinear::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   return Tensors{POM_TRY(resize_linear(x.tensor(), target, x.rank() - 2, POM_TRY(grid_named(*sampling_mode))))};
 }
 
@@ -140,7 +148,7 @@ Result<Types> resize_nearest_neighbor::infer(const At&) const {
   return with_last(x, {std::int64_t(*target_size_height), std::int64_t(*target_size_width)});
 }
 Result<Tensors> resize_nearest_neighbor::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   return Tensors{POM_TRY(resize_nearest(x.tensor(), target, x.rank() - 2, half_pixel))};
 }
 
@@ -165,7 +173,7 @@ Result<Types> resize::infer(const At&) const {
   return with_last(x, last);
 }
 Result<Tensors> resize::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   Grid grid = POM_TRY(grid_named(*sampling_mode));
   std::size_t first = x.rank() - std::size_t(*resized_dims);
   if (*interpolation_mode == "LINEAR") return Tensors{POM_TRY(resize_linear(x.tensor(), target, first, grid))};
@@ -182,7 +190,7 @@ Result<Types> upsample_nearest_neighbor::infer(const At&) const {
   return infer_upsample(x, scale_factor_height, scale_factor_width);
 }
 Result<Tensors> upsample_nearest_neighbor::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   auto place = [](std::int64_t i, std::int64_t size, std::int64_t wanted) { return i * size / wanted; };
   return Tensors{POM_TRY(resize_nearest(x.tensor(), target, x.rank() - 2, place))};
 }
@@ -193,7 +201,7 @@ Result<Types> upsample_bilinear::infer(const At&) const {
   return infer_upsample(x, scale_factor_height, scale_factor_width);
 }
 Result<Tensors> upsample_bilinear::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   bool half = half_pixel_centers->value_or(!*align_corners);
   Grid grid = *align_corners ? Grid::strict_align_corners : half ? Grid::unalign_corners : Grid::plain;
   return Tensors{POM_TRY(resize_linear(x.tensor(), target, x.rank() - 2, grid))};
@@ -207,11 +215,11 @@ Result<Types> crop::infer(const At&) const {
   Shape shape = x.shape();
   shape[x.rank() - 2] = shape[x.rank() - 2] - h[0] - h[1];
   shape[x.rank() - 1] = shape[x.rank() - 1] - w[0] - w[1];
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> crop::eval(const At& at) const {
-  Sizes sizes = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes sizes = POM_TRY(target_sizes(infer(at)));
   Tensor out = x.tensor();
   for (std::size_t k = 0; k < 2; ++k) {
     std::size_t axis = x.rank() - 2 + k;

@@ -5,7 +5,7 @@
 #include <numbers>
 
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -38,7 +38,7 @@ Result<Types> infer_shape(const InputField& shape, DType dtype) {
   POM_REQUIRE(shape.rank() == 1, "shape has rank {}, not 1", shape.rank());
   POM_REQUIRE(is_float(dtype), "the parameters are {}, not fp16 or fp32", name(dtype));
   if (auto known = shape.contents()) {
-    POM_TRY(check_size(*known));
+    POM_TRY(check_sizes(*known));
     return Types{tensor_type(dtype, *known)};
   }
   Dim rank = shape.shape()[0];
@@ -51,10 +51,10 @@ Result<Types> infer_shape(const InputField& shape, DType dtype) {
 
 // A tensor of the inferred type whose elements draw() makes one after the other.
 template <class Draw>
-Tensors fill(const Type& type, Draw draw) {
-  Tensor out(type.dtype, known_sizes(type.shape));
+Result<Tensors> fill(const Type& type, Draw draw) {
+  Tensor out = POM_TRY(make_tensor(type.dtype, type.shape));
   for (std::size_t i = 0; i < out.count(); ++i) out.set_number(i, draw());
-  return {out};
+  return Tensors{out};
 }
 
 Status check_same(const Scalar& a, const Scalar& b) {
@@ -110,7 +110,7 @@ Result<Types> random_categorical::infer(const At&) const {
   POM_REQUIRE(!(x.shape().back() == 0), "x has no categories");
   Shape result = x.shape();
   result.back() = std::int64_t(size);
-  POM_TRY(check_size(result));
+  POM_TRY(check_sizes(result));
   return Types{tensor_type(x.dtype(), std::move(result))};
 }
 Result<Tensors> random_categorical::eval(const At& at) const {
@@ -118,7 +118,7 @@ Result<Tensors> random_categorical::eval(const At& at) const {
   Source source = POM_TRY(Source::make(seed, at));
   std::size_t categories = std::size_t(x.sizes().back()), draws = std::size_t(*size);
   std::vector<double> weights = x.tensor().numbers();
-  Tensor out(type.dtype, known_sizes(type.shape));
+  Tensor out = POM_TRY(make_tensor(type.dtype, type.shape));
   for (std::size_t row = 0; row < weights.size() / categories; ++row) {
     std::span<double> cumulative(&weights[row * categories], categories);
     double most = *std::max_element(cumulative.begin(), cumulative.end()), sum = 0;
