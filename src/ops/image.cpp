@@ -59,6 +59,8 @@ std::vector<double> linear_along(const std::vector<double>& x, const Sizes& size
 
 // Resizes the axes from `first` on to the sizes of the result.
 Result<Tensor> resize_linear(const Tensor& x, const Sizes& target, std::size_t first, Grid grid) {
+  // Sizes beside a 0 may be as large as they like: nothing is to be computed.
+  if (element_count(target) == 0) return Tensor(x.dtype(), target);
   std::vector<double> values = x.numbers();
   Sizes sizes = x.sizes();
   for (std::size_t axis = first; axis < sizes.size(); ++axis) {
@@ -90,6 +92,7 @@ Tensor take_along(const Tensor& x, std::size_t axis, std::span<const std::size_t
 // place(i, X, N) is the sample that stands for result i.
 template <class Place>
 Result<Tensor> resize_nearest(Tensor x, const Sizes& target, std::size_t first, Place place) {
+  if (element_count(target) == 0) return Tensor(x.dtype(), target);
   for (std::size_t axis = first; axis < x.rank(); ++axis) {
     std::int64_t size = x.sizes()[axis], wanted = target[axis];
     if (size == 0 && wanted != 0) return fail("an empty dimension cannot be resized");
@@ -111,7 +114,11 @@ Result<Dim> scaled(Dim size, double scale) {
   constexpr double largest = 1 << 20;
   POM_REQUIRE(scale > 0 && scale <= largest, "the scale factor is {}, not above 0 and at most {}", scale, largest);
   if (scale == std::floor(scale)) return size * Dim(std::int64_t(scale));
-  if (size.known()) return Dim(std::int64_t(std::floor(float(scale) * float(size.value()))));
+  if (size.known()) {
+    float product = float(scale) * float(size.value());
+    POM_REQUIRE(product >= 0 && product < 0x1p40f, "a size of {} times {} is too large", size.value(), scale);
+    return Dim(std::int64_t(product));
+  }
   constexpr std::int64_t denominator = 64;
   double numerator = scale * denominator;
   if (numerator == std::floor(numerator)) return floor_div(size * Dim(std::int64_t(numerator)), denominator);
@@ -220,6 +227,7 @@ Result<Types> crop::infer(const At&) const {
 }
 Result<Tensors> crop::eval(const At& at) const {
   Sizes sizes = POM_TRY(target_sizes(infer(at)));
+  if (element_count(sizes) == 0) return Tensors{Tensor(x.dtype(), sizes)};
   Tensor out = x.tensor();
   for (std::size_t k = 0; k < 2; ++k) {
     std::size_t axis = x.rank() - 2 + k;

@@ -243,6 +243,7 @@ Result<Types> crop_resize_iOS15::infer(const At&) const {
 Result<Tensors> crop_resize_iOS15::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
   POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   CropOptions options{
       *target_height, *target_width, *normalized_coordinates, *spatial_scale, *box_coordinate_mode, {}, {}};
   options.grid = POM_TRY(grid_named(*sampling_mode));
@@ -283,6 +284,7 @@ Result<Types> crop_resize::infer(const At&) const {
 Result<Tensors> crop_resize::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
   POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   CropOptions options{*target_height, *target_width, *normalized_coordinates, *spatial_scale, *box_coordinate_mode, {},
                       *pad_value};
   options.grid = POM_TRY(grid_named(*sampling_mode));
@@ -314,6 +316,7 @@ Result<Types> affine::infer(const At&) const {
 Result<Tensors> affine::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
   POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   std::vector<double> matrix = transform_matrix.tensor().numbers(), points;
   auto spread = [](int i, int count) { return count == 1 ? -1 : -1 + 2.0 * i / (count - 1); };
   for (std::size_t b = 0; b < std::size_t(x.sizes()[0]); ++b) {
@@ -350,6 +353,7 @@ Result<Types> resample::infer(const At&) const {
 Result<Tensors> resample::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
   POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   SampleOptions options{lower_case(*sampling_mode) == "nearest", lower_case(*padding_mode),
                         lower_case(*coordinates_mode), *padding_value, *align_corners};
   return sample(x.tensor(), coordinates.tensor().numbers(), options, types[0]);

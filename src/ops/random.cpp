@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/half.h"
 #include "ops/catalogue.h"
 #include "ops/shape_rules.h"
 
@@ -62,7 +63,9 @@ Status check_same(const Scalar& a, const Scalar& b) {
   return {};
 }
 
-double rounded(DType dtype, double value) { return Tensor::scalar(dtype, value).number(0); }
+double rounded(DType dtype, double value) {
+  return dtype == DType::fp16 ? half_to_float(double_to_half(value)) : double(float(value));
+}
 
 }  // namespace
 
@@ -95,6 +98,7 @@ Result<Tensors> random_uniform::eval(const At& at) const {
   Source source = POM_TRY(Source::make(seed, at));
   double first = low->value, end = high->value;
   return fill(type, [&] {
+    if (!(first < end)) return first;
     // Rounding may reach `high`, which is excluded: another try.
     for (int tries = 0; tries < 64; ++tries) {
       double value = rounded(type.dtype, first + source.uniform() * (end - first));
