@@ -165,6 +165,25 @@ struct CastLike {
   Status lower(Lowering& g) const { return cast_to(g, input, target_type.elem()); }
 };
 
+// The same bits under another type of their width, where both are integers: unsigned values of 32 bits and more are
+// below 2^31 here, so nothing changes for them.
+struct BitCast {
+  ONNX_IN(input);
+  ONNX_ATTR(to, int, .required = true);
+  Status lower(Lowering& g) const {
+    const ElemInfo* elem = find_elem(to);
+    const ElemInfo& own = elem_info(input.elem());
+    POM_REQUIRE(elem, "tensors of {} are not supported", elem_name(to));
+    if (elem->elem == own.elem) return g.result(input, own.elem);
+    if (own.elem == Elem::boolean && elem->elem == Elem::uint8)
+      return g.result(g.cast(input, DType::int32), Elem::uint8);
+    bool from_negative = own.is_signed && !elem->is_signed && own.bits >= 32;
+    POM_REQUIRE(own.bits != 0 && elem->bits == own.bits && !from_negative, "the bits of {} cannot be read as {}",
+                own.name, elem->name);
+    return g.result(g.wrap(input, elem->elem), elem->elem);
+  }
+};
+
 struct Dropout {
   ONNX_IN(data);
   ONNX_OPTIONAL(ratio_input, .since = 12);
@@ -281,6 +300,7 @@ struct Bernoulli {
 Rules generator_chapter() {
   return {
       rule<Bernoulli>("Bernoulli"),
+      rule<BitCast>("BitCast"),
       rule<Window<blackman>>("BlackmanWindow"),
       rule<Cast>("Cast", 6),
       rule<CastLike>("CastLike"),

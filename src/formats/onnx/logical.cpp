@@ -134,16 +134,24 @@ struct BitShift {
   Status lower(Lowering& g) const {
     bool left = *direction == "LEFT";
     POM_REQUIRE(left || *direction == "RIGHT", "direction is '{}', not LEFT or RIGHT", *direction);
-    // Further shifts leave nothing, or the sign.
-    Value amount = g.add(mil::minimum{.x = Y, .y = g.integer(30)});
-    Value power = g.add(mil::gather{.x = powers_of_two(g, 31), .indices = amount, .axis = 0});
-    Value far = g.add(mil::greater{.x = Y, .y = g.integer(30)});
+    // By negative amounts, or by all bits and more: nothing is left but the sign of a shift to the right.
+    Value bits = g.integer(elem_info(X.elem()).bits);
+    Value beyond = g.add(mil::logical_or{.x = g.add(mil::less{.x = Y, .y = g.integer(0)}),
+                                         .y = g.add(mil::greater_equal{.x = Y, .y = bits})});
+    Value amount = g.add(mil::maximum{.x = g.add(mil::minimum{.x = Y, .y = g.integer(31)}), .y = g.integer(0)});
+    auto power = [&](Value exponent) {
+      return g.add(mil::gather{.x = powers_of_two(g, 32), .indices = exponent, .axis = 0});
+    };
     if (left) {
-      Value shifted = g.times(X, power);
-      return g.result(g.wrap(g.select(far, g.times(shifted, 0), shifted), X.elem()));
+      Value shifted = g.times(X, power(amount));
+      return g.result(g.wrap(g.select(beyond, g.times(shifted, 0), shifted), X.elem()));
     }
-    Value shifted = g.add(mil::floor_div{.x = X, .y = power});
-    return g.result(g.select(far, g.add(mil::floor_div{.x = shifted, .y = g.integer(2)}), shifted));
+    // 2^31 is no int32: such a shift takes two steps.
+    Value most = g.add(mil::minimum{.x = amount, .y = g.integer(30)});
+    Value shifted = g.add(mil::floor_div{.x = X, .y = power(most)});
+    shifted = g.add(mil::floor_div{.x = shifted, .y = power(g.minus(amount, most))});
+    Value sign = g.times(g.cast(g.add(mil::less{.x = X, .y = g.integer(0)}), DType::int32), -1);
+    return g.result(g.select(beyond, g.plus(sign, g.times(shifted, 0)), shifted));
   }
 };
 

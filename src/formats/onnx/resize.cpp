@@ -32,7 +32,9 @@ struct AxisResize {
 // Where in the input output sample i lies.
 double grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
   auto x = double(i);
-  if (o.grid == "align_corners") return a.out == 1 ? 0 : x * double(a.in - 1) / double(a.out - 1);
+  // ONNX takes the length before it is cut to a whole number here.
+  double length = a.scale * double(a.in);
+  if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * double(a.in - 1) / (length - 1);
   if (o.grid == "asymmetric") return x / a.scale;
   if (o.grid == "tf_crop_and_resize")
     return a.out > 1 ? a.roi_begin * double(a.in - 1) + x * (a.roi_end - a.roi_begin) * double(a.in - 1) / double(a.out - 1)

@@ -115,7 +115,15 @@ class RuleAttribute : public Field {
 
  private:
   static bool set(Field& f, const Attribute& a) {
-    return AttributeForm<V>::set(static_cast<RuleAttribute&>(f).value, a);
+    V& value = static_cast<RuleAttribute&>(f).value;
+    if constexpr (std::is_same_v<V, bool>) {
+      // ONNX has no booleans among attributes: 0 and 1 stand for them.
+      auto* number = std::get_if<std::int64_t>(&a);
+      if (number) value = *number != 0;
+      return number && (*number == 0 || *number == 1);
+    } else {
+      return AttributeForm<V>::set(value, a);
+    }
   }
   static constexpr FieldRule rule = R;
   static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, nullptr, set, &rule};
@@ -186,12 +194,16 @@ Rules shape_chapter();
 Rules generator_chapter();
 Rules gather_scatter_chapter();
 Rules matrix_chapter();
+Rules attention_chapter();
 Rules convolution_chapter();
 Rules pooling_chapter();
 Rules normalization_chapter();
+Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules spectral_chapter();
+Rules loss_chapter();
 Rules control_flow_chapter();
 
 }  // namespace pomona::onnx

@@ -25,7 +25,7 @@ struct Reshape {
   Status lower(Lowering& g) const {
     POM_REQUIRE(shape.rank() == 1, "shape has rank {}, not 1", shape.rank());
     auto contents = shape.contents();
-    if (!contents) return g.result(g.reshape(data, *shape), data.elem());
+    if (!contents) return lower_computed(g);
     bool zero = false;
     Shape wanted = *contents;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -48,6 +48,16 @@ struct Reshape {
       return g.result(g.reshape(data, wanted), data.elem());
     }
     return g.result(g.add(mil::reshape{.x = data, .shape = g.shape_value(wanted, {data})}), data.elem());
+  }
+  // A shape nothing is known of: 0 is replaced by the input's dim there, since MIL reads it another way.
+  Status lower_computed(Lowering& g) const {
+    POM_REQUIRE(shape.shape()[0].known() && !allowzero, "the shape is not known before the model runs");
+    std::int64_t wanted = shape.shape()[0].value(), rank = std::int64_t(data.rank());
+    Value own = g.shape_of(data);
+    if (wanted < rank) own = g.slice(own, 0, 0, wanted);
+    if (wanted > rank) own = g.concat({own, g.ints(Ints(std::size_t(wanted - rank), 1))}, 0);
+    Value copied = g.add(mil::equal{.x = shape, .y = g.integer(0)});
+    return g.result(g.reshape(data, g.select(copied, own, shape)), data.elem());
   }
 };
 
