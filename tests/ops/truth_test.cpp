@@ -11,6 +11,8 @@
 #include "formats/mlpackage/package.h"
 #include "formats/npy/npy.h"
 #include "ir/evaluate.h"
+#include "ir/text.h"
+#include "ops/catalogue.h"
 
 namespace pomona {
 namespace {
@@ -100,8 +102,17 @@ Status compare_plain(const Tensor& got, const json& want, const Case& c) {
   return {};
 }
 
+// print -> parse -> print changes nothing.
+Status check_text(const Program& program) {
+  std::string text = to_text(program);
+  Program back = POM_TRY_IN(parse_text(text, {.find_op = mil::find_op}), "text");
+  POM_REQUIRE(to_text(back) == text, "printing the parsed text gives another text:\n{}\n{}", text, to_text(back));
+  return {};
+}
+
 Status run_case(const std::string& folder, const Case& c) {
   Program program = POM_TRY(mlpackage::read_package(folder + "/" + c.name + ".mlmodel"));
+  POM_TRY(check_text(program));
   Function& function = program.main();
   Evaluation run(function);
   NamedTensors inputs;

@@ -123,9 +123,7 @@ def check(original, rewritten):
     if difference:
         problems.append(f"programs differ at {difference}")
     model = ct.models.MLModel(rewritten, skip_model_load=True)
-    for function in b.mlProgram.functions:
-        milproto.load(b, specification_version=b.specificationVersion, file_weights_dir=model.weights_dir)
-        break
+    milproto.load(b, specification_version=b.specificationVersion, file_weights_dir=model.weights_dir)
     if len(b.mlProgram.functions) == 1:
         mine = ct.optimize.coreml.get_weights_metadata(model, weight_threshold=10)
         theirs = ct.optimize.coreml.get_weights_metadata(
