@@ -43,8 +43,13 @@ Status check_program(const Program& program) {
 Status rewrite(const fs::path& package, const fs::path& folder, std::string& names) {
   if (package.stem() == "pipeline") {
     auto members = POM_TRY(mlpackage::read_pipeline(package.string()));
-    for (const auto& member : members) POM_TRY_IN(check_program(member.program), "{}", member.name);
     POM_REQUIRE(members.size() == 2 && members[0].name == "model0", "the pipeline has {} members", members.size());
+    for (const auto& member : members) {
+      POM_TRY_IN(check_program(member.program), "{}", member.name);
+      std::string name = "pipeline." + member.name + ".mlpackage";
+      POM_TRY(mlpackage::write_package(member.program, (folder / name).string()));
+      names += " " + name;
+    }
     return {};
   }
   Program program = POM_TRY(mlpackage::read_package(package.string()));

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -242,6 +243,57 @@ TEST(Package, DamagedBytesNeverCrash) {
       refused += !mlpackage::read_model(Bytes::own(std::move(damaged)), weights);
     }
   EXPECT_GT(refused, int(model.size()));
+}
+
+std::uint64_t anonymous_kilobytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssAnon:")) return std::stoull(line.substr(8));
+  return 0;
+}
+
+TEST(Package, WritingNeedsMemoryForTheTensorsInHandOnly) {
+  if (anonymous_kilobytes() == 0) GTEST_SKIP() << "this system does not tell anonymous memory";
+  Folder folder;
+  constexpr std::int64_t tensors = 16, elements = 8 << 20;  // of 32 MB each, 16 when written
+  std::ofstream(folder.path / "source") << "";
+  fs::resize_file(folder.path / "source", tensors * elements * 4);
+  auto source = map_file(folder / "source");
+  ASSERT_TRUE(source);
+  std::uint64_t before = anonymous_kilobytes();
+  std::atomic<std::uint64_t> most = 0;
+  auto convert = [&](std::span<const Tensor> in) -> Result<Tensor> {
+    Tensor half = in[0].converted(DType::fp16);
+    most = std::max(most.load(), anonymous_kilobytes());
+    return half;
+  };
+  Program program;
+  Function& main = program.add_function("main", Target::iOS17);
+  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, elements, 1}));
+  Builder g(main);
+  for (std::int64_t i = 0; i < tensors; ++i) {
+    auto part = source->slice(std::uint64_t(i * elements * 4), elements * 4);
+    ASSERT_TRUE(part);
+    auto weight = Weight::stored(*part, DType::fp32, {elements});
+    ASSERT_TRUE(weight);
+    Weight half = Weight::derived({"cast to fp16", DType::fp16, {elements}, {*weight}, convert});
+    x = g.add(mil::prelu{.x = x, .alpha = g.constant(half)}, i + 1 < tensors ? "" : "y");
+  }
+  ASSERT_TRUE(g.status()) << describe(g.status().error());
+  main.body.set_results({x});
+  std::uint64_t calls = 0, last = 0;
+  auto written =
+      write_package(program, folder / "large.mlpackage", {.progress = [&](std::uint64_t done, std::uint64_t all) {
+                      EXPECT_GT(done, last);
+                      EXPECT_LE(done, all);
+                      last = done;
+                      ++calls;
+                    }});
+  ASSERT_TRUE(written) << describe(written.error());
+  EXPECT_GE(calls, 4u);
+  EXPECT_GT(most, before);
+  EXPECT_LT(most, before + (100 << 10));  // the result is 256 MB; a batch is 64 MB
+  EXPECT_EQ(fs::file_size(folder.path / "large.mlpackage" / weight_path), 64 + tensors * (64 + elements * 2u));
 }
 
 // A Model with nothing but one member of the oneof.

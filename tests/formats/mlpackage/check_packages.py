@@ -26,6 +26,8 @@ SPECIFICATION = {MIL.FLOAT16: "fp16", MIL.FLOAT32: "float", MIL.INT8: "int8", MI
 
 
 def weight_file(package):
+    if not os.path.exists(package):
+        package = os.path.join(os.path.dirname(package), os.path.basename(package).split(".")[0] + ".mlpackage")
     path = os.path.join(package, "Data/com.apple.CoreML/weights/weight.bin")
     return BlobReader(path) if os.path.exists(path) else None
 
@@ -110,8 +112,17 @@ def first_difference(a, b, path=""):
     return None
 
 
+def load_spec(path):
+    """A package's model; of pipeline.modelN.mlpackage, that member of pipeline.mlpackage when it has no package itself."""
+    if os.path.exists(path):
+        return ct.models.utils.load_spec(path)
+    package, member = os.path.basename(path).split(".")[:2]
+    spec = ct.models.utils.load_spec(os.path.join(os.path.dirname(path), package + ".mlpackage"))
+    return spec.pipeline.models[int(member.removeprefix("model"))]
+
+
 def check(original, rewritten):
-    a, b = (ct.models.utils.load_spec(p) for p in (original, rewritten))
+    a, b = (load_spec(p) for p in (original, rewritten))
     problems = []
     if a.description != b.description:
         problems.append(f"descriptions differ:\n{a.description}\n---\n{b.description}")
@@ -124,7 +135,7 @@ def check(original, rewritten):
         problems.append(f"programs differ at {difference}")
     model = ct.models.MLModel(rewritten, skip_model_load=True)
     milproto.load(b, specification_version=b.specificationVersion, file_weights_dir=model.weights_dir)
-    if len(b.mlProgram.functions) == 1:
+    if len(b.mlProgram.functions) == 1 and os.path.exists(original):
         mine = ct.optimize.coreml.get_weights_metadata(model, weight_threshold=10)
         theirs = ct.optimize.coreml.get_weights_metadata(
             ct.models.MLModel(original, skip_model_load=True), weight_threshold=10
