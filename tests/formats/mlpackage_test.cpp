@@ -315,6 +315,54 @@ TEST(Package, OtherKindsOfModelsAreNamed) {
   EXPECT_EQ(refusal(502), "the program has no function");
 }
 
+// Field `number` of wire type bytes.
+std::string field(unsigned number, const std::string& contents) {
+  return std::string{char(number << 3 | 2), char(contents.size())} + contents;
+}
+std::string text_value(const std::string& text) {
+  return field(2, field(1, "\x08\x02")) + field(3, field(1, field(4, field(1, text))));
+}
+std::string named(const std::string& name, const std::string& tensor_type) {
+  return field(1, name) + field(2, field(1, tensor_type));
+}
+
+// What coremltools never writes: unpacked numbers, a scalar attribute as a vector of another dtype, values in place,
+// defaults left out.
+TEST(Package, ForeignChoicesAreRead) {
+  const std::string vector_of_two = std::string("\x08\x0B\x10\x01") + field(3, field(1, "\x08\x02"));
+  const std::string vector_of_one = std::string("\x08\x0B\x10\x01") + field(3, field(1, "\x08\x01"));
+  auto floats = [](std::initializer_list<float> values) {
+    std::string bytes;
+    for (float value : values) bytes += "\x0D" + std::string(reinterpret_cast<const char*>(&value), 4);
+    return field(3, field(1, field(1, bytes)));
+  };
+  std::string axis = field(2, field(1, vector_of_one)) + floats({0});
+  std::string softmax =
+      field(1, "softmax") +
+      field(2, field(1, "x") + field(2, field(1, field(2, field(2, field(1, vector_of_two)) + floats({1, 1}))))) +
+      field(2, field(1, "axis") + field(2, field(1, field(2, axis)))) + field(3, named("h", vector_of_two));
+  std::string gelu = field(1, "gelu") + field(2, field(1, "x") + field(2, field(1, field(1, "h")))) +
+                     field(3, named("y", vector_of_two)) + field(5, field(1, "name") + field(2, text_value("last")));
+  std::string block = field(2, "y") + field(3, softmax) + field(3, gelu);
+  std::string function =
+      field(2, "CoreML6") + field(3, field(1, "CoreML6") + "\x12" +
+                                         std::string{char(block.size() & 127 | 128), char(block.size() >> 7)} + block);
+  auto large = [](const std::string& tag, const std::string& contents) {
+    return tag + std::string{char(contents.size() & 127 | 128), char(contents.size() >> 7)} + contents;
+  };
+  std::string program = large("\x12", field(1, "main") + large("\x12", function));
+  auto read = mlpackage::read_model(Bytes::own(large("\xB2\x1F", program)), "");
+  ASSERT_TRUE(read) << describe(read.error());
+  const Node& last = *read->main().body.nodes().back();
+  EXPECT_EQ(last.name, "last");
+  EXPECT_EQ(std::get<std::string>(last.attribute("mode")), "EXACT");
+  const Node& first = *last.input("x").producer();
+  EXPECT_EQ(std::get<std::int64_t>(first.attribute("axis")), 0);
+  auto results = Evaluation(read->main())({});
+  ASSERT_TRUE(results);
+  EXPECT_NEAR((*results)[0].number(1), 0.5 * 0.691462, 1e-5);
+}
+
 TEST(Package, AManifestMayNotLeadOutside) {
   Folder folder;
   fs::create_directories(folder.path / "a.mlpackage" / "Data");
