@@ -142,11 +142,20 @@ Status place_input(Block& block, const Call& call, std::size_t index, const Call
   return {};
 }
 
+// A field that came with a later operator set does not exist in this one, whatever its value.
+Status check_age(Target since, Target opset) {
+  POM_REQUIRE(since <= opset, "it needs {}, but the function is for {}", name(since), name(opset));
+  return {};
+}
+
 Result<Parts> sort_arguments(Block& block, const Call& call) {
   const OpDef& op = *call.op;
   Parts parts{op.defaults, std::vector<Values>(op.inputs.size())};
   for (const CallArgument& argument : call.arguments) {
     auto input = op.input_index(argument.field), attribute = op.attribute_index(argument.field);
+    if (attribute)
+      POM_TRY_IN(check_age(OpDef::attribute_rule(op.attributes[*attribute]).since, block.function().opset),
+                 "input '{}'", argument.field);
     if (input)
       POM_TRY_IN(place_input(block, call, *input, argument, parts), "input '{}'", argument.field);
     else if (attribute)
@@ -283,8 +292,7 @@ Result<Node*> add_call(Block& block, Call call) {
   node.name = call.name;
   if (node.name.empty() && !call.results.empty()) call.name = call.results[0].name;
   Status status = complete(node, call);
-  for (std::size_t added = block.nodes().size() - before; added-- > 0;)
-    block.move_before(*block.next(node), node);
+  for (std::size_t added = block.nodes().size() - before; added-- > 0;) block.move_before(*block.next(node), node);
   if (status) return &node;
   std::string label = std::string(call.op->name) + (call.name.empty() ? "" : " '" + call.name + "'");
   block.erase(node);

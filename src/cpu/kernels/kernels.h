@@ -2,10 +2,15 @@
 #pragma once
 #include <vector>
 
-#include "cpu/kernel.h"
+#include "cpu/vector_compile.h"
 
 namespace pomona::cpu {
 
 std::vector<KernelRule> activation_kernels();
+
+std::vector<ElementwiseRule> activation_elementwise();
+std::vector<ElementwiseRule> elementwise_unary_elementwise();
+std::vector<ElementwiseRule> elementwise_binary_elementwise();
+std::vector<ElementwiseRule> norm_elementwise();
 
 }  // namespace pomona::cpu

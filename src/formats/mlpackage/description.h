@@ -1,7 +1,7 @@
 // Model.proto's ModelDescription: what a model's users see. To and from Feature and Metadata.
 //
 //   ModelDescription d = POM_TRY(read_description(message));
-//   std::string bytes = description_bytes(program);
+//   std::string bytes = description_bytes(POM_TRY(described(program)));
 #pragma once
 #include <string>
 #include <vector>
@@ -24,11 +24,10 @@ struct ModelDescription {
 };
 Result<ModelDescription> read_description(Message message);
 
-// The description of a program whose functions have complete features (see described()).
-std::string description_bytes(const Program& program);
+std::string description_bytes(const ModelDescription& description);
 
-// The function's features, with those that the function lacks made from its inputs, outputs and states. Errors: a
-// dimension is not known and nobody said in which limits it may be.
-Result<FunctionDescription> described(const Function& function);
+// The program's description, with features for the inputs, outputs and states that it has none of. Errors: an input has
+// a dimension whose limits nobody gave; a feature without a value.
+Result<ModelDescription> described(const Program& program);
 
 }  // namespace pomona::mlpackage

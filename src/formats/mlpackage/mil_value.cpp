@@ -7,9 +7,12 @@
 namespace pomona::mlpackage {
 namespace {
 
+// Stands for any unknown size: declared types are only compared with inferred ones.
+Dim anonymous_dimension() { return Dim::named("?"); }
+
 Result<Dim> read_dimension(Message message, bool& variadic) {
   WireField field, inner;
-  Dim dim = Dim::unknown();
+  Dim dim = anonymous_dimension();
   for (WireReader reader(message); POM_TRY(reader.next(field));) {
     Message contents = POM_TRY(field.message());
     std::int64_t size = 0;
@@ -55,7 +58,7 @@ Result<DeclaredType> read_tensor_type(Message message, const std::string& prefix
 
 Result<DeclaredType> read_list_type(Message message, const std::string& prefix, int depth) {
   DeclaredType declared;
-  Dim length = Dim::unknown();
+  Dim length = anonymous_dimension();
   bool variadic = false;
   WireField field;
   for (WireReader reader(message); POM_TRY(reader.next(field));) {

@@ -34,10 +34,10 @@ struct DeclaredType {
   std::vector<DeclaredType> tuple;  // a tuple's parts; only literals have such types
   bool is_tuple = false;
 };
-// Unknown dimensions are named `<prefix>_<axis>`, or each differs from every other when the prefix is empty.
+// Unknown dimensions are named `<prefix>_<axis>`; without a prefix all of them are the symbol "?", which says nothing.
 Result<DeclaredType> read_value_type(Message message, const std::string& prefix = {}, int depth = 0);
 
-// Lists and tuples become Tensor::list; several values when `parts` is given and the value is a tuple or list.
+// Lists and tuples become Tensor::list.
 Result<Weight> read_value(Message message, WeightFiles& files, int depth = 0);
 // A value that must be a text.
 Result<std::string> read_text_value(Message message, WeightFiles& files);
@@ -45,6 +45,7 @@ Result<std::string> read_text_value(Message message, WeightFiles& files);
 Result<std::map<std::string, std::string>> read_text_dictionary(Message message, WeightFiles& files);
 
 // The place of a tensor in the weight file that is being written.
+inline constexpr const char* weight_file_reference = "@model_path/weights/weight.bin";
 struct BlobPlace {
   std::uint64_t offset = 0;
 };

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "formats/mlpackage/description.h"
@@ -98,11 +99,16 @@ Status describe_functions(ModelDescription description, Program& program) {
     describe_function(program.main(), std::move(description.single));
     return {};
   }
-  for (FunctionDescription& each : description.functions) {
+  for (const FunctionDescription& each : description.functions) {
     Function* function = program.function(each.name);
     POM_REQUIRE(function, "the model describes a function '{}' that its program does not have", each.name);
-    describe_function(*function, std::move(each));
+    describe_function(*function, each);
   }
+  auto position = [&](const std::unique_ptr<Function>& function) {
+    auto named = [&](const FunctionDescription& d) { return d.name == function->name; };
+    return std::ranges::find_if(description.functions, named) - description.functions.begin();
+  };
+  std::ranges::stable_sort(program.functions, {}, position);
   program.default_function = description.default_function;
   if (program.default_function.empty()) program.default_function = program.main().name;
   POM_REQUIRE(program.function(program.default_function), "the default function '{}' does not exist",

@@ -222,6 +222,8 @@ class BlockReader {
     Scope scope{&outer};
     for (Message input : parts.inputs) {
       NamedType named = POM_TRY(read_named_type(input, false));
+      for (Dim& dim : named.declared.type.shape)
+        if (!dim.known()) dim = Dim::unknown();
       Value value = block->add_input(std::string(named.name), named.declared.type);
       POM_TRY(scope.add(value.name(), value));
     }

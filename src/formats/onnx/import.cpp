@@ -200,9 +200,9 @@ Status Importer::bind_symbols() {
                 input->shape.size());
     for (std::size_t i = 0; i < sizes.size() && input->has_shape; ++i) {
       const DimensionProto& d = input->shape[i];
-      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || *d.dim_value == sizes[i],
+      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || sizes[i] < 0 || *d.dim_value == sizes[i],
                   "dim {} of '{}' is {} in the model, but {} is given", i, name, *d.dim_value, sizes[i]);
-      if (d.dim_value || d.dim_param.empty()) continue;
+      if (d.dim_value || d.dim_param.empty() || sizes[i] < 0) continue;
       auto [at, fresh] = symbols_.try_emplace(std::string(d.dim_param), Dim(sizes[i]));
       POM_REQUIRE(fresh || at->second == sizes[i], "dimension '{}' is given as {} and as {}", d.dim_param,
                   at->second.text(), sizes[i]);
@@ -257,7 +257,10 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     }
     Shape shape;
     if (auto given = options_.shapes.find(name); given != options_.shapes.end()) {
-      shape = to_shape(given->second);
+      for (std::size_t i = 0; i < given->second.size(); ++i)
+        shape.push_back(given->second[i] >= 0 ? Dim(given->second[i])
+                        : input.has_shape     ? dim_of(input.shape[i], input.name, i)
+                                              : Dim::named(fmt::format("{}_{}", input.name, i)));
     } else {
       POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
       for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));
