@@ -24,6 +24,8 @@ std::optional<Pattern> pattern_of(const Sizes& weight, const Sizes& scale) {
     }
     inner *= std::size_t(weight[i]);
   }
+  // One scale for all: any row length will do.
+  if (p.count == 1 && !weight.empty()) p.inner = std::size_t(weight.back());
   return p;
 }
 
