@@ -38,8 +38,8 @@ void depthwise_rows(const PixelBlock& in, const float* weight, const float* bias
     HWY_UNROLL(4) for (int r = 0; r < rows; ++r) sums[r] = start;
     for (std::size_t tap = 0; tap < in.taps; ++tap) {
       const Vector w = load(weight + tap * in.channels + k, left);
-      HWY_UNROLL(4) for (int r = 0; r < rows; ++r)
-        sums[r] = hn::MulAdd(load(in.a[tap * rows + r] + k, left), w, sums[r]);
+      HWY_UNROLL(4)
+      for (int r = 0; r < rows; ++r) sums[r] = hn::MulAdd(load(in.a[tap * rows + r] + k, left), w, sums[r]);
     }
     HWY_UNROLL(4) for (int r = 0; r < rows; ++r) store(sums[r], in.c + r * in.channels + k, left);
   }

@@ -139,9 +139,8 @@ float reduce_lanes(const float* x, std::size_t count, float start) {
   for (; i + lanes <= count; i += lanes) sums[0] = into(sums[0], hn::LoadU(d, x + i));
   HWY_ALIGN float lanes_of[4][16];
   for (std::size_t v = 0; v < 4; ++v) hn::Store(sums[v], d, lanes_of[v]);
-  constexpr Reduction joining = reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes
-                                    ? Reduction::sum
-                                    : reduction;
+  constexpr Reduction joining =
+      reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes ? Reduction::sum : reduction;
   float total = start;
   for (std::size_t v = 0; v < 4; ++v)
     for (std::size_t l = 0; l < lanes; ++l) total = combine(joining, total, lanes_of[v][l]);

@@ -23,7 +23,7 @@ struct ConvPlan {
   std::size_t images, in_channels, out_channels, groups = 1;
   SlotNumber x, bias, y;
   Finish finish;
-  std::vector<float> zeros;  // a pixel of the padding
+  std::vector<float> zeros;                                  // a pixel of the padding
   std::vector<std::shared_ptr<const PackedMatrix>> weights;  // of each group
 
   std::size_t line_pixels() const { return std::size_t(grid.positions[2]); }
@@ -38,23 +38,24 @@ template <class Run>
 void for_segments(const ConvPlan& plan, const Frame& f, Run run) {
   std::size_t segments = plan.segments(), lines = plan.grid.lines(), pixels = plan.line_pixels();
   std::size_t elements = pixels / segments * plan.out_channels;
-  parallel_for(plan.images * lines * segments, 1 + elements_per_task / (elements + 1), [&](std::size_t first,
-                                                                                           std::size_t last) {
-    for (std::size_t i = first; i < last; ++i) {
-      std::size_t s = i % segments, begin = s * pixels / segments, end = (s + 1) * pixels / segments;
-      Segment segment{i / segments / lines, i / segments % lines, begin, end - begin};
-      run(segment);
-      std::size_t pixel = (segment.image * lines + segment.line) * pixels + begin;
-      plan.finish(f, pixel * plan.out_channels, segment.count * plan.out_channels);
-    }
-  });
+  parallel_for(plan.images * lines * segments, 1 + elements_per_task / (elements + 1),
+               [&](std::size_t first, std::size_t last) {
+                 for (std::size_t i = first; i < last; ++i) {
+                   std::size_t s = i % segments, begin = s * pixels / segments, end = (s + 1) * pixels / segments;
+                   Segment segment{i / segments / lines, i / segments % lines, begin, end - begin};
+                   run(segment);
+                   std::size_t pixel = (segment.image * lines + segment.line) * pixels + begin;
+                   plan.finish(f, pixel * plan.out_channels, segment.count * plan.out_channels);
+                 }
+               });
 }
 
 void convolve_segment(const ConvPlan& plan, const Frame& f, const Segment& s) {
   const WindowGrid& grid = plan.grid;
   std::size_t taps = grid.taps(), in = plan.in_channels / plan.groups, out = plan.out_channels / plan.groups;
   const float* x = f.read<float>(plan.x) + s.image * grid.input_pixels() * plan.in_channels;
-  float* y = f.write<float>(plan.y) + ((s.image * grid.lines() + s.line) * plan.line_pixels() + s.position) * plan.out_channels;
+  float* y = f.write<float>(plan.y) +
+             ((s.image * grid.lines() + s.line) * plan.line_pixels() + s.position) * plan.out_channels;
   std::size_t blocks = (s.count + most_block_rows - 1) / most_block_rows;
   std::vector<const float*> pointers(s.count * taps);
   for (std::size_t group = 0; group < plan.groups; ++group) {
@@ -66,7 +67,8 @@ void convolve_segment(const ConvPlan& plan, const Frame& f, const Segment& s) {
         std::size_t first = b * s.count / blocks, rows = (b + 1) * s.count / blocks - first;
         const float** a = &pointers[first * taps];
         if (panel == 0)
-          window_pointers(grid, s.line, s.position + first, rows, x + group * in, plan.in_channels, plan.zeros.data(), a);
+          window_pointers(grid, s.line, s.position + first, rows, x + group * in, plan.in_channels, plan.zeros.data(),
+                          a);
         float* c[most_block_rows];
         for (std::size_t r = 0; r < rows; ++r) c[r] = y + (first + r) * plan.out_channels + group * out;
         multiply_panels({a, taps, in, c, rows}, weight, bias, panel, std::min(panel + stripe, panels));
@@ -149,16 +151,17 @@ Kernel plan_conv(const mil::conv& op, PlanContext& at) {
   bool channels_apart = plan->groups > 1 && plan->groups == plan->in_channels && plan->groups == plan->out_channels;
   if (channels_apart) {
     plan->weights.push_back(pack_channels(op.weight, at));
-    return {.run = [plan](const Frame& f) {
-              for_segments(*plan, f, [&](const Segment& s) { convolve_channels(*plan, f, s); });
-            },
+    return {.run =
+                [plan](const Frame& f) {
+                  for_segments(*plan, f, [&](const Segment& s) { convolve_channels(*plan, f, s); });
+                },
             .name = "conv_depthwise"};
   }
   for (std::size_t g = 0; g < plan->groups; ++g) plan->weights.push_back(pack_group(op.weight, plan->groups, g, at));
-  return {.run = [plan](const Frame& f) {
-            for_segments(*plan, f, [&](const Segment& s) { convolve_segment(*plan, f, s); });
-          },
-          .name = "conv"};
+  return {
+      .run =
+          [plan](const Frame& f) { for_segments(*plan, f, [&](const Segment& s) { convolve_segment(*plan, f, s); }); },
+      .name = "conv"};
 }
 
 // conv_transpose gathers: an element of the result sees those elements of x whose windows reach it. Which elements of
@@ -170,8 +173,8 @@ struct PhaseTap {
 struct TransposePlan {
   std::size_t images, in_channels, out_channels, groups;
   std::int64_t size[3], stride[3], result[3];
-  std::vector<std::vector<PhaseTap>> taps;                                 // by phase
-  std::vector<std::vector<std::shared_ptr<const PackedMatrix>>> weights;   // by phase, by group
+  std::vector<std::vector<PhaseTap>> taps;                                // by phase
+  std::vector<std::vector<std::shared_ptr<const PackedMatrix>>> weights;  // by phase, by group
   SlotNumber x, bias, y;
   Finish finish;
   std::vector<float> zeros;
@@ -186,7 +189,8 @@ std::shared_ptr<const PackedMatrix> pack_phase(const Tensor& weight, std::size_t
   const float* from = weight.view<float>().data() + group * in * out * all_taps;
   for (std::size_t t = 0; t < taps.size(); ++t)
     for (std::size_t c = 0; c < in; ++c)
-      for (std::size_t o = 0; o < out; ++o) matrix[(t * in + c) * out + o] = from[(c * out + o) * all_taps + taps[t].tap];
+      for (std::size_t o = 0; o < out; ++o)
+        matrix[(t * in + c) * out + o] = from[(c * out + o) * all_taps + taps[t].tap];
   return std::make_shared<const PackedMatrix>(
       pack_matrix({matrix.data(), taps.size() * in, out, std::ptrdiff_t(out), 1}));
 }

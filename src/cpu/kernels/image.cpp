@@ -139,7 +139,9 @@ Kernel plan_resize(const mil::resize& op, PlanContext& at) {
   return *op.sampling_mode == "DEFAULT" ? nearest(op.x, true, at) : Kernel();
 }
 // Whole factors only: of others, the rounding of the grid is the reference's business.
-bool whole_factor(std::int64_t size, std::int64_t result, double factor) { return double(result) == double(size) * factor; }
+bool whole_factor(std::int64_t size, std::int64_t result, double factor) {
+  return double(result) == double(size) * factor;
+}
 Kernel plan_upsample_nearest(const mil::upsample_nearest_neighbor& op, PlanContext& at) {
   Extent e = extent_of(op.x, at);
   if (!whole_factor(e.height, e.new_height, op.scale_factor_height) ||

@@ -105,7 +105,8 @@ class BatchProduct {
   }
   std::size_t panels_per_task() const {
     std::size_t panels = panel_count(batch_.columns), threads = thread_count();
-    if (threads == 1 || batch_.rows * batch_.products.size() > 2 * most_block_rows) return std::max<std::size_t>(panels, 1);
+    if (threads == 1 || batch_.rows * batch_.products.size() > 2 * most_block_rows)
+      return std::max<std::size_t>(panels, 1);
     return panels / (2 * threads) + 1;
   }
 
@@ -142,8 +143,8 @@ class BatchProduct {
 
 // B of a constant operand, packed once for the model.
 std::shared_ptr<const PackedMatrix> packed_constant(const InputField& weight, const Batch& batch, PlanContext& at) {
-  std::string key = fmt::format("product {} {} {}", static_cast<const void*>(&Value(weight).info()), batch.b_depth,
-                                batch.b_column);
+  std::string key =
+      fmt::format("product {} {} {}", static_cast<const void*>(&Value(weight).info()), batch.b_depth, batch.b_column);
   auto make = [&]() -> std::shared_ptr<const void> {
     Tensor floats = weight.tensor().converted(DType::fp32);
     Matrix b{floats.view<float>().data(), batch.depth, batch.columns, batch.b_depth, batch.b_column};
@@ -204,8 +205,9 @@ Kernel plan_matmul(const mil::matmul& op, PlanContext& at) {
   std::int64_t x1 = x[x.size() - 2], x2 = x.back(), y1 = y[y.size() - 2], y2 = y.back();
   bool tx = op.transpose_x, ty = op.transpose_y;
   std::int64_t rows = tx ? x2 : x1, depth = tx ? x1 : x2, columns = ty ? y1 : y2;
-  Batch batch{{}, std::size_t(rows), std::size_t(depth), std::size_t(columns), tx ? 1 : x2, tx ? x2 : 1,
-              ty ? 1 : y2, ty ? y2 : 1,  columns};
+  Batch batch{{},          std::size_t(rows), std::size_t(depth), std::size_t(columns),
+              tx ? 1 : x2, tx ? x2 : 1,       ty ? 1 : y2,        ty ? y2 : 1,
+              columns};
   Sizes batch_sizes(result.begin(), result.end() - (op.x.rank() > 1) - (op.y.rank() > 1));
   auto a = batch_offsets(batch_sizes, Sizes(x.begin(), x.end() - 2), x1 * x2);
   auto b = batch_offsets(batch_sizes, Sizes(y.begin(), y.end() - 2), y1 * y2);
@@ -214,8 +216,7 @@ Kernel plan_matmul(const mil::matmul& op, PlanContext& at) {
     batch.rows *= a.size();  // one tall matrix
     a.resize(a.empty() ? 0 : 1);
   }
-  for (std::size_t i = 0; i < a.size(); ++i)
-    batch.products.push_back({a[i], b[i], std::int64_t(i) * rows * columns});
+  for (std::size_t i = 0; i < a.size(); ++i) batch.products.push_back({a[i], b[i], std::int64_t(i) * rows * columns});
   std::shared_ptr<const PackedMatrix> packed;
   if (op.y.known() && one_b) packed = packed_constant(op.y, batch, at);
   return product_kernel(std::move(batch), {at.source(op.x), at.source(op.y), no_slot, at.result()}, packed, at.finish,

@@ -68,9 +68,8 @@ ReducePlan reduce_plan(const Sizes& sizes, const Ints& axes, bool channels_last)
 // The sum of sums of 128: errors grow with neither.
 void reduce_across(const ReducePlan& p, Reduction reduction, const float* x, float* out) {
   constexpr std::size_t rows_per_sum = 128;
-  Reduction joining = reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes
-                          ? Reduction::sum
-                          : reduction;
+  Reduction joining =
+      reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes ? Reduction::sum : reduction;
   std::size_t inner = p.gone.empty() ? 1 : std::size_t(p.gone.back()), outer = p.gone_count() / inner;
   std::int64_t stride = p.gone.empty() ? 0 : p.gone_strides.back();
   Sizes outer_sizes(p.gone.begin(), p.gone.end() - !p.gone.empty());
@@ -88,9 +87,8 @@ void reduce_across(const ReducePlan& p, Reduction reduction, const float* x, flo
 }
 float reduce_along(const ReducePlan& p, Reduction reduction, const float* x) {
   constexpr std::size_t elements_per_sum = 4096;
-  Reduction joining = reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes
-                          ? Reduction::sum
-                          : reduction;
+  Reduction joining =
+      reduction == Reduction::sum_of_squares || reduction == Reduction::sum_of_magnitudes ? Reduction::sum : reduction;
   float total = neutral(reduction);
   for (std::size_t o = 0; o < p.gone_count(); ++o) {
     const float* from = x + offset_of(o, p.gone, p.gone_strides);

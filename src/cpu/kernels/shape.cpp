@@ -18,8 +18,8 @@ Kernel plan_alias(const Op& op, PlanContext& at) {
 }
 
 Kernel box_kernel(BoxCopy box, SlotNumber from, SlotNumber to, std::string_view name) {
-  return {.run = [box = simplified(std::move(box)), from, to](
-                     const Frame& f) { copy_box(box, f.read<std::uint8_t>(from), f.write<std::uint8_t>(to)); },
+  return {.run = [box = simplified(std::move(box)), from,
+                  to](const Frame& f) { copy_box(box, f.read<std::uint8_t>(from), f.write<std::uint8_t>(to)); },
           .name = name};
 }
 

@@ -67,8 +67,8 @@ Kernel plan_split(const mil::split& op, PlanContext& at) {
   std::int64_t offset = 0;
   for (std::size_t i = 0; i < at.results.size(); ++i) {
     Sizes part = at.result_sizes(i);
-    BoxCopy box{part, strides, place_strides(part, at.channels_last), offset * strides[axis], 0,
-                storage_bytes(op.x.dtype())};
+    BoxCopy box{
+        part, strides, place_strides(part, at.channels_last), offset * strides[axis], 0, storage_bytes(op.x.dtype())};
     offset += part[axis];
     moves.push_back({in_memory_order(std::move(box), at.channels_last), at.source(op.x), at.result(i)});
   }
