@@ -43,6 +43,9 @@ struct Name {
   constexpr std::string_view view() const { return {text, N - 1}; }
 };
 
+// Which attributes a field takes, so that a reader of files can make one of what the file has.
+enum class Holds : std::uint8_t { any, boolean, int32, integer, real, text, integers, reals, texts, scalar };
+
 class Field;
 struct FieldInfo {
   std::string_view name;
@@ -51,6 +54,7 @@ struct FieldInfo {
   Attribute (*get)(const Field&);
   bool (*set)(Field&, const Attribute&);  // false when the attribute has another type
   const void* detail;                     // what the layer that declares the field adds (dtypes, versions)
+  Holds holds = Holds::any;
 };
 
 class Field {
@@ -105,6 +109,13 @@ const RecordInfo& record_of() {
 // How each C++ type of a field's value reads and writes as an Attribute. A layer may specialise it for its own types.
 template <class V>
 struct AttributeForm;
+template <class V>
+constexpr Holds holds() {
+  if constexpr (requires { AttributeForm<V>::holds; })
+    return AttributeForm<V>::holds;
+  else
+    return Holds::any;
+}
 
 template <Name N, class V, Name Doc = "">
 class Option : public Field {
@@ -121,52 +132,61 @@ class Option : public Field {
  private:
   static Attribute get(const Field& f) { return AttributeForm<V>::get(static_cast<const Option&>(f).value); }
   static bool set(Field& f, const Attribute& a) { return AttributeForm<V>::set(static_cast<Option&>(f).value, a); }
-  static constexpr FieldInfo own_info{N.view(), Doc.view(), FieldInfo::Kind::attribute, get, set, nullptr};
+  static constexpr FieldInfo own_info{N.view(), Doc.view(), FieldInfo::Kind::attribute, get, set, nullptr, holds<V>()};
 };
 #define POM_OPTION(name, type, doc) ::pomona::Option<#name, type, doc> name
 
 template <>
 struct AttributeForm<bool> {
+  static constexpr Holds holds = Holds::boolean;
   static Attribute get(bool v) { return v; }
   static bool set(bool& v, const Attribute& a);
 };
 template <>
 struct AttributeForm<std::int64_t> {
+  static constexpr Holds holds = Holds::integer;
   static Attribute get(std::int64_t v) { return v; }
   static bool set(std::int64_t& v, const Attribute& a);
 };
 template <>
 struct AttributeForm<int> {
+  static constexpr Holds holds = Holds::int32;
   static Attribute get(int v) { return std::int64_t(v); }
   static bool set(int& v, const Attribute& a);  // false when out of range, too
 };
 template <>
 struct AttributeForm<double> {
+  static constexpr Holds holds = Holds::real;
   static Attribute get(double v) { return v; }
   static bool set(double& v, const Attribute& a);  // an integer is taken as well
 };
 template <>
 struct AttributeForm<float> {
+  static constexpr Holds holds = Holds::real;
   static Attribute get(float v) { return double(v); }
   static bool set(float& v, const Attribute& a);
 };
 template <>
 struct AttributeForm<std::string> {
+  static constexpr Holds holds = Holds::text;
   static Attribute get(const std::string& v) { return v; }
   static bool set(std::string& v, const Attribute& a);
 };
 template <>
 struct AttributeForm<Ints> {
+  static constexpr Holds holds = Holds::integers;
   static Attribute get(const Ints& v) { return v; }
   static bool set(Ints& v, const Attribute& a);  // a single integer is a list of one
 };
 template <>
 struct AttributeForm<Floats> {
+  static constexpr Holds holds = Holds::reals;
   static Attribute get(const Floats& v) { return v; }
   static bool set(Floats& v, const Attribute& a);
 };
 template <>
 struct AttributeForm<Strings> {
+  static constexpr Holds holds = Holds::texts;
   static Attribute get(const Strings& v) { return v; }
   static bool set(Strings& v, const Attribute& a);
 };
@@ -181,6 +201,7 @@ struct AttributeForm<IntsOrStrings> {
 };
 template <class V>
 struct AttributeForm<std::optional<V>> {
+  static constexpr Holds holds = pomona::holds<V>();
   static Attribute get(const std::optional<V>& v) { return v ? AttributeForm<V>::get(*v) : Attribute(); }
   static bool set(std::optional<V>& v, const Attribute& a) {
     v.reset();

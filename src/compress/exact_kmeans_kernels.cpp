@@ -125,6 +125,13 @@ HWY_INLINE bool later_wins(const Prefix& prefix, const Contest& contest, std::si
 // The first row of first..first+lanes-1 at which the later end wins; first + lanes if there is none.
 HWY_INLINE std::size_t first_win_in_vector(const Prefix& prefix, const Contest& contest, std::size_t first) {
   const Doubles d;
+  // Two lanes gain nothing over two scalars, and clang 19 with -fsanitize=undefined gets the vector form wrong for
+  // SSE4.
+  if (hn::Lanes(d) <= 2) {
+    std::size_t row = first;
+    while (row < first + hn::Lanes(d) && !later_wins(prefix, contest, row)) ++row;
+    return row;
+  }
   const Vector moment = hn::LoadU(d, prefix.moment + first);
   const Vector weight = hn::LoadU(d, prefix.weight + first);
   const Vector a = hn::Sub(moment, hn::Set(d, contest.earlier_moment));

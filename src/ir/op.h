@@ -176,6 +176,7 @@ struct Scalar {
 };
 template <>
 struct AttributeForm<Scalar> {  // as Floats {dtype number, value}
+  static constexpr Holds holds = Holds::scalar;
   static Attribute get(const Scalar& v) { return Floats{double(v.dtype), v.value}; }
   static bool set(Scalar& v, const Attribute& a);
 };
@@ -200,7 +201,7 @@ class Attr : public Field {
   static Attribute get(const Field& f) { return AttributeForm<V>::get(static_cast<const Attr&>(f).value); }
   static bool set(Field& f, const Attribute& a) { return AttributeForm<V>::set(static_cast<Attr&>(f).value, a); }
   static constexpr AttributeRule rule = R;
-  static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, get, set, &rule};
+  static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, get, set, &rule, holds<V>()};
 };
 
 // Inputs. The last arguments are designated initialisers of InputRule / AttributeRule: POM_IN(k, K, .since = iOS17).

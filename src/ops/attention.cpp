@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "ops/axes.h"
 #include "ops/catalogue.h"
 #include "ops/checks.h"
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 
 namespace pomona::mil {
 namespace {

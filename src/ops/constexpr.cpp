@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "base/half.h"
 #include "base/threads.h"
+#include "ops/axes.h"
 #include "ops/catalogue.h"
 #include "ops/checks.h"
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "ops/axes.h"
 #include "ops/checks.h"
 #include "ops/image.h"
 #include "ops/sampling.h"

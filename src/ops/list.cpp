@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
 #include "ops/checks.h"
 

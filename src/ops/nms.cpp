@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
 #include "ops/checks.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 
 namespace pomona::mil {
 namespace {

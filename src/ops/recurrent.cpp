@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/threads.h"
+#include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 
 namespace pomona::mil {
 namespace {

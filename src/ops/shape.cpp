@@ -1,8 +1,8 @@
 #include "ops/shape.h"
 
 #include <algorithm>
-#include <numeric>
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
 #include "ops/element_moves.h"
 #include "ops/shape_rules.h"
@@ -131,17 +131,14 @@ Result<Tensors> transpose::eval(const At& at) const {
 }
 
 Result<Types> reverse::infer(const At&) const {
-  POM_TRY(checked_axes(axes, x.rank()));
+  POM_TRY(chosen_axes(axes, x.rank()));
   return Types{x.type()};
 }
 Result<Tensors> reverse::eval(const At&) const {
-  std::vector<std::size_t> turned = POM_TRY(checked_axes(axes, x.rank()));
-  if (turned.empty()) {
-    turned.resize(x.rank());
-    std::iota(turned.begin(), turned.end(), 0);
-  }
+  std::vector<bool> turned = POM_TRY(chosen_axes(axes, x.rank()));
   Selection selection = all_elements(x.sizes());
-  for (std::size_t d : turned) {
+  for (std::size_t d = 0; d < turned.size(); ++d) {
+    if (!turned[d]) continue;
     selection.offset += (x.sizes()[d] - 1) * selection.strides[d];
     selection.strides[d] *= -1;
   }

@@ -1,7 +1,7 @@
 #include "ops/state.h"
 
+#include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 
 namespace pomona::mil {
 namespace {

@@ -10,14 +10,6 @@ namespace {
 // Shape-like results longer than this are data.
 constexpr std::int64_t longest_contents = 1024;
 
-// The dims before, at and after an axis, as products.
-struct Rows {
-  std::int64_t outer = 1, length = 1, inner = 1;
-  Rows(const Sizes& sizes, std::size_t along) {
-    for (std::size_t d = 0; d < sizes.size(); ++d) (d < along ? outer : d == along ? length : inner) *= sizes[d];
-  }
-};
-
 }  // namespace
 
 Result<Types> concat::infer(const At&) const {
@@ -229,15 +221,16 @@ Result<Types> one_hot::infer(const At& at) const {
 Result<Tensors> one_hot::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
   Tensor result = std::move(POM_TRY(filled({type.dtype, off_value->value}, Types{type}))[0]);
-  Rows rows(result.sizes(), *normal_axis(axis, type.rank()));
+  std::size_t along = *normal_axis(axis, type.rank());
+  std::int64_t length = result.sizes()[along], inner = strides_of(result.sizes())[along];
   std::vector<std::int64_t> hot = indices.tensor().integers();
   result.mutable_data();
   for (std::int64_t i = 0; i < std::int64_t(hot.size()); ++i) {
-    std::int64_t at_axis = hot[std::size_t(i)];
+    std::int64_t position = hot[std::size_t(i)];
     // An index outside leaves only off_value, as in TensorFlow.
-    if (at_axis < 0 || at_axis >= rows.length) continue;
-    std::int64_t outer = i / rows.inner, inner = i % rows.inner;
-    result.set_number(std::size_t((outer * rows.length + at_axis) * rows.inner + inner), on_value->value);
+    if (position < 0 || position >= length) continue;
+    std::int64_t place = (i / inner * length + position) * inner + i % inner;
+    result.set_number(std::size_t(place), on_value->value);
   }
   return Tensors{std::move(result)};
 }
@@ -303,10 +296,11 @@ Result<Types> pad::infer(const At&) const {
 }
 Result<Tensors> pad::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
-  POM_TRY(check_memory(type.dtype, type.shape));
+  Tensor result = POM_TRY(make_tensor(type.dtype, type.shape));
+  if (result.count() == 0) return Tensors{std::move(result)};
   std::vector<PadAmounts> amounts = POM_TRY(amounts_of(*this));
   if (*mode == "constant") {
-    Tensor result = std::move(POM_TRY(filled({x.dtype(), *constant_val}, Types{type}))[0]);
+    result = std::move(POM_TRY(filled({x.dtype(), *constant_val}, Types{type}))[0]);
     Selection inner = all_elements(result.sizes());
     inner.sizes = x.sizes();
     for (std::size_t d = 0; d < amounts.size(); ++d) inner.offset += amounts[d].before.value() * inner.strides[d];
@@ -337,7 +331,8 @@ Result<Types> tile::infer(const At&) const {
 }
 Result<Tensors> tile::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
-  POM_TRY(check_memory(type.dtype, type.shape));
+  Tensor result = POM_TRY(make_tensor(type.dtype, type.shape));
+  if (result.count() == 0) return Tensors{std::move(result)};
   std::vector<std::vector<std::int64_t>> indices;
   for (std::size_t d = 0; d < type.rank(); ++d) {
     auto& list = indices.emplace_back();

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "ops/axes.h"
 #include "ops/element_moves.h"
 #include "ops/shape_rules.h"
 #include "ops/tensor_operation.h"
@@ -10,26 +11,18 @@
 namespace pomona::mil {
 namespace {
 
-// Calls f with the numbers of the elements of each row along an axis, in their order.
-template <class F>
-void for_each_row(const Sizes& sizes, std::size_t along, F f) {
-  std::int64_t length = sizes[along], stride = strides_of(sizes)[along], count = element_count(sizes);
-  std::vector<std::size_t> row(std::size_t(length), 0);
-  for (std::int64_t first = 0; first < count; ++first) {
-    if (first / stride % length != 0) continue;
-    for (std::int64_t i = 0; i < length; ++i) row[std::size_t(i)] = std::size_t(first + i * stride);
-    f(row);
-  }
-}
-
-// Positions 0, 1, ... of a row in the order of its values. NaN counts as greater than all, as in NumPy.
-std::vector<std::size_t> sorted_positions(const std::vector<double>& values, const std::vector<std::size_t>& row,
-                                          bool ascending) {
+// Positions 0, 1, ... of a row in the order of its values, equal ones in their own. NaN counts as greater than all, as
+// in NumPy.
+std::vector<std::size_t> sorted_positions(const std::vector<double>& values, std::size_t first,
+                                          const std::vector<std::size_t>& step, bool ascending) {
   auto less = [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
-  std::vector<std::size_t> order(row.size());
+  std::vector<std::size_t> order(step.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
-    return ascending ? less(values[row[i]], values[row[k]]) : less(values[row[k]], values[row[i]]);
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
+    double a = values[first + step[i]], b = values[first + step[k]];
+    if (less(a, b)) return ascending;
+    if (less(b, a)) return !ascending;
+    return i < k;
   });
   return order;
 }
@@ -41,14 +34,14 @@ Result<Types> argsort::infer(const At&) const {
   return Types{tensor_type(DType::int32, x.shape())};
 }
 Result<Tensors> argsort::eval(const At&) const {
-  std::size_t along = POM_TRY(checked_axis(axis, x.rank()));
   std::vector<double> values = x.tensor().numbers();
   Tensor result(DType::int32, x.sizes());
   result.mutable_data();
-  for_each_row(x.sizes(), along, [&](const std::vector<std::size_t>& row) {
-    std::vector<std::size_t> order = sorted_positions(values, row, ascending);
-    for (std::size_t i = 0; i < row.size(); ++i) result.set_number(row[i], double(order[i]));
-  });
+  Rows rows = rows_along(x.sizes(), POM_TRY(chosen_axes({*axis}, x.rank())));
+  for (std::size_t first : rows.first) {
+    std::vector<std::size_t> order = sorted_positions(values, first, rows.step, ascending);
+    for (std::size_t i = 0; i < order.size(); ++i) result.set_number(first + rows.step[i], double(order[i]));
+  }
   return Tensors{std::move(result)};
 }
 
@@ -69,23 +62,21 @@ Result<Types> topk::infer(const At&) const {
 }
 Result<Tensors> topk::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
-  std::size_t along = *normal_axis(axis, x.rank());
   Sizes sizes = known_sizes(types[0].shape);
   std::vector<double> all = x.tensor().numbers();
   Tensor values(x.dtype(), sizes), indices(return_indices ? types[1].dtype : DType::int32, sizes);
   indices.mutable_data();
-  std::vector<std::vector<std::size_t>> places;
-  for_each_row(sizes, along, [&](const std::vector<std::size_t>& row) { places.push_back(row); });
-  std::size_t next = 0;
-  for_each_row(x.sizes(), along, [&](const std::vector<std::size_t>& row) {
-    if (places.empty()) return;
-    const std::vector<std::size_t>& place = places[next++];
-    std::vector<std::size_t> order = sorted_positions(all, row, ascending);
-    for (std::size_t i = 0; i < place.size(); ++i) {
-      copy_elements(values, std::int64_t(place[i]), x.tensor(), std::int64_t(row[order[i]]), 1);
-      indices.set_number(place[i], double(order[i]));
+  std::vector<bool> chosen = POM_TRY(chosen_axes({*axis}, x.rank()));
+  Rows from = rows_along(x.sizes(), chosen), to = rows_along(sizes, chosen);
+  // Rows come in the same order: the other dims are equal.
+  for (std::size_t r = 0; r < to.first.size(); ++r) {
+    std::vector<std::size_t> order = sorted_positions(all, from.first[r], from.step, ascending);
+    for (std::size_t i = 0; i < to.step.size(); ++i) {
+      std::size_t place = to.first[r] + to.step[i];
+      copy_elements(values, std::int64_t(place), x.tensor(), std::int64_t(from.first[r] + from.step[order[i]]), 1);
+      indices.set_number(place, double(order[i]));
     }
-  });
+  }
   Tensors results{std::move(values)};
   if (return_indices) results.push_back(std::move(indices));
   return results;
@@ -96,20 +87,20 @@ Result<Types> cumsum::infer(const At&) const {
   return Types{x.type()};
 }
 Result<Tensors> cumsum::eval(const At&) const {
-  std::size_t along = POM_TRY(checked_axis(axis, x.rank()));
+  Rows rows = rows_along(x.sizes(), POM_TRY(chosen_axes({*axis}, x.rank())));
   std::vector<double> values = x.tensor().numbers();
   bool whole = x.dtype() == DType::int32;
-  for_each_row(x.sizes(), along, [&](const std::vector<std::size_t>& row) {
+  for (std::size_t first : rows.first) {
     double sum = 0;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      double& value = values[row[reverse ? row.size() - 1 - i : i]];
+    for (std::size_t i = 0; i < rows.step.size(); ++i) {
+      double& value = values[first + rows.step[reverse ? rows.step.size() - 1 - i : i]];
       double before = sum;
       sum += value;
       // Wrapped at each step: int32 sums stay exact in a double.
       if (whole) sum = double(std::int32_t(std::uint32_t(std::int64_t(sum))));
       value = exclusive ? before : sum;
     }
-  });
+  }
   return Tensors{Tensor::from_numbers(x.dtype(), x.sizes(), values)};
 }
 

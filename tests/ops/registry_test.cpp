@@ -95,7 +95,9 @@ struct Comparison {
         return compare_dtypes(input, where, {"bool"});
       case 2:
       case 5:
-        return compare_dtypes(input, where, {std::string(name(rule.wire))});
+        return compare_dtypes(
+            input, where,
+            rule.var.domain.up_to(opset) ? names_of(rule.var.domain, opset) : Words{std::string(name(rule.wire))});
       case 4:
       case 7:
         return compare_dtypes(input, where, {"string"});
@@ -190,8 +192,10 @@ TEST(Catalogue, HasTheRegistrysClassVersionsAndNoOthers) {
   for (const json& record : registry["ops"]) wanted[record["op"]].insert(record["since"].get<std::string>());
   for (const OpDef* op : mil::catalogue())
     for (Target version : op->versions()) found[std::string(op->name)].insert(std::string(name(version)));
-  for (auto& [op_name, versions] : found)
-    if (wanted.contains(op_name)) EXPECT_EQ(join(versions), join(wanted[op_name])) << op_name;
+  for (auto& [op_name, versions] : wanted) {
+    if (!found.contains(op_name)) continue;  // the other test names it
+    EXPECT_EQ(join(found[op_name]), join(versions)) << op_name;
+  }
 }
 
 }  // namespace

@@ -16,6 +16,8 @@
 namespace pomona::onnx {
 namespace {
 
+// Operator sets up to this one have been gone through for changes of meaning.
+constexpr std::int64_t newest_opset = 28;
 // Functions call functions; nobody nests deeper.
 constexpr int deepest_call = 64;
 // Nodes after inlining; functions that call functions could make any number of them.
@@ -71,6 +73,13 @@ class Importer final : public GraphLowering {
 
   Result<Program> run() {
     POM_REQUIRE(!opsets_.empty(), "the model names no operator set");
+    auto version = opsets_.find(Text());
+    POM_REQUIRE(version == opsets_.end() || version->second <= newest_opset,
+                "the model uses operator set {}; {} is the newest one known", version->second, newest_opset);
+    for (const auto& [name, tensor] : options_.constants)
+      POM_REQUIRE(std::any_of(model_.graph.input.begin(), model_.graph.input.end(),
+                              [&](const ValueInfoProto& input) { return input.name == name; }),
+                  "a constant is given for '{}', but the model has no such input", name);
     POM_TRY(check_coverage());
     Program program;
     Function& main = program.add_function("main", options_.target);
@@ -193,9 +202,9 @@ Status Importer::bind_symbols() {
                 input->shape.size());
     for (std::size_t i = 0; i < sizes.size() && input->has_shape; ++i) {
       const DimensionProto& d = input->shape[i];
-      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || *d.dim_value == sizes[i],
+      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || sizes[i] < 0 || *d.dim_value == sizes[i],
                   "dim {} of '{}' is {} in the model, but {} is given", i, name, *d.dim_value, sizes[i]);
-      if (d.dim_value || d.dim_param.empty()) continue;
+      if (d.dim_value || d.dim_param.empty() || sizes[i] < 0) continue;
       auto [at, fresh] = symbols_.try_emplace(std::string(d.dim_param), Dim(sizes[i]));
       POM_REQUIRE(fresh || at->second == sizes[i], "dimension '{}' is given as {} and as {}", d.dim_param,
                   at->second.text(), sizes[i]);
@@ -241,9 +250,19 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     POM_REQUIRE(elem && elem->elem != Elem::string, "input '{}' holds {}, which is not supported", input.name,
                 elem_name(input.elem_type));
     std::string name(input.name);
+    if (auto given = options_.constants.find(name); given != options_.constants.end()) {
+      POM_REQUIRE(given->second.dtype() == elem->stored, "input '{}' is {}, but the constant given for it is {}", name,
+                  elem->name, pomona::name(given->second.dtype()));
+      Weight weight = POM_TRY_IN(compute_weight(given->second, elem->elem), "input '{}'", name);
+      scope.entries[input.name] = {Builder(main).constant(std::move(weight), name), elem->elem};
+      continue;
+    }
     Shape shape;
     if (auto given = options_.shapes.find(name); given != options_.shapes.end()) {
-      shape = to_shape(given->second);
+      for (std::size_t i = 0; i < given->second.size(); ++i)
+        shape.push_back(given->second[i] >= 0 ? Dim(given->second[i])
+                        : input.has_shape     ? dim_of(input.shape[i], input.name, i)
+                                              : Dim::named(fmt::format("{}_{}", input.name, i)));
     } else {
       POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
       for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));

@@ -88,9 +88,9 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
         static_cast<VariadicField&>(field).entries.push_back(call.inputs[next]);
       }
     } else if (detail.kind == FieldRule::Kind::input) {
-      if (next < call.inputs.size()) static_cast<InputField&>(field).entry = call.inputs[next];
-      POM_REQUIRE(!detail.required || static_cast<InputField&>(field).entry, "input '{}' is missing",
-                  field.info().name);
+      auto& input = static_cast<InputField&>(field);
+      if (next < call.inputs.size()) input.set(call.inputs[next]);
+      POM_REQUIRE(!detail.required || input, "input '{}' is missing", field.info().name);
       ++next;
     }
   }
@@ -102,10 +102,12 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
 
 const Rules& all_rules() {
   static const Rules all = [] {
-    constexpr Rules (*chapters[])() = {
-        math_chapter,          logical_chapter,     activation_chapter, reduction_chapter,     shape_chapter,
-        generator_chapter,     gather_scatter_chapter, matrix_chapter,  convolution_chapter,   pooling_chapter,
-        normalization_chapter, resize_chapter,      recurrent_chapter,  quantization_chapter,  control_flow_chapter};
+    constexpr Rules (*chapters[])() = {math_chapter,          logical_chapter,       activation_chapter,
+                                       reduction_chapter,     shape_chapter,         generator_chapter,
+                                       gather_scatter_chapter, matrix_chapter,       attention_chapter,
+                                       convolution_chapter,   pooling_chapter,       normalization_chapter,
+                                       padding_chapter,       resize_chapter,        recurrent_chapter,
+                                       quantization_chapter,  spectral_chapter, loss_chapter,          control_flow_chapter};
     Rules all;
     for (auto chapter : chapters)
       for (const Rule& rule : chapter()) all.push_back(rule);

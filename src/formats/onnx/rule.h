@@ -46,20 +46,20 @@ struct FieldRule {
   bool required = false;
 };
 
-class InputField : public Field {
+class InputField : public Field, public Value {
  public:
-  explicit operator bool() const { return bool(entry); }
-  operator Value() const { return entry.value; }
-  Value operator*() const { return entry.value; }
-  const Type& type() const { return entry.value.type(); }
-  const Shape& shape() const { return entry.value.shape(); }
-  std::size_t rank() const { return entry.value.rank(); }
-  DType dtype() const { return entry.value.dtype(); }
-  Elem elem() const { return entry.elem; }
-  Entry entry;
+  Elem elem() const { return elem_; }
+  Value operator*() const { return *this; }
+  void set(const Entry& entry) {
+    static_cast<Value&>(*this) = entry.value;
+    elem_ = entry.elem;
+  }
 
  protected:
   using Field::Field;
+
+ private:
+  Elem elem_ = Elem::undefined;
 };
 class VariadicField : public Field {
  public:
@@ -115,7 +115,15 @@ class RuleAttribute : public Field {
 
  private:
   static bool set(Field& f, const Attribute& a) {
-    return AttributeForm<V>::set(static_cast<RuleAttribute&>(f).value, a);
+    V& value = static_cast<RuleAttribute&>(f).value;
+    if constexpr (std::is_same_v<V, bool>) {
+      // ONNX has no booleans among attributes: 0 and 1 stand for them.
+      auto* number = std::get_if<std::int64_t>(&a);
+      if (number) value = *number != 0;
+      return number && (*number == 0 || *number == 1);
+    } else {
+      return AttributeForm<V>::set(value, a);
+    }
   }
   static constexpr FieldRule rule = R;
   static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, nullptr, set, &rule};
@@ -186,12 +194,16 @@ Rules shape_chapter();
 Rules generator_chapter();
 Rules gather_scatter_chapter();
 Rules matrix_chapter();
+Rules attention_chapter();
 Rules convolution_chapter();
 Rules pooling_chapter();
 Rules normalization_chapter();
+Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules spectral_chapter();
+Rules loss_chapter();
 Rules control_flow_chapter();
 
 }  // namespace pomona::onnx

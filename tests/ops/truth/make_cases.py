@@ -41,7 +41,10 @@ def main():
     parser.add_argument("out_dir")
     parser.add_argument("--only", help="one op name")
     arguments = parser.parse_args()
+    if arguments.only and arguments.only not in {op for op, _ in harness.all_class_versions()} | {"write_state"}:
+        parser.error(f"coremltools has no op called {arguments.only}")
     os.makedirs(arguments.out_dir, exist_ok=True)
+    remove_earlier_cases(arguments.out_dir)
     suite = harness.Suite(arguments.out_dir, arguments.only)
     here = os.path.dirname(os.path.abspath(__file__))
     for chapter in CHAPTERS:
@@ -56,6 +59,20 @@ def main():
         json.dump(suite.index, file, indent=0)
     registry.dump(os.path.join(arguments.out_dir, "registry.json"))
     return report(suite, arguments.only)
+
+
+def remove_earlier_cases(folder):
+    """So that a renamed case does not stay behind."""
+    index = os.path.join(folder, "index.json")
+    if not os.path.exists(index):
+        return
+    with open(index) as file:
+        names = [entry["name"] for entry in json.load(file)]
+    for name in names:
+        for ending in (".mlmodel", ".npz", ".json"):
+            path = os.path.join(folder, name + ending)
+            if os.path.exists(path):
+                os.remove(path)
 
 
 def report(suite, only):

@@ -1,0 +1,217 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <protozero/pbf_writer.hpp>
+
+#include "base/threads.h"
+#include "formats/mlpackage/content_hash.h"
+#include "formats/mlpackage/description.h"
+#include "formats/mlpackage/manifest.h"
+#include "formats/mlpackage/package.h"
+#include "formats/mlpackage/program_writer.h"
+
+namespace pomona::mlpackage {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Tensors that are computed at the same time, one per thread, are at most this large together.
+constexpr std::uint64_t batch_bytes = 64ULL << 20;
+// What the file system needs beside the files' contents.
+constexpr std::uint64_t spare_bytes = 1 << 20;
+
+Error system_error(const char* doing, const std::string& path) {
+  return fail("cannot {} '{}': {}", doing, path, std::strerror(errno)).blame(Fault::environment);
+}
+
+class OutputFile {
+ public:
+  static Result<OutputFile> create(const std::string& path) {
+    OutputFile file(path);
+    file.descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file.descriptor_ < 0) return system_error("create", path);
+    return file;
+  }
+  OutputFile(OutputFile&& other) noexcept
+      : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+  OutputFile& operator=(OutputFile&&) = delete;
+  ~OutputFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+
+  Status write(std::uint64_t offset, std::span<const std::uint8_t> bytes) const {
+    constexpr std::size_t most_at_once = 1 << 30;
+    while (!bytes.empty()) {
+      ssize_t written = ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), most_at_once), off_t(offset));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return system_error("write", path_);
+      offset += std::uint64_t(written);
+      bytes = bytes.subspan(std::size_t(written));
+    }
+    return {};
+  }
+  Status close() {
+    if (::close(std::exchange(descriptor_, -1)) != 0) return system_error("write", path_);
+    return {};
+  }
+
+ private:
+  explicit OutputFile(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+  int descriptor_ = -1;
+};
+
+Status write_text(const std::string& path, std::string_view text) {
+  OutputFile file = POM_TRY(OutputFile::create(path));
+  POM_TRY(file.write(0, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}));
+  return file.close();
+}
+
+Status write_blob(const OutputFile& file, const PlannedBlob& blob, ContentHash& hash) {
+  const Weight& weight = blob.weight;
+  Bytes data;
+  if (const Bytes* stored = weight.stored_bytes()) {
+    data = *stored;
+  } else {
+    Tensor tensor = POM_TRY(weight.materialise());
+    POM_REQUIRE(tensor.dtype() == weight.dtype() && tensor.sizes() == weight.sizes(),
+                "a weight promised as {} {} became {} {}", name(weight.dtype()), to_string(weight.sizes()),
+                name(tensor.dtype()), to_string(tensor.sizes()));
+    data = stored_form(tensor);
+  }
+  BlobRecord record = blob_record(weight.dtype(), weight.count(), blob.offset);
+  hash.add(record);
+  hash.add(data.span());
+  POM_TRY(file.write(blob.offset, record));
+  return file.write(blob.offset + record.size(), data.span());
+}
+
+// Tensors of a batch are made at the same time; a large one is alone, and may use all threads itself.
+Status write_weights(const std::string& path, const BlobPlan& plan, const WriteOptions& options, ContentHash& hash) {
+  OutputFile file = POM_TRY(OutputFile::create(path));
+  POM_TRY(file.write(0, blob_header(plan.layout.count)));
+  std::span<const PlannedBlob> rest(plan.blobs);
+  while (!rest.empty()) {
+    std::size_t count = 1;
+    std::uint64_t size = rest[0].weight.stored_size();
+    while (count < rest.size() && size + rest[count].weight.stored_size() <= batch_bytes)
+      size += rest[count++].weight.stored_size();
+    std::vector<Status> results(count);
+    std::vector<ContentHash> hashes(count);
+    parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) results[i] = write_blob(file, rest[i], hashes[i]);
+    });
+    for (Status& result : results) POM_TRY(std::move(result));
+    for (const ContentHash& each : hashes) hash.add(each);
+    rest = rest.subspan(count);
+    std::uint64_t done = rest.empty() ? plan.layout.size : rest[0].offset;
+    if (options.progress) options.progress(done, plan.layout.size);
+  }
+  return file.close();
+}
+
+Status check_space(const fs::path& folder, std::uint64_t needed) {
+  struct statvfs state{};
+  if (::statvfs(folder.c_str(), &state) != 0) return system_error("examine", folder.string());
+  std::uint64_t free = std::uint64_t(state.f_bavail) * state.f_frsize;
+  if (free < needed)
+    return fail("'{}' has {} MB free, but the package needs {} MB", folder.string(), free >> 20, (needed >> 20) + 1)
+        .blame(Fault::environment);
+  return {};
+}
+
+Status check_destination(const fs::path& path, bool force) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(path, error))) return {};
+  if (!force) return fail("'{}' exists", path.string()).advise("ask for it to be replaced, or choose another name");
+  // Only what looks like a package is deleted.
+  bool package =
+      fs::is_regular_file(path, error) || fs::is_empty(path, error) || fs::exists(path / "Manifest.json", error);
+  POM_REQUIRE(package, "'{}' is a directory, but not a package; it is not replaced", path.string());
+  return {};
+}
+
+// The directory the package is made in; removed unless it has been moved to its place.
+struct Workplace {
+  fs::path path;
+  ~Workplace() {
+    std::error_code ignored;
+    if (!path.empty()) fs::remove_all(path, ignored);
+  }
+};
+
+Status move_into_place(Workplace& made, const fs::path& path) {
+  std::error_code error;
+  fs::path aside = made.path;
+  aside += ".old";
+  bool replaced = fs::exists(fs::symlink_status(path, error));
+  if (replaced) {
+    fs::rename(path, aside, error);
+    if (error) return fail("cannot move '{}' aside: {}", path.string(), error.message()).blame(Fault::environment);
+  }
+  fs::rename(made.path, path, error);
+  if (error) {
+    std::error_code ignored;
+    if (replaced) fs::rename(aside, path, ignored);
+    return fail("cannot rename '{}' to '{}': {}", made.path.string(), path.string(), error.message())
+        .blame(Fault::environment);
+  }
+  made.path.clear();
+  if (replaced) fs::remove_all(aside, error);
+  return {};
+}
+
+Result<std::string> model_bytes(const Program& program, BlobPlan& plan) {
+  POM_REQUIRE(!program.functions.empty(), "the program has no function");
+  POM_REQUIRE(!program.default_function.empty() || program.functions.size() == 1,
+              "the program has {} functions, but none of them is the default one", program.functions.size());
+  Target newest = Target::iOS15;
+  for (const auto& function : program.functions) newest = std::max(newest, function->opset);
+  ModelDescription description = POM_TRY(described(program));
+  std::string contents = POM_TRY(program_bytes(program, plan));
+  std::string bytes;
+  protozero::pbf_writer model(bytes);
+  model.add_int32(1, info(newest).spec_version);
+  model.add_message(2, description_bytes(description));
+  model.add_message(502, contents);
+  return bytes;
+}
+
+Status write_parts(const Program& program, const fs::path& path, const WriteOptions& options) {
+  POM_TRY(check_destination(path, options.force));
+  BlobPlan plan;
+  std::string model = POM_TRY(model_bytes(program, plan));
+  fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  POM_TRY(check_space(parent, model.size() + plan.layout.size + spare_bytes));
+  Workplace made{parent / fmt::format(".{}.{}.partial", path.filename().string(), ::getpid())};
+  fs::path data = made.path / "Data" / author;
+  std::error_code error;
+  fs::create_directories(data / weights_name, error);
+  if (error) return fail("cannot create '{}': {}", data.string(), error.message()).blame(Fault::environment);
+  ContentHash hash;
+  hash.add({reinterpret_cast<const std::uint8_t*>(model.data()), model.size()});
+  if (!plan.blobs.empty()) POM_TRY(write_weights((data / weights_name / "weight.bin").string(), plan, options, hash));
+  POM_TRY(write_text((data / model_name).string(), model));
+  POM_TRY(write_text((made.path / "Manifest.json").string(), manifest_text(hash.text())));
+  return move_into_place(made, path);
+}
+
+}  // namespace
+
+Status write_package(const Program& program, const std::string& path, const WriteOptions& options) {
+  // A trailing slash would make the last part of the path empty.
+  fs::path plain(path);
+  if (!plain.has_filename()) plain = plain.parent_path();
+  POM_REQUIRE(plain.has_filename(), "'{}' names no package", path);
+  POM_TRY_IN(write_parts(program, plain, options), "package '{}'", path);
+  return {};
+}
+
+}  // namespace pomona::mlpackage

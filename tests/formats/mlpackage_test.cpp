@@ -1,0 +1,279 @@
+#include "formats/mlpackage/package.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "formats/mlpackage/blob.h"
+#include "ir/builder.h"
+#include "ir/evaluate.h"
+#include "ops/activation.h"
+
+namespace pomona {
+namespace {
+
+namespace fs = std::filesystem;
+using mlpackage::read_package;
+using mlpackage::write_package;
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("pomona_mlpackage_" + std::to_string(::getpid()));
+  Folder() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+std::string contents_of(const fs::path& path) {
+  auto file = map_file(path.string());
+  return file ? std::string(file->text()) : "";
+}
+const char* model_path = "Data/com.apple.CoreML/model.mlmodel";
+const char* weight_path = "Data/com.apple.CoreML/weights/weight.bin";
+
+Tensor ramp(DType dtype, Sizes sizes, double step = 1) {
+  std::vector<double> numbers(std::size_t(element_count(sizes)));
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = double(i) * step;
+  return Tensor::from_numbers(dtype, std::move(sizes), numbers);
+}
+
+// Every op that a program of activations can have: a weight in the file, one in place, attributes of each kind.
+void fill(Program& program, Target target, DType dtype) {
+  Function& main = program.add_function("main", target);
+  Value x = main.body.add_input("x", tensor_type(dtype, {1, 12, 2}));
+  Builder g(main);
+  Value slopes = g.constant(ramp(dtype, {12}, 0.25), "slopes");
+  Value y = g.add(mil::prelu{.x = x, .alpha = slopes}, "layer/0.act");
+  y = g.add(mil::leaky_relu{.x = y, .alpha = 0.125});
+  y = g.add(mil::gelu{.x = y, .mode = "TANH_APPROXIMATION"}, "tensor");
+  y = g.add(mil::softmax{.x = y, .axis = 1}, "y");
+  main.body.set_results({y});
+  ASSERT_TRUE(g.status()) << describe(g.status().error());
+}
+
+void expect_same_results(const Program& a, const Program& b) {
+  Tensor x = ramp(a.main().body.input(0).dtype(), {1, 12, 2}, -0.5);
+  auto first = Evaluation(a.main())({{"x", x}}), second = Evaluation(b.main())({{"x", x}});
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE((*first)[0].same_bits((*second)[0]));
+}
+
+TEST(Package, WhatIsWrittenIsReadBack) {
+  Folder folder;
+  for (Target target : {Target::iOS15, Target::iOS18}) {
+    Program program;
+    fill(program, target, target == Target::iOS15 ? DType::fp32 : DType::fp16);
+    program.metadata = {"An Author", "a licence", "3", "what it is", {{"key", "value"}}};
+    program.build_info = {{"tool", "1"}};
+    auto written = write_package(program, folder / "a.mlpackage", {.force = true});
+    ASSERT_TRUE(written) << describe(written.error());
+    auto back = read_package(folder / "a.mlpackage");
+    ASSERT_TRUE(back) << describe(back.error());
+    expect_same_results(program, *back);
+    EXPECT_EQ(back->metadata.user.at("key"), "value");
+    EXPECT_EQ(back->metadata.license, "a licence");
+    EXPECT_EQ(back->build_info.at("tool"), "1");
+    EXPECT_EQ(back->main().opset, target);
+    ASSERT_EQ(back->main().inputs.size(), 1u);
+    EXPECT_EQ(back->main().inputs[0].shape, (Sizes{1, 12, 2}));
+  }
+}
+
+TEST(Package, WritingTwiceGivesTheSameBytes) {
+  Folder folder;
+  Program program;
+  fill(program, Target::iOS16, DType::fp16);
+  ASSERT_TRUE(write_package(program, folder / "a.mlpackage"));
+  auto back = read_package(folder / "a.mlpackage");
+  ASSERT_TRUE(back);
+  ASSERT_TRUE(write_package(*back, folder / "b.mlpackage"));
+  for (const char* file : {model_path, weight_path, "Manifest.json"})
+    EXPECT_EQ(contents_of(folder.path / "a.mlpackage" / file), contents_of(folder.path / "b.mlpackage" / file)) << file;
+}
+
+TEST(Package, EqualWeightsOfSeveralFunctionsAreStoredOnce) {
+  Folder folder;
+  Program program;
+  Weight shared(ramp(DType::fp16, {64}, 0.01));
+  for (const char* name : {"first", "second"}) {
+    Function& function = program.add_function(name, Target::iOS18);
+    Value x = function.body.add_input("x", tensor_type(DType::fp16, {1, 64, 2}));
+    Builder g(function);
+    function.body.set_results({g.add(mil::prelu{.x = x, .alpha = g.constant(shared)}, "y")});
+    ASSERT_TRUE(g.status());
+  }
+  program.default_function = "second";
+  ASSERT_TRUE(write_package(program, folder / "two.mlpackage"));
+  EXPECT_EQ(fs::file_size(folder.path / "two.mlpackage" / weight_path), 64u + 64 + 128);
+  auto back = read_package(folder / "two.mlpackage");
+  ASSERT_TRUE(back) << describe(back.error());
+  EXPECT_EQ(back->default_function, "second");
+  EXPECT_EQ(back->functions.size(), 2u);
+}
+
+TEST(Package, FailedWritingLeavesTheOldOne) {
+  Folder folder;
+  Program program;
+  fill(program, Target::iOS16, DType::fp16);
+  ASSERT_TRUE(write_package(program, folder / "a.mlpackage"));
+  std::string before = contents_of(folder.path / "a.mlpackage" / model_path);
+  auto refused = write_package(program, folder / "a.mlpackage");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, testing::EndsWith("exists"));
+
+  Program broken;
+  Function& main = broken.add_function("main", Target::iOS16);
+  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, 12, 2}));
+  Builder g(main);
+  Weight bad = Weight::derived({"bad", DType::fp16, {12}, {}, [](std::span<const Tensor>) -> Result<Tensor> {
+                                  return fail("this weight cannot be computed");
+                                }});
+  main.body.set_results({g.add(mil::prelu{.x = x, .alpha = g.constant(bad)}, "y")});
+  auto failed = write_package(broken, folder / "a.mlpackage", {.force = true});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().what, "this weight cannot be computed");
+  EXPECT_EQ(contents_of(folder.path / "a.mlpackage" / model_path), before);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path), {}), 1);
+
+  fs::create_directories(folder.path / "documents" / "mine");
+  EXPECT_FALSE(write_package(program, folder / "documents", {.force = true}));
+  EXPECT_TRUE(fs::exists(folder.path / "documents" / "mine"));
+}
+
+TEST(Package, IllegalNamesOfInputsAreRefused) {
+  Folder folder;
+  Program program;
+  Function& main = program.add_function("main", Target::iOS16);
+  Value x = main.body.add_input("input.1", tensor_type(DType::fp16, {2}));
+  Builder g(main);
+  main.body.set_results({g.add(mil::relu{.x = x}, "y")});
+  auto written = write_package(program, folder / "a.mlpackage");
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().what, "the name 'input.1' of an input is not one that MIL allows");
+}
+
+TEST(Package, UnknownSizesNeedLimits) {
+  Folder folder;
+  Program program;
+  Function& main = program.add_function("main", Target::iOS16);
+  Value x = main.body.add_input("x", tensor_type(DType::fp32, {1, Dim::named("n")}));
+  Builder g(main);
+  main.body.set_results({g.add(mil::relu{.x = x}, "y")});
+  EXPECT_FALSE(write_package(program, folder / "a.mlpackage"));
+  main.inputs.push_back({.name = "x", .shape = {1, 4}, .ranges = {{1, 1}, {1, 64}}});
+  auto written = write_package(program, folder / "a.mlpackage");
+  ASSERT_TRUE(written) << describe(written.error());
+  auto back = read_package(folder / "a.mlpackage");
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->main().inputs[0].ranges, (std::vector<Feature::Range>{{1, 1}, {1, 64}}));
+  EXPECT_FALSE(back->main().body.input(0).shape()[1].known());
+}
+
+TEST(Blob, EveryDtypeComesBackBitForBit) {
+  for (std::size_t d = 0; d < dtype_count; ++d) {
+    DType dtype = DType(d);
+    if (info(dtype).blob == 0) continue;
+    std::vector<double> numbers(37);
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      numbers[i] =
+          is_float(dtype) ? double(i) / 8 : double(std::int64_t(i * 5) % (1 << std::min(info(dtype).bits, 20u)));
+    Tensor tensor = Tensor::from_numbers(dtype, {37}, numbers);
+    mlpackage::BlobLayout layout;
+    std::uint64_t offset = layout.add(dtype, 37);
+    std::string file(layout.size, '\0');
+    auto put = [&](std::uint64_t at, std::span<const std::uint8_t> bytes) {
+      std::copy(bytes.begin(), bytes.end(), file.begin() + std::ptrdiff_t(at));
+    };
+    put(0, mlpackage::blob_header(layout.count));
+    put(offset, mlpackage::blob_record(dtype, 37, offset));
+    put(offset + 64, stored_form(tensor).span());
+    Bytes bytes = Bytes::own(file);
+    auto weight = mlpackage::read_blob(bytes, offset, dtype, {37});
+    ASSERT_TRUE(weight) << describe(weight.error());
+    auto back = weight->materialise();
+    ASSERT_TRUE(back);
+    EXPECT_TRUE(back->same_bits(tensor)) << name(dtype);
+    EXPECT_FALSE(mlpackage::read_blob(bytes, offset, dtype, {36 - 8}));
+    EXPECT_FALSE(mlpackage::read_blob(bytes, offset + 64, dtype, {37}));
+    EXPECT_FALSE(mlpackage::read_blob(bytes, ~0ull - 10, dtype, {37}));
+  }
+}
+
+TEST(Package, EveryTruncationIsAnError) {
+  Folder folder;
+  Program program;
+  fill(program, Target::iOS18, DType::fp16);
+  ASSERT_TRUE(write_package(program, folder / "a.mlpackage"));
+  std::string model = contents_of(folder.path / "a.mlpackage" / model_path);
+  std::string weights = (folder.path / "a.mlpackage" / "Data/com.apple.CoreML/weights").string();
+  ASSERT_TRUE(mlpackage::read_model(Bytes::own(model), weights));
+  for (std::size_t length = 0; length < model.size(); ++length)
+    ASSERT_FALSE(mlpackage::read_model(Bytes::own(model.substr(0, length)), weights)) << length;
+  std::string blobs = contents_of(folder.path / "a.mlpackage" / weight_path);
+  for (std::size_t length = 0; length < blobs.size(); ++length) {
+    std::ofstream(folder.path / "a.mlpackage" / weight_path, std::ios::binary) << blobs.substr(0, length);
+    ASSERT_FALSE(mlpackage::read_model(Bytes::own(model), weights)) << length;
+  }
+  std::string manifest = contents_of(folder.path / "a.mlpackage/Manifest.json");
+  for (std::size_t length = 0; length + 3 < manifest.size(); ++length) {
+    std::ofstream(folder.path / "a.mlpackage/Manifest.json", std::ios::binary) << manifest.substr(0, length);
+    ASSERT_FALSE(read_package(folder / "a.mlpackage")) << length;
+  }
+}
+
+TEST(Package, DamagedBytesNeverCrash) {
+  Folder folder;
+  Program program;
+  fill(program, Target::iOS15, DType::fp32);
+  ASSERT_TRUE(write_package(program, folder / "a.mlpackage"));
+  std::string model = contents_of(folder.path / "a.mlpackage" / model_path);
+  std::string weights = (folder.path / "a.mlpackage" / "Data/com.apple.CoreML/weights").string();
+  int refused = 0;
+  for (std::size_t at = 0; at < model.size(); ++at)
+    for (int bit : {0, 3, 7}) {
+      std::string damaged = model;
+      damaged[at] = char(damaged[at] ^ 1 << bit);
+      refused += !mlpackage::read_model(Bytes::own(std::move(damaged)), weights);
+    }
+  EXPECT_GT(refused, int(model.size()));
+}
+
+// A Model with nothing but one member of the oneof.
+std::string model_of_kind(unsigned field) {
+  std::string bytes;
+  for (unsigned tag = field << 3 | 2; tag; tag >>= 7) bytes += char((tag & 127) | (tag > 127 ? 128 : 0));
+  return bytes + '\0';
+}
+
+TEST(Package, OtherKindsOfModelsAreNamed) {
+  auto refusal = [](unsigned field) {
+    auto result = mlpackage::read_model(Bytes::own(model_of_kind(field)), "");
+    return result ? "" : result.error().what;
+  };
+  EXPECT_EQ(refusal(500), "the model is a neural network, not an ML Program");
+  EXPECT_EQ(refusal(302), "the model is a tree ensemble regressor, not an ML Program");
+  EXPECT_EQ(refusal(3000), "the model is a serialized model, not an ML Program");
+  EXPECT_EQ(refusal(202), "the model is a pipeline of 0 models: ");
+  EXPECT_EQ(refusal(502), "the program has no function");
+}
+
+TEST(Package, AManifestMayNotLeadOutside) {
+  Folder folder;
+  fs::create_directories(folder.path / "a.mlpackage" / "Data");
+  std::ofstream(folder.path / "model.mlmodel") << "x";
+  std::ofstream(folder.path / "a.mlpackage/Manifest.json")
+      << R"({"fileFormatVersion": "1.0.0", "rootModelIdentifier": "a", "itemInfoEntries": {"a": {"author": "com.apple.CoreML",
+             "name": "model.mlmodel", "description": "", "path": "../../model.mlmodel"}}})";
+  auto read = read_package(folder / "a.mlpackage");
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().what, testing::HasSubstr("outside the package"));
+}
+
+}  // namespace
+}  // namespace pomona
