@@ -40,12 +40,11 @@ int report(const Error& error, const Session& session) {
   return exit_status(error.fault);
 }
 
-int run_verb(const Command& command, const std::function<Result<Outcome>(const Session&)>& run, const Session& session) {
+int run_verb(const std::function<Result<Outcome>(const Session&)>& run, const Session& session) {
   auto outcome = run(session);
   if (!outcome) return report(outcome.error(), session);
   if (session.json) fmt::print("{}\n", outcome->json.dump(2, ' ', false, Json::error_handler_t::replace));
   std::fflush(stdout);
-  (void)command;
   return outcome->yes ? 0 : 1;
 }
 
@@ -100,6 +99,8 @@ int main(int argc, char** argv) {
   std::string wanted;
   CLI::App* help_verb = app.add_subcommand("help", "what a verb does, with examples");
   help_verb->add_option("verb", wanted);
+  // An error in the flags is reported as --json asks, wherever that stands.
+  for (int i = 1; i < argc; ++i) session.json = session.json || std::string_view(argv[i]) == "--json";
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
@@ -109,7 +110,7 @@ int main(int argc, char** argv) {
   if (threads) set_thread_count(threads);
   if (help_verb->parsed()) return help(verbs, wanted, app);
   for (const Parsed& verb : verbs)
-    if (verb.app->parsed()) return run_verb(*verb.command, verb.run, session);
+    if (verb.app->parsed()) return run_verb(verb.run, session);
   fmt::print("{}", app.help());
   return argc == 1 ? 2 : 0;
 }

@@ -1,9 +1,29 @@
-#include "cli/command.h"
+#include "cli/verbs.h"
 
 namespace pomona::cli {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all{
+      {"inspect", "what a model is, and what would stop a conversion",
+       "  pomona inspect model.onnx\n"
+       "  pomona inspect encoder.mlpackage --weights\n"
+       "  pomona inspect encoder.mlpackage --ops --json\n",
+       declare_inspect},
+      {"convert", "a model to a Core ML package: smaller, faster, verified",
+       "  pomona convert model.onnx -o model.mlpackage\n"
+       "  pomona convert encoder.onnx -o encoder.mlpackage --precision fp32 --dynamic input_ids=1..8x1..128\n"
+       "  pomona convert detector.onnx -o detector.mlpackage --image x=rgb:scale=0.0039 --target iOS17 --force\n",
+       declare_convert},
+      {"run", "run a model here",
+       "  pomona run model.mlpackage --random\n"
+       "  pomona run model.mlpackage --inputs in.npz --outputs out.npz\n"
+       "  pomona run upscaler.mlpackage --inputs input=photo.png --outputs output=bigger.png\n",
+       declare_run},
+      {"verify", "hold a model's answers against another's, or against stored ones",
+       "  pomona verify model.mlpackage --against onnxruntime\n"
+       "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
+       "  pomona verify model.mlpackage --against model.onnx --bisect\n",
+       declare_verify},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
       {"generate", "text from a language model", "", nullptr},

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "cpu/vector_program.h"
 #include "ir/evaluate.h"
 
 namespace pomona::cpu {
@@ -15,6 +16,13 @@ Tensor to_storage(const Tensor& tensor) {
 Tensor from_storage(const Tensor& stored, DType dtype) {
   if (stored.is_list() || stored.is_dictionary()) return stored;
   return stored.converted(dtype);
+}
+
+void Finish::operator()(const Frame& f, std::size_t begin, std::size_t count) const {
+  if (!program) return;
+  const void* pointers[most_registers];
+  for (std::size_t i = 0; i < sources.size(); ++i) pointers[i] = f.pointers[sources[i]];
+  run_vector_program(*program, pointers, f.pointers[result], begin, count);
 }
 
 SlotNumber PlanContext::slot_of(Value value) const {

@@ -64,10 +64,34 @@ struct Kernel {
   SlotNumber alias_of = no_slot;   // the single output is this operand's memory, unchanged; run stays empty
 };
 
+// What is still to be done to a kernel's result elements, in place, while they are in the cache: elementwise ops that
+// follow, and rounding. A kernel that takes it calls it for every range of elements it has made, in the order they lie
+// in memory.
+struct VectorProgram;
+struct Finish {
+  std::shared_ptr<const VectorProgram> program;
+  std::vector<SlotNumber> sources;
+  SlotNumber result = no_slot;
+  explicit operator bool() const { return program != nullptr; }
+  void operator()(const Frame& f, std::size_t begin, std::size_t count) const;
+};
+
+// Which order in memory a kernel's operands and results of rank 3 to 5 have (see layout.h).
+enum class Layouts : std::uint8_t {
+  row_major,
+  channels_last,  // the first operand field and the results
+  either,         // as the operands of the first field come; all of them and the results alike
+};
+
 class PlanContext;
+struct KernelTraits {
+  bool finishes = false;  // calls PlanContext::finish; has one result, which is floating
+  Layouts layouts = Layouts::row_major;
+};
 struct KernelRule {
   const OpDef* op;
   Kernel (*plan)(PlanContext&);
+  KernelTraits traits;
 };
 
 // What a plan function may ask.
@@ -80,6 +104,9 @@ class PlanContext {
   std::vector<std::vector<SlotNumber>> sources;  // slots, parallel to operands
   std::vector<Type> result_types;
   std::vector<SlotNumber> results;
+  Finish finish = {};          // for rules that say so; then `rounds` is its business
+  bool channels_last = false;  // how operands of the first field and results lie
+  bool accumulate_half = false;
 
   // The slot of an operand of the node; a constant's slot holds its stored form.
   SlotNumber source(const InputField& field) const { return slot_of(field); }
@@ -96,9 +123,10 @@ class PlanContext {
 };
 
 template <class Op, Kernel (*Plan)(const Op&, PlanContext&)>
-KernelRule kernel() {
+KernelRule kernel(KernelTraits traits = {}) {
   return {&def<Op>(),
-          [](PlanContext& at) { return Plan(detail::view_of<Op>(*at.node.op, at.node.attributes, at.operands), at); }};
+          [](PlanContext& at) { return Plan(detail::view_of<Op>(*at.node.op, at.node.attributes, at.operands), at); },
+          traits};
 }
 
 // The rule for an op, or null. The chapters are listed in kernels/kernels.cpp.

@@ -5,6 +5,10 @@
 #include <unordered_set>
 
 #include "cpu/arena.h"
+#include "cpu/group.h"
+#include "cpu/layout.h"
+#include "cpu/vector_compile.h"
+#include "cpu/vector_program.h"
 #include "ir/evaluate.h"
 
 namespace pomona::cpu {
@@ -67,6 +71,7 @@ class SegmentPlanner {
       if (!POM_TRY_IN(take(**node), "{}", (*node)->label())) break;
     }
     if (node != block_.nodes().end()) segment_.breaker = node->get();
+    plan_steps();
     find_live_out(node);
     lay_out();
     return std::move(segment_);
@@ -77,29 +82,31 @@ class SegmentPlanner {
   Result<bool> take(const Node& node) {
     if (node.op->structural || node.op->constexpr_op) return true;
     if (!node.blocks.empty()) return false;
-    PlanContext context{node, options_.rounding, block_.function().opset, {}, {}, {}, {}};
-    context.cache = &constants_.prepared;
-    bool all_known = POM_TRY(gather_operands(node, context));
-    At at{context.opset, &node, nullptr};
-    if (all_known && !node.op->random && !node.op->side_effects && node.output_count()) return fold(node, context, at);
-    if (node.op->contents && fold_contents(node, context, at)) return true;
-    for (const auto& field : context.operands)
+    PlannedNode planned{&node, {}, {}};
+    bool all_known = POM_TRY(gather_operands(planned));
+    At at{block_.function().opset, &node, nullptr};
+    if (all_known && !node.op->random && !node.op->side_effects && node.output_count()) return fold(planned, at);
+    if (node.op->contents && fold_contents(planned, at)) return true;
+    for (const auto& field : planned.operands)
       for (const Operand& operand : field)
         if (operand.type->kind == Type::Kind::list) return false;
-    Types types = POM_TRY(infer_types(*node.op, node.attributes, context.operands, at));
+    Types types = POM_TRY(infer_types(*node.op, node.attributes, planned.operands, at));
     for (std::size_t i = 0; i < types.size(); ++i) {
       if (types[i].kind != Type::Kind::tensor || types[i].dtype == DType::string || !pomona::all_known(types[i].shape))
         return false;
     }
-    add_step(node, std::move(context), std::move(types));
+    for (std::size_t i = 0; i < types.size(); ++i) types_[&node.output(i).info()] = types[i];
+    planned.results = std::move(types);
+    nodes_.push_back(std::move(planned));
     return true;
   }
 
-  Result<bool> gather_operands(const Node& node, PlanContext& context) {
+  Result<bool> gather_operands(PlannedNode& planned) {
+    const Node& node = *planned.node;
     bool all = true;
     std::size_t next = 0;
     for (std::uint32_t count : node.counts()) {
-      auto& field = context.operands.emplace_back();
+      auto& field = planned.operands.emplace_back();
       for (std::uint32_t k = 0; k < count; ++k) {
         Value value = node.inputs()[next++];
         const Tensor* tensor = POM_TRY(known(value));
@@ -123,16 +130,18 @@ class SegmentPlanner {
     return &(types_[&value.info()] = tensor->type());
   }
 
-  Result<bool> fold(const Node& node, const PlanContext& context, const At& at) {
+  Result<bool> fold(const PlannedNode& planned, const At& at) {
+    const Node& node = *planned.node;
     Tensors inputs;
-    for (const auto& field : context.operands)
+    for (const auto& field : planned.operands)
       for (const Operand& operand : field) inputs.push_back(*operand.tensor);
     Tensors results = POM_TRY(evaluate_node(node, inputs, at));
     for (std::size_t i = 0; i < results.size(); ++i) remember(node.output(i), std::move(results[i]));
     return true;
   }
-  bool fold_contents(const Node& node, const PlanContext& context, const At& at) {
-    auto dims = node.op->contents(*node.op, node.attributes, context.operands, at);
+  bool fold_contents(const PlannedNode& planned, const At& at) {
+    const Node& node = *planned.node;
+    auto dims = node.op->contents(*node.op, node.attributes, planned.operands, at);
     if (!dims || node.output_count() != 1 || !std::all_of(dims->begin(), dims->end(), [](Dim d) { return d.known(); }))
       return false;
     Sizes sizes;
@@ -143,35 +152,190 @@ class SegmentPlanner {
     return true;
   }
   void remember(Value value, Tensor tensor) {
+    settled_.insert(value.producer());
     types_[&value.info()] = tensor.type();
     known_[&value.info()] = std::move(tensor);
   }
 
-  void add_step(const Node& node, PlanContext context, Types types) {
-    for (const auto& field : context.operands) {
-      auto& slots = context.sources.emplace_back();
-      for (const Operand& operand : field) slots.push_back(slot_for(operand));
-    }
-    for (std::size_t i = 0; i < types.size(); ++i) {
-      Value value = node.output(i);
-      types_[&value.info()] = types[i];
-      context.results.push_back(new_slot({Slot::Where::arena, types[i].dtype, known_sizes(types[i].shape), value}));
-    }
-    context.result_types = std::move(types);
-    const KernelRule* rule = options_.kernels ? find_kernel(node.op) : nullptr;
-    Kernel kernel = rule ? rule->plan(context) : Kernel();
-    if (kernel.alias_of != no_slot) {
-      slot_of_value_[&node.output().info()] = kernel.alias_of;
+  void plan_steps() {
+    if (!options_.kernels) {
+      for (const PlannedNode& node : nodes_) add_by_reference(node);
       return;
     }
-    if (!kernel.run) kernel = eval_kernel(context);
+    for (const Group& group : group_nodes(nodes_, settled_)) add_group(group);
+  }
+  void add_group(const Group& group) {
+    current_ = nodes_[group.members.back()].node;
+    if (group.anchor ? add_anchored(group) : add_elementwise(group)) return;
+    if (group.members.size() == 1) return add_by_reference(nodes_[group.members[0]]);
+    // Too large, or the anchor's kernel declined: one by one.
+    for (std::size_t member : group.members) {
+      Group alone{{member}, {}};
+      if (group.anchor == member) alone.anchor = member;
+      add_group(alone);
+    }
+  }
+
+  bool add_elementwise(const Group& group) {
+    const PlannedNode& root = nodes_[group.members.back()];
+    const Type& type = root.results[0];
+    bool channels_last = any_channels_last(group, known_sizes(type.shape));
+    SlotNumber result = new_slot({Slot::Where::arena, type.dtype, known_sizes(type.shape), root.node->output()});
+    segment_.slots[result].channels_last = channels_last;
+    std::vector<SlotNumber> used{result};
+    auto program = compile(group, channels_last, result, used);
+    if (!program) return false;
+    Kernel kernel{.run =
+                      [finish = *program](const Frame& f) {
+                        const void* pointers[most_registers];
+                        for (std::size_t i = 0; i < finish.sources.size(); ++i)
+                          pointers[i] = f.pointers[finish.sources[i]];
+                        run_vector_program(*finish.program, pointers, f.pointers[finish.result]);
+                      },
+                  .name = "elementwise"};
+    add_step(*root.node, std::move(kernel), used);
+    return true;
+  }
+
+  // Whether an operand from outside that has all the result's elements lies with its channels last.
+  bool any_channels_last(const Group& group, const Sizes& sizes) {
+    if (same_in_both_layouts(sizes)) return false;
+    for (std::size_t member : group.members)
+      for (const auto& field : nodes_[member].operands)
+        for (const Operand& operand : field) {
+          auto at = slot_of_value_.find(&operand.value.info());
+          if (at == slot_of_value_.end() || !segment_.slots[at->second].channels_last) continue;
+          if (known_sizes(operand.type->shape) == sizes) return true;
+        }
+    return false;
+  }
+
+  // The group's elementwise members as a program whose result is `result`; the anchor's result is already there.
+  std::optional<Finish> compile(const Group& group, bool channels_last, SlotNumber result,
+                                std::vector<SlotNumber>& used) {
+    const Type& type = nodes_[group.members.back()].results[0];
+    Sizes sizes = known_sizes(type.shape);
+    auto place_of = [&](const Operand& operand) {
+      SlotNumber slot = slot_for(operand);
+      bool full = known_sizes(operand.type->shape) == sizes && segment_.slots[slot].where != Slot::Where::constant;
+      if (full) slot = in_layout(slot, channels_last);
+      used.push_back(slot);
+      return Place{slot, segment_.slots[slot].channels_last};
+    };
+    VectorEmitter emitter(sizes, channels_last, options_.rounding, place_of);
+    for (std::size_t member : group.members) {
+      const PlannedNode& node = nodes_[member];
+      if (group.anchor == member)
+        emitter.start_from(node.node->output(), result, node.results[0].dtype == DType::fp16);
+      else
+        emitter.add(*node.node, node.operands, node.results[0]);
+    }
+    return emitter.finish(result, type.dtype);
+  }
+
+  bool add_anchored(const Group& group) {
+    const PlannedNode& anchor = nodes_[*group.anchor];
+    const KernelRule* rule = find_kernel(anchor.node->op);
+    if (!rule) return false;
+    Layouts layouts = rule->traits.layouts;
+    bool channels_last = layouts == Layouts::channels_last;
+    if (layouts == Layouts::either && !anchor.operands.empty())
+      for (const Operand& operand : anchor.operands[0])
+        channels_last = channels_last || segment_.slots[slot_for(operand)].channels_last;
+    return add_anchored(group, *rule, channels_last) ||
+           (channels_last && layouts == Layouts::either && add_anchored(group, *rule, false));
+  }
+  bool add_anchored(const Group& group, const KernelRule& rule, bool channels_last) {
+    const PlannedNode& anchor = nodes_[*group.anchor];
+    PlanContext context = context_for(anchor);
+    context.channels_last = channels_last;
+    std::vector<SlotNumber> used;
+    for (std::size_t i = 0; i < anchor.operands.size(); ++i) {
+      auto& slots = context.sources.emplace_back();
+      for (const Operand& operand : anchor.operands[i]) {
+        SlotNumber slot = slot_for(operand);
+        if (slot != no_slot) slot = in_layout(slot, channels_last && i == 0);
+        slots.push_back(slot);
+        used.push_back(slot);
+      }
+    }
+    const PlannedNode& root = nodes_[group.members.back()];
+    make_results(root, context, channels_last);
+    bool finishes = rule.traits.finishes && (group.members.size() > 1 || context.rounds());
+    if (finishes) {
+      auto finish = compile(group, segment_.slots[context.result()].channels_last, context.result(), used);
+      if (!finish) return false;
+      context.finish = std::move(*finish);
+    }
+    Kernel kernel = rule.plan(context);
+    if (kernel.alias_of != no_slot) {
+      slot_of_value_[&anchor.node->output().info()] = kernel.alias_of;
+      return true;
+    }
+    if (!kernel.run) return false;
+    used.insert(used.end(), context.results.begin(), context.results.end());
+    add_step(*root.node, std::move(kernel), used);
+    return true;
+  }
+
+  PlanContext context_for(const PlannedNode& planned) {
+    PlanContext context{
+        *planned.node, options_.rounding, block_.function().opset, planned.operands, {}, planned.results, {}};
+    context.cache = &constants_.prepared;
+    context.accumulate_half = options_.accumulate_half;
+    return context;
+  }
+  void make_results(const PlannedNode& planned, PlanContext& context, bool channels_last) {
+    for (std::size_t i = 0; i < planned.results.size(); ++i) {
+      const Type& type = planned.results[i];
+      Sizes sizes = known_sizes(type.shape);
+      SlotNumber slot = new_slot({Slot::Where::arena, type.dtype, sizes, planned.node->output(i)});
+      segment_.slots[slot].channels_last = channels_last && !same_in_both_layouts(sizes);
+      context.results.push_back(slot);
+    }
+  }
+
+  void add_by_reference(const PlannedNode& planned) {
+    current_ = planned.node;
+    PlanContext context = context_for(planned);
+    std::vector<SlotNumber> used;
+    for (const auto& field : planned.operands) {
+      auto& slots = context.sources.emplace_back();
+      for (const Operand& operand : field) {
+        SlotNumber slot = slot_for(operand);
+        if (slot != no_slot) slot = in_layout(slot, false);
+        slots.push_back(slot);
+        used.push_back(slot);
+      }
+    }
+    make_results(planned, context, false);
+    used.insert(used.end(), context.results.begin(), context.results.end());
+    add_step(*planned.node, eval_kernel(context), used);
+  }
+
+  void add_step(const Node& node, Kernel kernel, const std::vector<SlotNumber>& used) {
     segment_.scratch_bytes = std::max(segment_.scratch_bytes, kernel.scratch_bytes);
     std::size_t step = segment_.steps.size();
-    for (const auto& slots : context.sources)
-      for (SlotNumber slot : slots)
-        if (slot != no_slot) last_use_[slot] = step;
-    for (SlotNumber slot : context.results) first_use_[slot] = last_use_[slot] = step;
+    for (SlotNumber slot : used) {
+      if (slot == no_slot) continue;
+      first_use_.try_emplace(slot, step);
+      last_use_[slot] = step;
+    }
     segment_.steps.push_back({&node, std::move(kernel)});
+  }
+
+  // The slot itself, or a copy of it in the wanted layout.
+  SlotNumber in_layout(SlotNumber slot, bool channels_last) {
+    const Slot& given = segment_.slots[slot];
+    if (given.channels_last == channels_last || same_in_both_layouts(given.sizes)) return slot;
+    auto [at, fresh] = relaid_.try_emplace(slot, SlotNumber(segment_.slots.size()));
+    if (!fresh) return at->second;
+    Slot copy{Slot::Where::arena, given.dtype, given.sizes, Value()};
+    copy.channels_last = channels_last;
+    Kernel kernel = reorder_kernel(slot, at->second, given.sizes, given.dtype, channels_last);
+    segment_.slots.push_back(std::move(copy));
+    add_step(*current_, std::move(kernel), {slot, at->second});
+    return at->second;
   }
 
   SlotNumber new_slot(Slot slot) {
@@ -207,10 +371,12 @@ class SegmentPlanner {
         return;
       }
       auto slot = slot_of_value_.find(&value.info());
-      if (slot == slot_of_value_.end() || segment_.slots[slot->second].value.is_weight()) return;
+      if (slot == slot_of_value_.end()) return;
+      const Slot& found = segment_.slots[slot->second];
+      if (found.value && found.value.is_weight()) return;
+      slot->second = in_layout(slot->second, false);
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.
       live_out_values_.emplace_back(value, slot->second);
-      last_use_[slot->second] = segment_.steps.size();
     };
     for (auto node = rest; node != block_.nodes().end(); ++node) {
       for (Value value : (*node)->inputs()) want(value);
@@ -219,8 +385,10 @@ class SegmentPlanner {
     }
     for (Value value : block_.results()) want(value);
     for (auto [value, slot] : live_out_values_) {
+      last_use_[slot] = segment_.steps.size();
       Slot view = segment_.slots[slot];
       view.value = value;
+      view.where = Slot::Where::arena;  // never used: a view's pointer is its owner's
       const Type& type = types_[&value.info()];
       view.sizes = known_sizes(type.shape);
       segment_.slots.push_back(view);
@@ -246,9 +414,13 @@ class SegmentPlanner {
   Constants& constants_;
   const RunOptions& options_;
   Segment segment_;
+  std::vector<PlannedNode> nodes_;
+  std::unordered_set<const Node*> settled_;  // folded
+  const Node* current_ = nullptr;            // being planned
   std::unordered_map<const ValueInfo*, Tensor> known_;
   std::unordered_map<const ValueInfo*, Type> types_;
   std::unordered_map<const ValueInfo*, SlotNumber> slot_of_value_;
+  std::unordered_map<SlotNumber, SlotNumber> relaid_;  // a slot's copy in the other layout
   std::map<SlotNumber, std::size_t> first_use_, last_use_;
   std::vector<std::pair<Value, SlotNumber>> live_out_values_;
 };

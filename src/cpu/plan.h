@@ -12,9 +12,10 @@ struct Slot {
   enum class Where : std::uint8_t { arena, constant, live_in } where;
   DType dtype;
   Sizes sizes;
-  Value value;
-  std::size_t offset = 0;  // in the arena
-  Tensor tensor;           // a constant's stored form
+  Value value;                 // empty: a copy in the other layout
+  bool channels_last = false;  // see layout.h
+  std::size_t offset = 0;      // in the arena
+  Tensor tensor;               // a constant's stored form
   std::size_t size_bytes() const { return std::size_t(element_count(sizes)) * storage_bytes(dtype); }
 };
 

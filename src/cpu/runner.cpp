@@ -54,7 +54,7 @@ class Executor final : public Interpreter {
   std::map<std::string, Tensor> states;
   std::map<std::string, std::unique_ptr<Segment>> segments;  // by start node and signature
   std::map<const Segment*, std::shared_ptr<std::uint8_t[]>> arenas;
-  std::map<const Node*, StepTime> times;
+  std::map<std::pair<const Node*, std::string_view>, StepTime> times;
   std::size_t largest_arena = 0;
   bool profiling = false;
   std::uint64_t random_state = 0;
@@ -217,7 +217,7 @@ Status Executor::run_breaker(const Node& node, Surroundings& at) {
 }
 
 void Executor::note_time(const Node& node, std::string_view kernel, Clock::duration elapsed) {
-  StepTime& time = times[&node];
+  StepTime& time = times[{&node, kernel}];
   if (time.runs++ == 0) {
     time.label = node.label();
     time.op = node.op->name;
@@ -241,7 +241,7 @@ std::size_t Runner::arena_bytes() const { return executor_->largest_arena; }
 void Runner::set_profiling(bool on) { executor_->profiling = on; }
 std::vector<StepTime> Runner::profile() const {
   std::vector<StepTime> all;
-  for (const auto& [node, time] : executor_->times) all.push_back(time);
+  for (const auto& [step, time] : executor_->times) all.push_back(time);
   return all;
 }
 

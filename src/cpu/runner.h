@@ -17,6 +17,9 @@ namespace pomona::cpu {
 
 struct RunOptions {
   Rounding rounding = Rounding::fast;
+  // Products in conv, linear and matmul of fp16 programs are summed in fp16, one after another: a pessimistic form of
+  // what the Neural Engine may do. Slow.
+  bool accumulate_half = false;
   bool kernels = true;  // false: every op by its reference (still planned), to hold the kernels against
 };
 

@@ -7,7 +7,7 @@
 namespace pomona::mil {
 namespace {
 
-constexpr std::int64_t most_elements = std::int64_t(1) << 40, most_bytes = std::int64_t(1) << 34;
+constexpr std::int64_t most_elements = std::int64_t(1) << 40, most_bytes = std::int64_t(1) << 32;
 
 }  // namespace
 

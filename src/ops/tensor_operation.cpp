@@ -296,10 +296,11 @@ Result<Types> pad::infer(const At&) const {
 }
 Result<Tensors> pad::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
-  POM_TRY(check_memory(type.dtype, type.shape));
+  Tensor result = POM_TRY(make_tensor(type.dtype, type.shape));
+  if (result.count() == 0) return Tensors{std::move(result)};
   std::vector<PadAmounts> amounts = POM_TRY(amounts_of(*this));
   if (*mode == "constant") {
-    Tensor result = std::move(POM_TRY(filled({x.dtype(), *constant_val}, Types{type}))[0]);
+    result = std::move(POM_TRY(filled({x.dtype(), *constant_val}, Types{type}))[0]);
     Selection inner = all_elements(result.sizes());
     inner.sizes = x.sizes();
     for (std::size_t d = 0; d < amounts.size(); ++d) inner.offset += amounts[d].before.value() * inner.strides[d];
@@ -330,7 +331,8 @@ Result<Types> tile::infer(const At&) const {
 }
 Result<Tensors> tile::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
-  POM_TRY(check_memory(type.dtype, type.shape));
+  Tensor result = POM_TRY(make_tensor(type.dtype, type.shape));
+  if (result.count() == 0) return Tensors{std::move(result)};
   std::vector<std::vector<std::int64_t>> indices;
   for (std::size_t d = 0; d < type.rank(); ++d) {
     auto& list = indices.emplace_back();

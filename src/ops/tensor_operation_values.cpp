@@ -11,13 +11,18 @@
 namespace pomona::mil {
 namespace {
 
-// Positions 0, 1, ... of a row in the order of its values. NaN counts as greater than all, as in NumPy.
-std::vector<std::size_t> sorted_positions(const double* values, const std::vector<std::size_t>& step, bool ascending) {
+// Positions 0, 1, ... of a row in the order of its values, equal ones in their own. NaN counts as greater than all, as
+// in NumPy.
+std::vector<std::size_t> sorted_positions(const std::vector<double>& values, std::size_t first,
+                                          const std::vector<std::size_t>& step, bool ascending) {
   auto less = [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
   std::vector<std::size_t> order(step.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
-    return ascending ? less(values[step[i]], values[step[k]]) : less(values[step[k]], values[step[i]]);
+  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
+    double a = values[first + step[i]], b = values[first + step[k]];
+    if (less(a, b)) return ascending;
+    if (less(b, a)) return !ascending;
+    return i < k;
   });
   return order;
 }
@@ -34,7 +39,7 @@ Result<Tensors> argsort::eval(const At&) const {
   result.mutable_data();
   Rows rows = rows_along(x.sizes(), POM_TRY(chosen_axes({*axis}, x.rank())));
   for (std::size_t first : rows.first) {
-    std::vector<std::size_t> order = sorted_positions(values.data() + first, rows.step, ascending);
+    std::vector<std::size_t> order = sorted_positions(values, first, rows.step, ascending);
     for (std::size_t i = 0; i < order.size(); ++i) result.set_number(first + rows.step[i], double(order[i]));
   }
   return Tensors{std::move(result)};
@@ -65,7 +70,7 @@ Result<Tensors> topk::eval(const At& at) const {
   Rows from = rows_along(x.sizes(), chosen), to = rows_along(sizes, chosen);
   // Rows come in the same order: the other dims are equal.
   for (std::size_t r = 0; r < to.first.size(); ++r) {
-    std::vector<std::size_t> order = sorted_positions(all.data() + from.first[r], from.step, ascending);
+    std::vector<std::size_t> order = sorted_positions(all, from.first[r], from.step, ascending);
     for (std::size_t i = 0; i < to.step.size(); ++i) {
       std::size_t place = to.first[r] + to.step[i];
       copy_elements(values, std::int64_t(place), x.tensor(), std::int64_t(from.first[r] + from.step[order[i]]), 1);

@@ -16,6 +16,8 @@
 namespace pomona::onnx {
 namespace {
 
+// Operator sets up to this one have been gone through for changes of meaning.
+constexpr std::int64_t newest_opset = 28;
 // Functions call functions; nobody nests deeper.
 constexpr int deepest_call = 64;
 // Nodes after inlining; functions that call functions could make any number of them.
@@ -71,6 +73,13 @@ class Importer final : public GraphLowering {
 
   Result<Program> run() {
     POM_REQUIRE(!opsets_.empty(), "the model names no operator set");
+    auto version = opsets_.find(Text());
+    POM_REQUIRE(version == opsets_.end() || version->second <= newest_opset,
+                "the model uses operator set {}; {} is the newest one known", version->second, newest_opset);
+    for (const auto& [name, tensor] : options_.constants)
+      POM_REQUIRE(std::any_of(model_.graph.input.begin(), model_.graph.input.end(),
+                              [&](const ValueInfoProto& input) { return input.name == name; }),
+                  "a constant is given for '{}', but the model has no such input", name);
     POM_TRY(check_coverage());
     Program program;
     Function& main = program.add_function("main", options_.target);
@@ -118,8 +127,8 @@ class Importer final : public GraphLowering {
   TensorFiles files_;
   Opsets opsets_;
   std::map<std::tuple<Text, Text, Text>, const FunctionProto*> functions_;  // by domain, name, overload
-  std::map<std::string, Dim> symbols_;  // fixed by given shapes
-  const Scope* scope_ = nullptr;        // of the node in hand
+  std::map<std::string, Dim> symbols_;                                      // fixed by given shapes
+  const Scope* scope_ = nullptr;                                            // of the node in hand
   int call_depth_ = 0;
   std::size_t lowered_ = 0;
   std::vector<Error> refused_;
@@ -158,12 +167,10 @@ Status Importer::check_coverage() const {
   while (!called.empty()) {
     const FunctionProto* function = called.back();
     called.pop_back();
-    if (seen.insert(function).second)
-      note_missing(function->node, opsets_of(function->opset_import), missing, called);
+    if (seen.insert(function).second) note_missing(function->node, opsets_of(function->opset_import), missing, called);
   }
   if (missing.empty()) return {};
-  std::string text =
-      fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
+  std::string text = fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
   for (const auto& [name, entry] : missing)
     text += fmt::format("\n    {} x {}, first: {}", entry.count, name, entry.first);
   return fail("{}", text);
@@ -193,9 +200,9 @@ Status Importer::bind_symbols() {
                 input->shape.size());
     for (std::size_t i = 0; i < sizes.size() && input->has_shape; ++i) {
       const DimensionProto& d = input->shape[i];
-      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || *d.dim_value == sizes[i],
+      POM_REQUIRE(!d.dim_value || *d.dim_value < 0 || sizes[i] < 0 || *d.dim_value == sizes[i],
                   "dim {} of '{}' is {} in the model, but {} is given", i, name, *d.dim_value, sizes[i]);
-      if (d.dim_value || d.dim_param.empty()) continue;
+      if (d.dim_value || d.dim_param.empty() || sizes[i] < 0) continue;
       auto [at, fresh] = symbols_.try_emplace(std::string(d.dim_param), Dim(sizes[i]));
       POM_REQUIRE(fresh || at->second == sizes[i], "dimension '{}' is given as {} and as {}", d.dim_param,
                   at->second.text(), sizes[i]);
@@ -241,9 +248,19 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     POM_REQUIRE(elem && elem->elem != Elem::string, "input '{}' holds {}, which is not supported", input.name,
                 elem_name(input.elem_type));
     std::string name(input.name);
+    if (auto given = options_.constants.find(name); given != options_.constants.end()) {
+      POM_REQUIRE(given->second.dtype() == elem->stored, "input '{}' is {}, but the constant given for it is {}", name,
+                  elem->name, pomona::name(given->second.dtype()));
+      Weight weight = POM_TRY_IN(compute_weight(given->second, elem->elem), "input '{}'", name);
+      scope.entries[input.name] = {Builder(main).constant(std::move(weight), name), elem->elem};
+      continue;
+    }
     Shape shape;
     if (auto given = options_.shapes.find(name); given != options_.shapes.end()) {
-      shape = to_shape(given->second);
+      for (std::size_t i = 0; i < given->second.size(); ++i)
+        shape.push_back(given->second[i] >= 0 ? Dim(given->second[i])
+                        : input.has_shape     ? dim_of(input.shape[i], input.name, i)
+                                              : Dim::named(fmt::format("{}_{}", input.name, i)));
     } else {
       POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
       for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));
@@ -303,8 +320,7 @@ void Importer::drop_unused(Block& block) {
   }
 }
 
-Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope,
-                                   bool& poisoned) const {
+Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope, bool& poisoned) const {
   NodeCall call;
   call.proto = &node;
   call.source = source_of(node, index);

@@ -21,8 +21,11 @@ namespace pomona::onnx {
 
 struct ImportOptions {
   Target target = Target::iOS18;
-  // Shapes to give inputs; a symbol that they fix is fixed everywhere.
+  // Shapes to give inputs; a symbol that they fix is fixed everywhere. A negative size leaves the model's own.
   std::map<std::string, Sizes> shapes;
+  // Inputs that become constants: axes, sizes and the like that the model takes at run time but Core ML needs at once.
+  // Tensors in the stored dtype of the input's element type; the inputs are no features of the program any more.
+  std::map<std::string, Tensor> constants;
 };
 
 Result<Program> read_onnx(const std::string& path, const ImportOptions& options = {});

@@ -79,8 +79,8 @@ Value powers_of_two(Lowering& g, unsigned count) {
 // x's bits in a new last dim, lowest first, as 0 and 1. Two's complement falls out of rounding down.
 Value bits(Lowering& g, Value x, unsigned count) {
   Value wide = g.expand_dims(x, {std::int64_t(x.rank())});
-  Value low = g.add(mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}),
-                             .y = g.integer(2)});
+  Value low = g.add(
+      mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}), .y = g.integer(2)});
   if (count < 32) return low;
   Value sign = g.cast(g.add(mil::less{.x = wide, .y = g.integer(0)}), DType::int32);
   return g.concat({low, sign}, int(x.rank()));
@@ -88,8 +88,8 @@ Value bits(Lowering& g, Value x, unsigned count) {
 
 Value from_bits(Lowering& g, Value x, Elem elem) {
   unsigned count = bits_of(elem);
-  Value sum = g.add(
-      mil::reduce_sum{.x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
+  Value sum = g.add(mil::reduce_sum{
+      .x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
   return g.wrap(sum, elem);
 }
 
@@ -134,16 +134,24 @@ struct BitShift {
   Status lower(Lowering& g) const {
     bool left = *direction == "LEFT";
     POM_REQUIRE(left || *direction == "RIGHT", "direction is '{}', not LEFT or RIGHT", *direction);
-    // Further shifts leave nothing, or the sign.
-    Value amount = g.add(mil::minimum{.x = Y, .y = g.integer(30)});
-    Value power = g.add(mil::gather{.x = powers_of_two(g, 31), .indices = amount, .axis = 0});
-    Value far = g.add(mil::greater{.x = Y, .y = g.integer(30)});
+    // By negative amounts, or by all bits and more: nothing is left but the sign of a shift to the right.
+    Value bits = g.integer(elem_info(X.elem()).bits);
+    Value beyond = g.add(mil::logical_or{.x = g.add(mil::less{.x = Y, .y = g.integer(0)}),
+                                         .y = g.add(mil::greater_equal{.x = Y, .y = bits})});
+    Value amount = g.add(mil::maximum{.x = g.add(mil::minimum{.x = Y, .y = g.integer(31)}), .y = g.integer(0)});
+    auto power = [&](Value exponent) {
+      return g.add(mil::gather{.x = powers_of_two(g, 32), .indices = exponent, .axis = 0});
+    };
     if (left) {
-      Value shifted = g.times(X, power);
-      return g.result(g.wrap(g.select(far, g.times(shifted, 0), shifted), X.elem()));
+      Value shifted = g.times(X, power(amount));
+      return g.result(g.wrap(g.select(beyond, g.times(shifted, 0), shifted), X.elem()));
     }
-    Value shifted = g.add(mil::floor_div{.x = X, .y = power});
-    return g.result(g.select(far, g.add(mil::floor_div{.x = shifted, .y = g.integer(2)}), shifted));
+    // 2^31 is no int32: such a shift takes two steps.
+    Value most = g.add(mil::minimum{.x = amount, .y = g.integer(30)});
+    Value shifted = g.add(mil::floor_div{.x = X, .y = power(most)});
+    shifted = g.add(mil::floor_div{.x = shifted, .y = power(g.minus(amount, most))});
+    Value sign = g.times(g.cast(g.add(mil::less{.x = X, .y = g.integer(0)}), DType::int32), -1);
+    return g.result(g.select(beyond, g.plus(sign, g.times(shifted, 0)), shifted));
   }
 };
 

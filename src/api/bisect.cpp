@@ -1,0 +1,75 @@
+#include "api/bisect.h"
+
+#include <cctype>
+#include <unordered_map>
+
+#include "api/border.h"
+#include "api/run.h"
+#include "cpu/runner.h"
+
+namespace pomona::api {
+namespace {
+
+std::string plain(std::string name) {
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return name;
+}
+
+struct Traced {
+  Model model;
+  Tensors tensors;  // parallel to the results of the main function, all of which are traced
+
+  static Result<Traced> of(const std::string& path, const NamedTensors& given) {
+    Traced traced{POM_TRY(open_model(path)), {}};
+    Function& function = traced.model.program.main();
+    NamedTensors inputs = POM_TRY(program_inputs(traced.model.program, function, given));
+    expose_all_tensors(function);
+    cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+    traced.tensors = POM_TRY_IN(runner.run(inputs), "'{}'", path);
+    return traced;
+  }
+  const Values& values() const { return model.program.main().body.results(); }
+};
+
+bool is_within(const verify::Metrics& metrics, double min_cosine, double max_abs) {
+  return metrics.non_finite == 0 && metrics.cosine >= min_cosine && (max_abs <= 0 || metrics.max_abs <= max_abs);
+}
+
+}  // namespace
+
+Result<Divergence> bisect(const std::string& path, const std::string& reference, const NamedTensors& inputs,
+                          double min_cosine, double max_abs) {
+  Traced mine = POM_TRY(Traced::of(path, inputs)), theirs = POM_TRY(Traced::of(reference, inputs));
+  std::unordered_map<std::string, std::size_t> twins;
+  for (std::size_t i = 0; i < theirs.tensors.size(); ++i) twins.emplace(plain(theirs.values()[i].name()), i);
+  std::unordered_map<const ValueInfo*, std::size_t> index;
+  for (std::size_t i = 0; i < mine.tensors.size(); ++i) index.emplace(&mine.values()[i].info(), i);
+
+  Divergence found;
+  for (const auto& node : mine.model.program.main().body.nodes())
+    for (std::size_t k = 0; k < node->output_count(); ++k) {
+      auto at = index.find(&node->output(k).info());
+      if (at == index.end()) continue;
+      ++found.total;
+      auto twin = twins.find(plain(node->output(k).name()));
+      if (twin == twins.end()) continue;
+      auto metrics = verify::compare(mine.tensors[at->second], theirs.tensors[twin->second]);
+      if (!metrics) continue;
+      ++found.compared;
+      if (found.found) continue;
+      if (is_within(*metrics, min_cosine, max_abs)) {
+        found.last_good = node->output(k).name();
+        continue;
+      }
+      const Node* origin = theirs.values()[twin->second].producer();
+      found.found = true;
+      found.value = node->output(k).name();
+      found.op = node->label();
+      found.source = origin ? (origin->source.empty() ? origin->label() : origin->source) : "";
+      found.metrics = *metrics;
+    }
+  return found;
+}
+
+}  // namespace pomona::api

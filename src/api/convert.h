@@ -1,0 +1,61 @@
+// From any readable model to a Core ML package: read, rewrite, compress, write, verify.
+//
+//   ConvertReport report = POM_TRY(convert("encoder.onnx", "encoder.mlpackage", {}, {}));
+//   report.verification->passed
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "api/verify.h"
+#include "base/record.h"
+
+namespace pomona::api {
+
+struct ConvertOptions {
+  POM_OPTION(target, std::string, "oldest system: iOS15 to iOS26, macOS12 to macOS26") = "iOS18";
+  POM_OPTION(precision, std::string, "fp16, fp32, or mixed (fp16 where it is safe)") = "fp16";
+  POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
+  POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
+  POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
+  POM_OPTION(image, Strings, "name=rgb|bgr|gray[:scale=S,bias=B[,B,B]]: an input that takes pictures");
+  POM_OPTION(classes, std::string, "file of labels, one a line: the model becomes a classifier");
+  POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
+  POM_OPTION(compress, Strings, "scheme for the weights: int8, int4, lut4, ...");
+  POM_OPTION(no_verify, bool, "do not check what was written");
+  POM_OPTION(against, std::string, "verify against 'onnxruntime' instead of the import");
+  POM_OPTION(verify_seconds, double, "how long evaluating the import op by op may take") = 60;
+  POM_OPTION(dry_run, bool, "say what would happen, write nothing");
+  POM_OPTION(force, bool, "replace an existing output");
+  POM_OPTION(author, std::string, "metadata: who made the model");
+  POM_OPTION(license, std::string, "metadata: under which licence it may be used");
+  POM_OPTION(model_version, std::string, "metadata: version of the model");
+  POM_OPTION(description, std::string, "metadata: what the model does");
+  POM_OPTION(input_description, Strings, "name=text: what an input is");
+  POM_OPTION(output_description, Strings, "name=text: what an output is");
+  POM_OPTION(rename, Strings, "old=new: another name for an input or output");
+  POM_OPTION(meta, Strings, "key=value: further metadata, such as com.apple.coreml.model.preview.type=...");
+};
+
+// Called now and then; `share` is 0 to 1, or negative when nobody knows.
+using Progress = std::function<void(std::string_view stage, double share)>;
+
+struct Stage {
+  std::string name;
+  double seconds = 0;
+};
+struct ConvertReport {
+  std::string source_format, output;
+  std::uint64_t source_bytes = 0, output_bytes = 0, peak_memory = 0;
+  std::vector<std::string> border;  // what changed at the border, and what was decided there
+  std::map<std::string, std::size_t> ops;
+  std::vector<Stage> stages;
+  std::optional<VerifyReport> verification;
+};
+
+Result<ConvertReport> convert(const std::string& source, const std::string& output, const ConvertOptions& options,
+                              const Progress& progress);
+
+// "name=value", as several options have it.
+Result<std::pair<std::string, std::string>> split_assignment(const std::string& text, std::string_view option);
+
+}  // namespace pomona::api

@@ -1,0 +1,173 @@
+#include "api/inspect.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "api/files.h"
+#include "ir/op.h"
+
+namespace pomona::api {
+namespace {
+
+std::string range_text(const Feature::Range& range) {
+  if (range.lower == range.upper) return std::to_string(range.lower);
+  return range.upper < 0 ? fmt::format("{}..", range.lower) : fmt::format("{}..{}", range.lower, range.upper);
+}
+
+std::string_view color_name(int color_space) {
+  switch (color_space) {
+    case 10: return "grayscale";
+    case 20: return "RGB";
+    case 30: return "BGR";
+    case 40: return "grayscale fp16";
+  }
+  return "of unknown colours";
+}
+
+std::string shape_text(const Feature& feature) {
+  if (!feature.enumerated.empty()) {
+    std::string all;
+    for (const Sizes& sizes : feature.enumerated) all += (all.empty() ? "" : " or ") + to_string(sizes);
+    return all;
+  }
+  if (!feature.ranges.empty()) {
+    std::string all = "[";
+    for (const Feature::Range& range : feature.ranges) all += (all.size() > 1 ? ", " : "") + range_text(range);
+    return all + "]";
+  }
+  return feature.has_shape ? to_string(feature.shape) : "of any shape";
+}
+
+class Inspector {
+ public:
+  explicit Inspector(Inspection& found) : found_(found) {}
+
+  void look_at(const Function& function) {
+    FunctionFacts facts{.name = function.name, .opset = function.opset, .inputs = function.inputs,
+                        .outputs = function.outputs, .states = function.states, .ops = {}, .needs = Target::iOS15,
+                        .needs_because = {}};
+    complete(facts, function);
+    look_at(function.body, facts);
+    found_.functions.push_back(std::move(facts));
+  }
+
+ private:
+  // Importers describe what they must; what is left out is read off the values.
+  static void complete(FunctionFacts& facts, const Function& function) {
+    auto add = [](std::vector<Feature>& features, Value value) {
+      for (Feature& feature : features)
+        if (feature.name == value.name()) return;
+      Feature& feature = features.emplace_back();
+      feature.name = value.name();
+      feature.dtype = value.dtype();
+      feature.has_shape = all_known(value.shape());
+      if (feature.has_shape) feature.shape = known_sizes(value.shape());
+    };
+    for (std::size_t i = 0; i < function.body.input_count(); ++i) {
+      Value input = function.body.input(i);
+      add(input.type().kind == Type::Kind::state ? facts.states : facts.inputs, input);
+    }
+    for (Value result : function.body.results()) add(facts.outputs, result);
+  }
+
+  void look_at(const Block& block, FunctionFacts& facts) {
+    for (const auto& node : block.nodes()) {
+      for (const auto& inner : node->blocks) look_at(*inner, facts);
+      if (node->literal) {
+        look_at_constant(*node);
+        continue;
+      }
+      ++facts.ops[std::string(node->op->name)];
+      if (Target oldest = oldest_target(*node); oldest > facts.needs) {
+        facts.needs = oldest;
+        facts.needs_because = node->label();
+      }
+      if (node->op->constexpr_op) note_decoded(*node);
+      std::string types;
+      for (std::size_t i = 0; i < node->output_count(); ++i)
+        types += (i ? ", " : "") + node->output(i).type().text();
+      found_.ops.push_back({node->name, std::string(node->op->name), node->source, types});
+    }
+  }
+
+  void look_at_constant(const Node& node) {
+    const Weight& weight = node.literal;
+    if (weight.dtype() == DType::string || !seen_.insert(weight.identity()).second) return;
+    const OpDef* decoder = nullptr;
+    for (const Node* user : node.output().users())
+      if (user->op && user->op->constexpr_op) decoder = user->op;
+    std::string kind(name(weight.dtype()));
+    if (decoder) kind += fmt::format(" ({})", decoder->name);
+    found_.bytes_by_kind[kind] += weight.stored_size();
+    if (decoder) return;
+    found_.parameters += weight.count();
+    if (weight.sizes().empty()) return;
+    found_.weights.push_back({node.output().name(), "dense", weight.type(), weight.count(), weight.stored_size()});
+  }
+
+  // A decoded weight counts as the numbers it stands for, and costs what it is decoded from.
+  void note_decoded(const Node& node) {
+    Value value = node.output();
+    for (const Node* user : value.users())
+      if (user->op && user->op->constexpr_op) return;
+    if (!all_known(value.shape())) return;
+    std::uint64_t parameters = std::uint64_t(element_count(known_sizes(value.shape()))), bytes = 0;
+    for (Value input : node.inputs())
+      if (const Weight* weight = input.literal()) bytes += weight->stored_size();
+    found_.parameters += parameters;
+    found_.weights.push_back({value.name(), std::string(node.op->name), value.type(), parameters, bytes});
+  }
+
+  Inspection& found_;
+  std::set<std::string> seen_;
+};
+
+}  // namespace
+
+std::string feature_text(const Feature& feature) {
+  switch (feature.kind) {
+    case Feature::Kind::image: return fmt::format("image {} {}", color_name(feature.color_space), shape_text(feature));
+    case Feature::Kind::int64: return "int64";
+    case Feature::Kind::real: return "double";
+    case Feature::Kind::string: return "string";
+    case Feature::Kind::dictionary: return fmt::format("dictionary by {}", name(feature.dtype));
+    case Feature::Kind::sequence: return fmt::format("sequence of {}", name(feature.dtype));
+    case Feature::Kind::array: break;
+  }
+  std::string text = fmt::format("{} {}", name(feature.dtype), shape_text(feature));
+  if (feature.optional) text += fmt::format(", optional ({})", feature.default_value.value_or(0));
+  return text;
+}
+
+std::string feature_text(const Feature& feature, const Value& value) {
+  if (feature.kind == Feature::Kind::array && !feature.has_shape && feature.ranges.empty() &&
+      feature.enumerated.empty() && value)
+    return fmt::format("{} {}", name(feature.dtype), to_string(value.shape()));
+  return feature_text(feature);
+}
+
+Inspection inspect(const Model& model) {
+  Inspection found;
+  found.path = model.path;
+  found.format = model.format;
+  found.file_bytes = size_on_disk(model.path);
+  found.default_function = model.program.default_function;
+  found.metadata = model.program.metadata;
+  Inspector inspector(found);
+  for (const auto& function : model.program.functions) inspector.look_at(*function);
+  return found;
+}
+
+Result<Inspection> inspect(const std::string& path) {
+  auto model = open_model(path);
+  if (model) return inspect(*model);
+  Inspection found;
+  found.path = path;
+  found.format = POM_TRY(format_of(path));
+  found.file_bytes = size_on_disk(path);
+  found.obstacle = describe(model.error());
+  return found;
+}
+
+}  // namespace pomona::api

@@ -1,0 +1,245 @@
+#include "api/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "api/bisect.h"
+#include "api/border.h"
+#include "api/files.h"
+#include "api/onnxruntime.h"
+#include "api/run.h"
+#include "api/tensors.h"
+#include "cpu/runner.h"
+#include "ir/evaluate.h"
+#include "verify/inputs.h"
+
+namespace pomona::api {
+namespace {
+
+constexpr std::string_view onnxruntime_name = "onnxruntime";
+
+// Sizes for dimensions that are left open, in the order they are tried: first what the model suggests itself. Networks
+// that halve their input several times need multiples of 32, others a certain minimum.
+constexpr std::int64_t sizes_to_try[] = {0, 32, 64, 8, 128, 16, 1, 512};
+
+struct Sample {
+  NamedTensors inputs, expected;
+};
+// Draws inputs and asks for the answers to them, with each of the sizes until one is accepted.
+Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed,
+                      const std::function<Result<NamedTensors>(const NamedTensors&)>& answer) {
+  std::optional<Error> first;
+  bool open_sizes = false;
+  for (std::size_t i = 0; i < function.body.input_count(); ++i)
+    open_sizes = open_sizes || !all_known(function.body.input(i).shape());
+  for (std::int64_t size : sizes_to_try) {
+    auto inputs = verify::random_inputs(function, {.seed = seed, .default_size = size});
+    if (!inputs) return std::move(inputs).error();
+    NamedTensors outside = source_inputs(program, *inputs);
+    auto expected = answer(outside);
+    if (expected) return Sample{std::move(outside), *std::move(expected)};
+    if (expected.error().fault != Fault::request || !open_sizes) return std::move(expected).error();
+    if (!first) first = std::move(expected).error();
+  }
+  return std::move(*first).in("running the reference on random inputs");
+}
+
+bool has_random_ops(const Block& block) {
+  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
+    return node->op->random ||
+           std::any_of(node->blocks.begin(), node->blocks.end(), [](const auto& inner) { return has_random_ops(*inner); });
+  });
+}
+
+constexpr const char* deadline_words = "the time for verifying is over";
+// The import's answers op by op, or an error with deadline_words.
+Result<NamedTensors> evaluate(const Program& program, const Function& function, const NamedTensors& given,
+                              const Stopwatch& watch, double limit, std::size_t& done) {
+  Evaluation reference(function);
+  done = 0;
+  reference.observe = [&](const Node&, const Tensors&) -> Status {
+    ++done;
+    POM_REQUIRE(watch.seconds() < limit, "{}", deadline_words);
+    return {};
+  };
+  NamedTensors inputs = POM_TRY(program_inputs(program, function, given));
+  return source_outputs(program, function, POM_TRY(reference(inputs)));
+}
+
+void compare_shapes_only(VerifyReport& report) {
+  report.note = "the model draws random numbers: only the shapes of its outputs were compared";
+  report.passed = true;
+  for (OutputLine& line : report.lines) {
+    if (line.problem.find("sizes differ") != std::string::npos || line.problem.find("missing") != std::string::npos)
+      report.passed = false;
+    else
+      line.problem.clear();
+  }
+}
+
+Result<std::string> source_of(const Model& model, const VerifyOptions& options) {
+  if (!options.source->empty()) return *options.source;
+  if (size_on_disk(model.source_path) > 0) return model.source_path;
+  return fail("the file '{}' that '{}' was made from is not there", model.source_path, model.path)
+      .advise("--source PATH");
+}
+
+// The other side of a comparison.
+struct Reference {
+  std::string words;
+  std::optional<Model> model;
+  std::string source;  // for ONNX Runtime
+  NamedTensors stored;
+  std::optional<cpu::Runner> runner;
+
+  Result<NamedTensors> operator()(const NamedTensors& given) {
+    if (!source.empty()) return run_onnxruntime(source, given);
+    if (model) return call(*runner, model->program, model->program.main(), given);
+    return stored;
+  }
+};
+
+bool is_stored_tensors(const std::string& path) {
+  auto bytes = map_file(path);
+  if (!bytes) return false;
+  if (bytes->text().starts_with("\x93NUMPY")) return true;
+  if (bytes->text().starts_with("PK")) return bool(read_tensor_file(path));
+  return path.ends_with(".json");
+}
+
+Result<Reference> reference_for(const Model& model, const VerifyOptions& options) {
+  Reference reference;
+  const std::string& against = *options.against;
+  POM_REQUIRE(!against.empty(), "--against says what to compare with: a model, an .npz, or 'onnxruntime'");
+  if (against == onnxruntime_name) {
+    reference.source = POM_TRY(source_of(model, options));
+    reference.words = fmt::format("ONNX Runtime on '{}'", reference.source);
+  } else if (is_stored_tensors(against)) {
+    reference.stored = POM_TRY(read_tensor_file(against));
+    reference.words = fmt::format("the outputs in '{}'", against);
+    POM_REQUIRE(!options.inputs->empty(), "expected outputs need the inputs they were made from: --inputs in.npz");
+  } else {
+    reference.model = POM_TRY(open_model(against));
+    reference.words = fmt::format("'{}' ({}), run here", against, reference.model->format);
+    reference.runner.emplace(reference.model->program.main(), cpu::RunOptions{.rounding = cpu::Rounding::strict});
+  }
+  return reference;
+}
+
+void join(VerifyReport& all, VerifyReport one, int number, int count) {
+  for (OutputLine& line : one.lines) {
+    if (count > 1) line.name += fmt::format(" #{}", number + 1);
+    all.lines.push_back(std::move(line));
+  }
+  all.passed = all.passed && one.passed;
+}
+
+}  // namespace
+
+Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
+                 double max_abs) {
+  for (const auto& [name, want] : expected) {
+    OutputLine line{name, {}, {}};
+    auto found = got.find(name);
+    // Two models of different makers call a single output by different names.
+    if (found == got.end() && got.size() == 1 && expected.size() == 1) found = got.begin();
+    if (found == got.end()) {
+      line.problem = "is missing";
+    } else if (want.dtype() == DType::string || want.is_list() || want.is_dictionary()) {
+      bool equal = want.dtype() == DType::string && found->second.dtype() == DType::string && want.text() == found->second.text();
+      if (want.dtype() == DType::string && !equal) line.problem = "the texts differ";
+      if (want.dtype() != DType::string) continue;
+    } else if (auto metrics = verify::compare(found->second, want); !metrics) {
+      line.problem = metrics.error().what;
+    } else {
+      line.metrics = *metrics;
+      if (metrics->non_finite > 0)
+        line.problem = fmt::format("{} elements are NaN or infinite on one side only", metrics->non_finite);
+      else if (metrics->cosine < min_cosine)
+        line.problem = fmt::format("the cosine is below {}", min_cosine);
+      else if (max_abs > 0 && metrics->max_abs > max_abs)
+        line.problem = fmt::format("the largest difference is above {}", max_abs);
+    }
+    report.passed = report.passed && line.problem.empty();
+    report.lines.push_back(std::move(line));
+  }
+  POM_REQUIRE(!report.lines.empty(), "there is no output that could be compared");
+  return {};
+}
+
+Result<VerifyReport> verify(const std::string& path, const VerifyOptions& options) {
+  Stopwatch watch;
+  Model model = POM_TRY(open_model(path));
+  Function& function = *POM_TRY(function_of(model.program, options.function));
+  Reference reference = POM_TRY(reference_for(model, options));
+  cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+  VerifyReport report;
+  report.reference = reference.words;
+  POM_REQUIRE(*options.random >= 1, "--random takes a number of at least 1");
+  int sets = options.inputs->empty() ? int(options.random) : 1;
+  NamedTensors last_inputs;
+  for (int i = 0; i < sets; ++i) {
+    Sample s;
+    if (options.inputs->empty()) {
+      // An import knows more of its inputs (sizes that are equal, tables that are indexed) than a package does.
+      bool other = reference.model && reference.model->format == "ONNX";
+      const Program& program = other ? reference.model->program : model.program;
+      s = POM_TRY(sample(program, other ? program.main() : function, std::uint64_t(*options.seed + i),
+                         [&](const NamedTensors& given) { return reference(given); }));
+    } else {
+      s.inputs = POM_TRY(read_tensors(*options.inputs, model.program, function));
+      s.expected = POM_TRY_IN(reference(s.inputs), "the reference, {}", reference.words);
+    }
+    NamedTensors got = POM_TRY_IN(call(runner, model.program, function, s.inputs), "'{}'", path);
+    VerifyReport one;
+    POM_TRY(add_lines(one, got, s.expected, options.min_cosine, options.max_abs));
+    if (has_random_ops(function.body)) {
+      compare_shapes_only(one);
+      report.note = one.note;
+    }
+    join(report, std::move(one), i, sets);
+    last_inputs = std::move(s.inputs);
+  }
+  if (options.bisect) {
+    std::string other = reference.model ? *options.against : POM_TRY(source_of(model, options));
+    report.divergence = POM_TRY(bisect(path, other, last_inputs, options.min_cosine, options.max_abs));
+  }
+  report.seconds = watch.seconds();
+  return report;
+}
+
+Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
+  Stopwatch watch;
+  VerifyReport report;
+  const Function& function = check.import->main();
+  std::optional<cpu::Runner> fallback;
+  report.reference = "the import, evaluated op by op";
+  auto answer = [&](const NamedTensors& given) -> Result<NamedTensors> {
+    if (!check.against.empty()) {
+      report.reference = fmt::format("ONNX Runtime on '{}'", check.source);
+      return run_onnxruntime(check.source, given);
+    }
+    if (!fallback) {
+      std::size_t done = 0;
+      auto expected = evaluate(*check.import, function, given, watch, check.seconds, done);
+      if (expected || expected.error().what != deadline_words) return expected;
+      report.reference = "the import, run by the fast runtime";
+      report.note = fmt::format("evaluating op by op took more than {} s ({} of {} ops done), so the import was run by the fast runtime",
+                                check.seconds, done, function.body.nodes().size());
+      fallback.emplace(function, cpu::RunOptions{.rounding = cpu::Rounding::strict});
+    }
+    return call(*fallback, *check.import, function, given);
+  };
+  Sample s = POM_TRY(sample(*check.import, function, 0, answer));
+  Model written = POM_TRY_IN(open_model(check.package), "reading back what was written");
+  cpu::Runner runner(written.program.main(), {.rounding = cpu::Rounding::strict});
+  NamedTensors got = POM_TRY_IN(call(runner, written.program, written.program.main(), s.inputs), "running what was written");
+  POM_TRY(add_lines(report, got, s.expected, check.min_cosine, 0));
+  if (has_random_ops(function.body)) compare_shapes_only(report);
+  report.seconds = watch.seconds();
+  return report;
+}
+
+}  // namespace pomona::api

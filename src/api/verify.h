@@ -1,0 +1,70 @@
+// Is this model still what its source was? Outputs of two models, or of a model and stored ones, held against each
+// other on the same inputs.
+//
+//   VerifyReport report = POM_TRY(verify("encoder.mlpackage", {.against = "onnxruntime"}));
+//   report.passed; report.lines[0].metrics.cosine
+//
+// Outputs are matched by their names in the source. Where a model has sizes that are left open, several are tried until
+// one runs. With `bisect`, tensors on the way are compared as well, matched by name, to find the first that differs.
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "api/model.h"
+#include "base/record.h"
+#include "verify/metrics.h"
+
+namespace pomona::api {
+
+struct VerifyOptions {
+  POM_OPTION(against, std::string, "a model, an .npz of expected outputs, or 'onnxruntime'");
+  POM_OPTION(source, std::string, "the file MODEL was made from, where it is not where it was");
+  POM_OPTION(inputs, Strings, "in.npz, in.json, name=x.npy or name=photo.png; may be repeated");
+  POM_OPTION(random, int, "how many sets of seeded random inputs, without --inputs") = 1;
+  POM_OPTION(seed, std::int64_t, "of the random inputs") = 0;
+  POM_OPTION(min_cosine, double, "smallest cosine that passes") = 0.999;
+  POM_OPTION(max_abs, double, "largest difference that passes; 0: any") = 0;
+  POM_OPTION(bisect, bool, "find the first op whose result leaves the tolerance");
+  POM_OPTION(function, std::string, "of MODEL; without it, the default one");
+};
+
+struct OutputLine {
+  std::string name;
+  verify::Metrics metrics;
+  std::string problem;  // why it does not pass; empty when it does
+};
+struct Divergence {
+  bool found = false;
+  std::string value, op, source;  // in MODEL; the node of the reference it came from
+  verify::Metrics metrics;
+  std::string last_good;               // the last compared tensor before it that was within the tolerance
+  std::size_t compared = 0, total = 0;  // tensors of MODEL that have a twin of the same name and shape, of all
+};
+struct VerifyReport {
+  bool passed = true;
+  std::string reference;  // what the answers were compared with, in words
+  std::string note;       // what was left out, in words; empty when nothing was
+  std::vector<OutputLine> lines;
+  std::optional<Divergence> divergence;
+  double seconds = 0;
+};
+
+Result<VerifyReport> verify(const std::string& path, const VerifyOptions& options);
+
+// What a conversion is checked by: the written package, read back and run, against the import it was made from,
+// evaluated op by op. When that takes longer than `seconds`, the import is run by the runtime instead, and it says so.
+struct ConversionCheck {
+  std::string package;
+  const Program* import = nullptr;  // with border options applied, not rewritten
+  std::string against;              // "onnxruntime", or empty
+  std::string source;
+  double min_cosine = 0.999;
+  double seconds = 60;
+};
+Result<VerifyReport> verify_conversion(const ConversionCheck& check);
+
+// Compares outputs by name and adds a line for each.
+Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
+                 double max_abs);
+
+}  // namespace pomona::api

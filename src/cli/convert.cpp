@@ -1,0 +1,58 @@
+#include "api/convert.h"
+
+#include <fmt/format.h>
+
+#include "api/files.h"
+#include "cli/flags.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace pomona::cli {
+namespace {
+
+struct Arguments {
+  std::string model, output;
+  api::ConvertOptions options;
+};
+
+Json to_json(const api::ConvertReport& report) {
+  Json json{{"format", report.source_format}, {"output", report.output},          {"source_bytes", report.source_bytes},
+            {"output_bytes", report.output_bytes}, {"peak_memory_bytes", report.peak_memory}, {"border", report.border},
+            {"ops", report.ops}};
+  for (const api::Stage& stage : report.stages) json["seconds"][stage.name] = stage.seconds;
+  if (report.verification) json["verification"] = verification_json(*report.verification);
+  return json;
+}
+
+void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
+  for (const std::string& sentence : report.border) session.say(sentence);
+  std::string seconds;
+  for (const api::Stage& stage : report.stages)
+    seconds += fmt::format("{}{} {:.2f} s", seconds.empty() ? "" : ", ", stage.name, stage.seconds);
+  std::size_t ops = 0;
+  for (const auto& [name, count] : report.ops) ops += count;
+  session.say(fmt::format("{}, {} -> {}", report.source_format, api::size_text(report.source_bytes),
+                          options.dry_run ? "nothing was written (--dry-run)"
+                                          : fmt::format("'{}', {}", report.output, api::size_text(report.output_bytes))));
+  session.say(fmt::format("{} ops; {}; peak memory {}", ops, seconds, api::size_text(report.peak_memory)));
+  if (report.verification) say_verification(session, *report.verification);
+}
+
+}  // namespace
+
+Run declare_convert(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  app.add_option("model", a->model, "the model to convert")->required();
+  app.add_option("-o,--output", a->output, "the package to write")->required();
+  add_flags(app, a->options);
+  return [a](const Session& session) -> Result<Outcome> {
+    auto draw = progress(session);
+    auto report = api::convert(a->model, a->output, a->options, draw);
+    if (draw) draw("", -1);
+    if (!report) return std::move(report).error();
+    say(session, *report, a->options);
+    return Outcome{to_json(*report), !report->verification || report->verification->passed};
+  };
+}
+
+}  // namespace pomona::cli

@@ -1,0 +1,72 @@
+#include "cli/flags.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+namespace pomona::cli {
+namespace {
+
+std::string flag_name(std::string_view field) {
+  std::string name = "--" + std::string(field);
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+std::optional<Attribute> attribute_from(Holds holds, const std::vector<std::string>& words) {
+  if (holds == Holds::texts) return Attribute(words);
+  const std::string& word = words.back();
+  const char* end = word.data() + word.size();
+  if (holds == Holds::int32 || holds == Holds::integer) {
+    std::int64_t value = 0;
+    auto [stop, failed] = std::from_chars(word.data(), end, value);
+    if (failed != std::errc() || stop != end) return {};
+    return Attribute(value);
+  }
+  if (holds == Holds::real) {
+    char* stop = nullptr;
+    double value = std::strtod(word.c_str(), &stop);
+    if (word.empty() || stop != word.c_str() + word.size()) return {};
+    return Attribute(value);
+  }
+  return Attribute(word);
+}
+
+std::string type_name(Holds holds) {
+  switch (holds) {
+    case Holds::int32:
+    case Holds::integer: return "INT";
+    case Holds::real: return "NUMBER";
+    default: return "TEXT";
+  }
+}
+
+}  // namespace
+
+void add_record_flags(CLI::App& app, void* record, const RecordInfo& info) {
+  for (std::size_t i = 0; i < info.fields.size(); ++i) {
+    Field& field = info.at(record, i);
+    const FieldInfo& facts = *info.fields[i];
+    std::string name = flag_name(facts.name), doc(facts.doc);
+    if (facts.holds == Holds::boolean) {
+      app.add_flag_callback(name, [&field, &facts] { facts.set(field, true); }, doc);
+      continue;
+    }
+    auto* option = app.add_option(
+        name,
+        [&field, &facts](const CLI::results_t& words) {
+          auto value = attribute_from(facts.holds, words);
+          return value && facts.set(field, *value);
+        },
+        doc);
+    option->type_name(type_name(facts.holds));
+    if (facts.holds == Holds::texts)
+      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    else
+      option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+    std::string fallback = to_string(facts.get(field));
+    if (facts.holds != Holds::texts && !fallback.empty() && fallback != "\"\"") option->default_str(fallback);
+  }
+}
+
+}  // namespace pomona::cli

@@ -1,0 +1,14 @@
+// The verbs' declarations, one for each file of this folder that has a verb; verbs.cpp lists them for the help.
+#pragma once
+#include "cli/command.h"
+
+namespace pomona::cli {
+
+using Run = std::function<Result<Outcome>(const Session&)>;
+Run declare_inspect(CLI::App& app);
+Run declare_show(CLI::App& app);
+Run declare_convert(CLI::App& app);
+Run declare_run(CLI::App& app);
+Run declare_verify(CLI::App& app);
+
+}  // namespace pomona::cli

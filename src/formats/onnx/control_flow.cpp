@@ -1,0 +1,202 @@
+#include "ops/control_flow.h"
+
+#include <algorithm>
+
+#include "formats/onnx/lowering.h"
+#include "ops/elementwise_binary.h"
+#include "ops/elementwise_unary.h"
+#include "ops/shape.h"
+#include "ops/tensor_operation.h"
+
+// If, Loop and Scan. What is known before the model runs is taken apart: the branch that is taken, loops with a known
+// number of rounds. The rest becomes MIL's cond and while_loop.
+namespace pomona::onnx {
+namespace {
+
+constexpr std::int64_t most_rounds = 256;
+
+Value as_scalar(Lowering& g, Value v) { return v && v.rank() > 0 ? g.reshape(v, Shape{}) : v; }
+
+struct If {
+  ONNX_IN(cond);
+  ONNX_GRAPH(else_branch);
+  ONNX_GRAPH(then_branch);
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(then_branch && else_branch, "a branch is missing");
+    if (auto known = g.as_constant(cond).number()) {
+      const GraphProto& taken = *known != 0 ? *then_branch.proto : *else_branch.proto;
+      for (const Entry& e : POM_TRY(g.graphs().lower_graph(taken, g.block(), {}))) POM_TRY(g.result(e.value, e.elem));
+      return {};
+    }
+    std::vector<std::unique_ptr<Block>> blocks;
+    std::vector<Entry> entries;
+    for (const GraphProto* graph : {then_branch.proto, else_branch.proto}) {
+      blocks.push_back(std::make_unique<Block>(&g.block().function()));
+      entries = POM_TRY(g.graphs().lower_graph(*graph, *blocks.back(), {}));
+      Values results;
+      for (const Entry& e : entries) results.push_back(e.value);
+      blocks.back()->set_results(std::move(results));
+    }
+    Values all = g.add_call(def<mil::cond>(), {}, {as_scalar(g, cond)}, {1}, std::move(blocks));
+    if (all.size() != entries.size()) return g.status();
+    for (std::size_t i = 0; i < all.size(); ++i) POM_TRY(g.result(all[i], entries[i].elem));
+    return {};
+  }
+};
+
+struct Loop {
+  ONNX_OPTIONAL(M);
+  ONNX_OPTIONAL(cond);
+  ONNX_VARIADIC(v_initial);
+  ONNX_GRAPH(body);
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(body, "the body is missing");
+    std::size_t states = v_initial.size();
+    POM_REQUIRE(body.proto->input.size() == states + 2 && body.proto->output.size() > states,
+                "the body takes {} values and gives {}, with {} states", body.proto->input.size(),
+                body.proto->output.size(), states);
+    constexpr double unknown = -1;
+    double rounds = M ? g.as_constant(M).number().value_or(unknown) : unknown;
+    double first = cond ? g.as_constant(cond).number().value_or(unknown) : 1;
+    if (rounds != unknown && first != unknown && rounds <= double(most_rounds)) {
+      if (auto written_out = POM_TRY(try_rounds(g, first != 0 ? std::int64_t(rounds) : 0))) {
+        for (const Entry& e : *written_out) POM_TRY(g.result(e.value, e.elem));
+        return {};
+      }
+    }
+    return lower_while(g);
+  }
+
+  // Round by round, for as long as the condition stays known; empty when it does not.
+  Result<std::optional<std::vector<Entry>>> try_rounds(Lowering& g, std::int64_t rounds) const {
+    std::vector<Entry> state = v_initial.entries;
+    std::size_t scans = body.proto->output.size() - 1 - state.size();
+    std::vector<Values> collected(scans);
+    std::vector<Elem> elems(scans, Elem::float32);
+    for (std::int64_t i = 0; i < rounds; ++i) {
+      std::vector<Entry> inputs{{g.integer(i), Elem::int64}, {g.scalar(DType::boolean, 1), Elem::boolean}};
+      inputs.insert(inputs.end(), state.begin(), state.end());
+      std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, g.block(), inputs));
+      auto again = g.as_constant(out[0].value).number();
+      if (!again && i + 1 < rounds) return std::optional<std::vector<Entry>>();
+      std::copy_n(out.begin() + 1, state.size(), state.begin());
+      for (std::size_t s = 0; s < scans; ++s) {
+        const Entry& e = out[1 + state.size() + s];
+        collected[s].push_back(e.value);
+        elems[s] = e.elem;
+      }
+      if (again && *again == 0) break;
+    }
+    for (std::size_t s = 0; s < scans; ++s) {
+      POM_REQUIRE(!collected[s].empty(), "a loop without rounds collects nothing");
+      state.push_back({g.add(mil::stack{.values = collected[s], .axis = 0}), elems[s]});
+    }
+    return std::optional(std::move(state));
+  }
+
+  Status lower_while(Lowering& g) const {
+    POM_REQUIRE(body.proto->output.size() == v_initial.size() + 1,
+                "a loop that collects values needs a number of rounds that is known before the model runs");
+    Values variables{g.integer(0), cond ? as_scalar(g, cond) : g.scalar(DType::boolean, 1)};
+    for (Value v : v_initial.values()) variables.push_back(v);
+    std::vector<std::unique_ptr<Block>> blocks;
+    for (int k = 0; k < 2; ++k) {
+      Block& block = *blocks.emplace_back(std::make_unique<Block>(&g.block().function()));
+      for (std::size_t i = 0; i < variables.size(); ++i)
+        block.add_input((k ? "body_" : "while_") + std::to_string(i), variables[i].type());
+    }
+    Builder test(*blocks[0]);
+    Value more = blocks[0]->input(1);
+    if (M) {
+      Value left = test.add(mil::less{.x = blocks[0]->input(0), .y = as_scalar(g, M)});
+      more = test.add(mil::logical_and{.x = more, .y = left});
+    }
+    POM_TRY(Status(test.status()));
+    blocks[0]->set_results({more});
+    Block& inner = *blocks[1];
+    std::vector<Entry> inputs{{inner.input(0), Elem::int64}, {inner.input(1), Elem::boolean}};
+    for (std::size_t i = 0; i < v_initial.size(); ++i)
+      inputs.push_back({inner.input(i + 2), v_initial.entries[i].elem});
+    std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, inner, inputs));
+    Builder next(inner);
+    Values results{next.add(mil::add{.x = inner.input(0), .y = next.scalar(DType::int32, 1)})};
+    for (const Entry& e : out) results.push_back(e.value);
+    for (std::size_t i = 0; i < results.size(); ++i)
+      POM_REQUIRE(results[i] && results[i].type() == variables[i].type(), "a loop variable changes from {} to {}",
+                  variables[i].type().text(), results[i] ? results[i].type().text() : "nothing");
+    inner.set_results(results);
+    auto count = std::uint32_t(variables.size());
+    Values all = g.add_call(def<mil::while_loop>(), {}, variables, {count}, std::move(blocks));
+    if (all.size() != count) return g.status();
+    for (std::size_t i = 0; i < v_initial.size(); ++i) POM_TRY(g.result(all[i + 2], v_initial.entries[i].elem));
+    return {};
+  }
+};
+
+struct Scan {
+  ONNX_VARIADIC(initial_state_and_scan_inputs);
+  ONNX_GRAPH(body);
+  ONNX_ATTR(num_scan_inputs, int, .required = true);
+  ONNX_ATTR(scan_input_axes, Ints);
+  ONNX_ATTR(scan_input_directions, Ints);
+  ONNX_ATTR(scan_output_axes, Ints);
+  ONNX_ATTR(scan_output_directions, Ints);
+  Status lower(Lowering& g) const {
+    const auto& given = initial_state_and_scan_inputs.entries;
+    POM_REQUIRE(body && *num_scan_inputs > 0 && std::size_t(*num_scan_inputs) <= given.size(), "num_scan_inputs is {}",
+                *num_scan_inputs);
+    std::size_t scans = std::size_t(*num_scan_inputs), states = given.size() - scans;
+    POM_REQUIRE(body.proto->output.size() >= states && body.proto->input.size() == given.size(),
+                "the body does not fit the inputs");
+    auto entry = [](const Ints& list, std::size_t i) { return i < list.size() ? list[i] : 0; };
+    std::vector<std::size_t> axes;
+    std::optional<std::int64_t> rounds;
+    for (std::size_t i = 0; i < scans; ++i) {
+      Value v = given[states + i].value;
+      axes.push_back(POM_TRY(g.axis(entry(scan_input_axes, i), v.rank())));
+      Dim size = v.shape()[axes[i]];
+      POM_REQUIRE(
+          size.known() && size.value() <= most_rounds && size.value() > 0 && (!rounds || *rounds == size.value()),
+          "a scan over {} elements is not supported", size.text());
+      rounds = size.value();
+    }
+    std::vector<Entry> state(given.begin(), given.begin() + std::ptrdiff_t(states));
+    std::size_t outputs = body.proto->output.size() - states;
+    std::vector<Values> collected(outputs);
+    std::vector<Elem> elems(outputs, Elem::float32);
+    for (std::int64_t t = 0; t < *rounds; ++t) {
+      std::vector<Entry> inputs = state;
+      for (std::size_t i = 0; i < scans; ++i) {
+        std::int64_t at = entry(scan_input_directions, i) ? *rounds - 1 - t : t;
+        Value slice = g.slice(given[states + i].value, axes[i], at, at + 1);
+        inputs.push_back({g.squeeze(slice, {std::int64_t(axes[i])}), given[states + i].elem});
+      }
+      if (!g.status()) return g.status();
+      std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, g.block(), inputs));
+      std::copy_n(out.begin(), states, state.begin());
+      for (std::size_t s = 0; s < outputs; ++s) {
+        auto& list = collected[s];
+        list.insert(entry(scan_output_directions, s) ? list.begin() : list.end(), out[states + s].value);
+        elems[s] = out[states + s].elem;
+      }
+    }
+    for (const Entry& e : state) POM_TRY(g.result(e.value, e.elem));
+    for (std::size_t s = 0; s < outputs; ++s) {
+      std::size_t axis = POM_TRY(g.axis(entry(scan_output_axes, s), collected[s][0].rank() + 1));
+      POM_TRY(g.result(g.add(mil::stack{.values = collected[s], .axis = int(axis)}), elems[s]));
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+Rules control_flow_chapter() {
+  return {
+      rule<If>("If"),
+      rule<Loop>("Loop"),
+      rule<Scan>("Scan", 9),
+  };
+}
+
+}  // namespace pomona::onnx

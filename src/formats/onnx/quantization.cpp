@@ -1,0 +1,249 @@
+#include "formats/onnx/window.h"
+#include "ops/conv.h"
+#include "ops/elementwise_binary.h"
+#include "ops/elementwise_unary.h"
+#include "ops/linear.h"
+#include "ops/reduction.h"
+#include "ops/shape.h"
+#include "ops/tensor_operation.h"
+
+// Quantised arithmetic, put together from floats and 32-bit integers so that it is exact.
+namespace pomona::onnx {
+namespace {
+
+// A scale or zero point lined up with x: one number, one per index of `axis`, or one per block along it.
+Result<Value> aligned(Lowering& g, Value parameter, Value x, std::int64_t axis, std::int64_t block) {
+  if (!parameter || !x) return parameter;
+  if (block > 0) {
+    std::size_t a = POM_TRY(g.axis(axis, x.rank()));
+    POM_REQUIRE(parameter.rank() == x.rank() && all_known(parameter.shape()) && x.shape()[a].known(),
+                "blocks need scales of the input's rank and known sizes");
+    std::int64_t blocks = parameter.shape()[a].value(), size = x.shape()[a].value();
+    POM_REQUIRE(block < (1 << 24) && blocks * block >= size && (blocks - 1) * block < size,
+                "{} blocks of {} do not cover {} elements", blocks, block, size);
+    Shape wide = parameter.shape();
+    wide.insert(wide.begin() + std::ptrdiff_t(a) + 1, 1);
+    Ints reps(wide.size(), 1);
+    reps[a + 1] = block;
+    Shape full = parameter.shape();
+    full[a] = blocks * block;
+    Value repeated = g.reshape(g.add(mil::tile{.x = g.reshape(parameter, wide), .reps = g.ints(reps)}), full);
+    return blocks * block == size ? repeated : g.slice(repeated, a, 0, size);
+  }
+  if (parameter.rank() == 0 || (parameter.rank() == 1 && parameter.shape()[0] == 1))
+    return g.reshape(parameter, Shape{});
+  POM_REQUIRE(parameter.rank() == 1, "a scale or zero point has rank {}", parameter.rank());
+  std::size_t a = POM_TRY(g.axis(axis, x.rank()));
+  Shape line(x.rank(), 1);
+  line[a] = parameter.shape()[0];
+  return g.reshape(parameter, line);
+}
+
+// round(x / scale) + zero point, cut off at the ends of the element type.
+Value quantized(Lowering& g, Value x, Value scale, Value zero, Elem elem) {
+  Value y = g.add(mil::round{.x = g.over(x, scale)});
+  if (zero) y = g.plus(y, g.cast(zero, x.dtype()));
+  DType stored = elem_info(elem).stored;
+  y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest_value(stored))});
+  return g.cast(g.add(mil::minimum{.x = y, .y = g.number(y, highest_value(stored))}), DType::int32);
+}
+
+struct QuantizeLinear {
+  ONNX_IN(x);
+  ONNX_IN(y_scale);
+  ONNX_OPTIONAL(y_zero_point);
+  ONNX_ATTR(axis, int, .since = 13) = 1;
+  ONNX_ATTR(block_size, int, .since = 21) = 0;
+  ONNX_ATTR(output_dtype, int, .since = 21) = 0;
+  ONNX_ATTR(precision, int, .since = 23) = 0;
+  ONNX_ATTR(saturate, bool, .since = 19) = true;
+  Status lower(Lowering& g) const {
+    Elem elem = y_zero_point ? y_zero_point.elem() : Elem::uint8;
+    if (!y_zero_point && *output_dtype != 0) {
+      const ElemInfo* named = find_elem(output_dtype);
+      POM_REQUIRE(named, "output_dtype {} is not supported", elem_name(output_dtype));
+      elem = named->elem;
+    }
+    POM_REQUIRE(is_narrow_integer(elem), "quantising to {} is not supported", elem_info(elem).name);
+    // fp16 cannot hold the sums; fp32 can.
+    Value wide = g.cast(x, DType::fp32), scale = g.cast(y_scale, DType::fp32);
+    scale = POM_TRY(aligned(g, scale, wide, *axis, *block_size));
+    Value zero = y_zero_point ? POM_TRY(aligned(g, y_zero_point, wide, *axis, *block_size)) : Value();
+    return g.result(quantized(g, wide, scale, zero, elem), elem);
+  }
+};
+
+struct DequantizeLinear {
+  ONNX_IN(x);
+  ONNX_IN(x_scale);
+  ONNX_OPTIONAL(x_zero_point);
+  ONNX_ATTR(axis, int, .since = 13) = 1;
+  ONNX_ATTR(block_size, int, .since = 21) = 0;
+  ONNX_ATTR(output_dtype, int, .since = 23) = 0;
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(x.dtype() == DType::int32, "dequantising {} is not supported", elem_info(x.elem()).name);
+    const ElemInfo* out = *output_dtype ? find_elem(output_dtype) : &elem_info(x_scale.elem());
+    POM_REQUIRE(out && is_float(out->compute), "output_dtype {} is not supported", elem_name(output_dtype));
+    Value q = x, scale = POM_TRY(aligned(g, g.cast(x_scale, DType::fp32), x, *axis, *block_size));
+    if (x_zero_point) {
+      Value zero = POM_TRY(aligned(g, x_zero_point, x, *axis, *block_size));
+      auto number = zero ? zero.number() : std::nullopt;
+      if (!number || *number != 0) q = g.minus(q, zero);
+    }
+    return g.result(g.cast(g.times(g.cast(q, DType::fp32), scale), out->compute), out->elem);
+  }
+};
+
+struct DynamicQuantizeLinear {
+  ONNX_IN(x);
+  Status lower(Lowering& g) const {
+    Ints axes;
+    for (std::size_t i = 0; i < x.rank(); ++i) axes.push_back(std::int64_t(i));
+    Value zero = g.number(x, 0);
+    Value high = axes.empty() ? *x : g.add(mil::reduce_max{.x = x, .axes = axes, .keep_dims = false});
+    Value low = axes.empty() ? *x : g.add(mil::reduce_min{.x = x, .axes = axes, .keep_dims = false});
+    high = g.add(mil::maximum{.x = high, .y = zero});
+    low = g.add(mil::minimum{.x = low, .y = zero});
+    Value scale = g.over(g.minus(high, low), 255);
+    // Nothing but zeros: any scale will do.
+    scale = g.select(g.add(mil::equal{.x = scale, .y = zero}), g.number(x, 1), scale);
+    Value point = quantized(g, g.minus(zero, low), scale, {}, Elem::uint8);
+    POM_TRY(g.result(quantized(g, x, scale, point, Elem::uint8), Elem::uint8));
+    POM_TRY(g.result(scale, Elem::float32));
+    return g.result(point, Elem::uint8);
+  }
+};
+
+// The zero point taken away: one for all, one per row of A (rows) or one per column of B.
+Result<Value> centred(Lowering& g, Value x, Value zero, bool rows) {
+  if (!zero || !x) return x;
+  if (zero.rank() == 1 && !(zero.shape()[0] == 1) && rows) zero = g.expand_dims(zero, {1});
+  if (zero && zero.rank() == 1 && zero.shape()[0] == 1) zero = g.reshape(zero, Shape{});
+  return g.minus(x, zero);
+}
+
+struct MatMulInteger {
+  ONNX_IN(A);
+  ONNX_IN(B);
+  ONNX_OPTIONAL(a_zero_point);
+  ONNX_OPTIONAL(b_zero_point);
+  Status lower(Lowering& g) const {
+    Value a = POM_TRY(centred(g, A, a_zero_point, true)), b = POM_TRY(centred(g, B, b_zero_point, false));
+    return g.result(g.add(mil::matmul{.x = a, .y = b}), Elem::int32);
+  }
+};
+
+struct QLinearMatMul {
+  ONNX_IN(a);
+  ONNX_IN(a_scale);
+  ONNX_IN(a_zero_point);
+  ONNX_IN(b);
+  ONNX_IN(b_scale);
+  ONNX_IN(b_zero_point);
+  ONNX_IN(y_scale);
+  ONNX_IN(y_zero_point);
+  Status lower(Lowering& g) const {
+    Value x = POM_TRY(centred(g, a, a_zero_point, true)), y = POM_TRY(centred(g, b, b_zero_point, false));
+    auto scale_of = [&](Value scale, bool rows) {
+      Value wide = g.cast(scale, DType::fp32);
+      return wide && wide.rank() == 1 && rows && !(wide.shape()[0] == 1) ? g.expand_dims(wide, {1}) : wide;
+    };
+    Value product = g.cast(g.add(mil::matmul{.x = x, .y = y}), DType::fp32);
+    Value factor = g.over(g.times(scale_of(a_scale, true), scale_of(b_scale, false)), scale_of(y_scale, true));
+    Value result = quantized(g, g.times(product, factor), g.scalar(DType::fp32, 1), y_zero_point, y_zero_point.elem());
+    if (result && x && y && result.rank() > std::max(x.rank(), y.rank())) result = g.squeeze(result, {0});
+    return g.result(result, y_zero_point.elem());
+  }
+};
+
+// Sums of products of 8-bit integers, in fp32: exact up to 2^24, and rounded as fp32 is beyond.
+struct IntegerConvolution {
+  Value x, x_zero, w, w_zero;
+  Result<Value> add(Lowering& g, const WindowAttributes& attributes, int groups) const {
+    POM_REQUIRE(x.rank() >= 3 && w.rank() == x.rank(), "the input has rank {}, the weight {}", x.rank(), w.rank());
+    Value input = x_zero ? g.minus(x, g.reshape(x_zero, Shape{})) : x;
+    Value zero = w_zero;
+    if (zero && zero.rank() == 1 && !(zero.shape()[0] == 1)) {
+      Shape line(w.rank(), 1);
+      line[0] = zero.shape()[0];
+      zero = g.reshape(zero, line);
+    } else if (zero) {
+      zero = g.reshape(zero, Shape{});
+    }
+    Value weight = g.cast(zero ? g.minus(w, zero) : w, DType::fp32);
+    WindowAttributes full = attributes;
+    full.kernel.clear();
+    for (std::size_t i = 2; i < w.rank(); ++i) full.kernel.push_back(w.shape()[i].known() ? w.shape()[i].value() : 0);
+    Window window = POM_TRY(window_of(x, full));
+    return g.add(mil::conv{.x = g.cast(input, DType::fp32),
+                           .weight = g.as_constant(weight),
+                           .strides = window.strides,
+                           .pad_type = window.padded() || window.pad_type != "custom" ? window.pad_type : "valid",
+                           .pad = window.interleaved(),
+                           .dilations = window.dilations,
+                           .groups = groups});
+  }
+};
+
+struct ConvInteger {
+  ONNX_IN(x);
+  ONNX_IN(w);
+  ONNX_OPTIONAL(x_zero_point);
+  ONNX_OPTIONAL(w_zero_point);
+  ONNX_ATTR(auto_pad, std::string) = "NOTSET";
+  ONNX_ATTR(dilations, Ints);
+  ONNX_ATTR(group, int) = 1;
+  ONNX_ATTR(kernel_shape, Ints);
+  ONNX_ATTR(pads, Ints);
+  ONNX_ATTR(strides, Ints);
+  Status lower(Lowering& g) const {
+    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point}.add(
+        g, {.strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}, group)));
+    return g.result(g.cast(y, DType::int32), Elem::int32);
+  }
+};
+
+struct QLinearConv {
+  ONNX_IN(x);
+  ONNX_IN(x_scale);
+  ONNX_IN(x_zero_point);
+  ONNX_IN(w);
+  ONNX_IN(w_scale);
+  ONNX_IN(w_zero_point);
+  ONNX_IN(y_scale);
+  ONNX_IN(y_zero_point);
+  ONNX_OPTIONAL(B);
+  ONNX_ATTR(auto_pad, std::string) = "NOTSET";
+  ONNX_ATTR(dilations, Ints);
+  ONNX_ATTR(group, int) = 1;
+  ONNX_ATTR(kernel_shape, Ints);
+  ONNX_ATTR(pads, Ints);
+  ONNX_ATTR(strides, Ints);
+  Status lower(Lowering& g) const {
+    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point}.add(
+        g, {.strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}, group)));
+    if (!y) return g.status();
+    if (B) y = g.plus(y, g.cast(POM_TRY(aligned(g, B, y, 1, 0)), DType::fp32));
+    Value factor = g.over(g.times(g.reshape(x_scale, Shape{}), POM_TRY(aligned(g, w_scale, y, 1, 0))),
+                          g.reshape(y_scale, Shape{}));
+    Value zero = g.reshape(y_zero_point, Shape{});
+    return g.result(quantized(g, g.times(y, factor), g.scalar(DType::fp32, 1), zero, y_zero_point.elem()),
+                    y_zero_point.elem());
+  }
+};
+
+}  // namespace
+
+Rules quantization_chapter() {
+  return {
+      rule<ConvInteger>("ConvInteger"),
+      rule<DequantizeLinear>("DequantizeLinear"),
+      rule<DynamicQuantizeLinear>("DynamicQuantizeLinear"),
+      rule<MatMulInteger>("MatMulInteger"),
+      rule<QLinearConv>("QLinearConv"),
+      rule<QLinearMatMul>("QLinearMatMul"),
+      rule<QuantizeLinear>("QuantizeLinear"),
+  };
+}
+
+}  // namespace pomona::onnx
