@@ -166,23 +166,24 @@ void multiply_panels(const RowBlock& rows, const PackedView& b, const float* bia
   HWY_DYNAMIC_DISPATCH(multiply_panels_here)(rows, b, bias, first, last);
 }
 
-void multiply(const float* a, std::ptrdiff_t a_stride, const PackedView& b, const float* bias, float* c,
-              std::ptrdiff_t c_stride, std::size_t rows) {
-  // A stripe of B that stays in the second-level cache, all rows past it.
-  std::size_t panels = panel_count(b.columns), panel_bytes = panel_columns() * b.depth * sizeof(float);
-  std::size_t stripe = std::clamp<std::size_t>(262144 / std::max<std::size_t>(panel_bytes, 1), 1, panels);
-  for (std::size_t first = 0; first < panels; first += stripe)
-    for (std::size_t row = 0; row < rows;) {
+std::size_t panels_per_stripe(std::size_t depth) {
+  return std::max<std::size_t>(262144 / std::max<std::size_t>(panel_columns() * depth * sizeof(float), 1), 1);
+}
+
+void multiply(const Product& p, std::size_t first, std::size_t last) {
+  std::size_t stripe = panels_per_stripe(p.b.depth);
+  for (std::size_t panel = first; panel < last; panel += stripe)
+    for (std::size_t row = 0; row < p.rows;) {
       // Blocks of nearly equal height.
-      std::size_t blocks = (rows - row + most_block_rows - 1) / most_block_rows,
-                  count = (rows - row + blocks - 1) / blocks;
+      std::size_t blocks = (p.rows - row + most_block_rows - 1) / most_block_rows,
+                  count = (p.rows - row + blocks - 1) / blocks;
       const float* a_rows[most_block_rows];
       float* c_rows[most_block_rows];
       for (std::size_t r = 0; r < count; ++r) {
-        a_rows[r] = a + std::ptrdiff_t(row + r) * a_stride;
-        c_rows[r] = c + std::ptrdiff_t(row + r) * c_stride;
+        a_rows[r] = p.a + std::ptrdiff_t(row + r) * p.a_stride;
+        c_rows[r] = p.c + std::ptrdiff_t(row + r) * p.c_stride;
       }
-      multiply_panels({a_rows, 1, b.depth, c_rows, count}, b, bias, first, std::min(first + stripe, panels));
+      multiply_panels({a_rows, 1, p.b.depth, c_rows, count}, p.b, p.bias, panel, std::min(panel + stripe, last));
       row += count;
     }
 }

@@ -388,6 +388,7 @@ class SegmentPlanner {
       last_use_[slot] = segment_.steps.size();
       Slot view = segment_.slots[slot];
       view.value = value;
+      view.where = Slot::Where::arena;  // never used: a view's pointer is its owner's
       const Type& type = types_[&value.info()];
       view.sizes = known_sizes(type.shape);
       segment_.slots.push_back(view);

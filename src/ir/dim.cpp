@@ -67,6 +67,7 @@ struct DimTable {
     if (fresh) atoms.push_back({Kind::name, text, {}, {}});
     return of_atom(at->second);
   }
+  Dim fresh() { return name("?" + std::to_string(next_unknown++)); }
   Dim apply(Kind kind, Dim a, Dim b) {
     auto [at, fresh] = applied.try_emplace({kind, key(a), key(b)}, std::uint32_t(atoms.size()));
     if (fresh) atoms.push_back({kind, {}, a, b});
@@ -89,6 +90,17 @@ struct DimTable {
         total = add(total, multiply(ca, cb));
       }
     return result;
+  }
+  // Squaring again and again, as a hostile file may, doubles a monomial each time; no real size comes near these
+  // bounds.
+  static bool product_is_small(const Polynomial& a, const Polynomial& b) {
+    constexpr std::size_t most_terms = 4096, highest_degree = 64;
+    auto degree = [](const Polynomial& p) {
+      std::size_t most = 0;
+      for (auto& [monomial, coefficient] : p) most = std::max(most, monomial.size());
+      return most;
+    };
+    return a.size() * b.size() <= most_terms && degree(a) + degree(b) <= highest_degree;
   }
   // p / (coefficient * monomial), when every term divides.
   static std::optional<Polynomial> quotient(const Polynomial& p, const Monomial& divisor, std::int64_t coefficient) {
@@ -256,7 +268,7 @@ Dim Dim::named(const std::string& name) {
   return locked([&](DimTable& t) { return t.name(name); });
 }
 Dim Dim::unknown() {
-  return locked([&](DimTable& t) { return t.name("?" + std::to_string(t.next_unknown++)); });
+  return locked([&](DimTable& t) { return t.fresh(); });
 }
 Dim operator+(Dim a, Dim b) {
   if (a.known() && b.known()) return Dim(add(a.value_, b.value_));
@@ -268,7 +280,10 @@ Dim operator-(Dim a, Dim b) {
 }
 Dim operator*(Dim a, Dim b) {
   if (a.known() && b.known()) return Dim(multiply(a.value_, b.value_));
-  return locked([&](DimTable& t) { return t.intern(t.product(t.polynomial(a), t.polynomial(b))); });
+  return locked([&](DimTable& t) {
+    Polynomial x = t.polynomial(a), y = t.polynomial(b);
+    return t.product_is_small(x, y) ? t.intern(t.product(x, y)) : t.fresh();
+  });
 }
 Dim floor_div(Dim a, Dim b) {
   return locked([&](DimTable& t) { return t.divide(a, b); });

@@ -39,8 +39,7 @@ Value from_heads(Lowering& g, Value x) {
 Value repeat_heads(Lowering& g, Value x, std::int64_t times) {
   if (!x || times == 1) return x;
   Shape s = x.shape();
-  Value wide = g.add(mil::tile{.x = g.reshape(x, Shape{s[0], s[1], s[2] * s[3]}),
-                               .reps = g.ints({1, 1, times})});
+  Value wide = g.add(mil::tile{.x = g.reshape(x, Shape{s[0], s[1], s[2] * s[3]}), .reps = g.ints({1, 1, times})});
   return g.reshape(wide, Shape{s[0], s[1] * times, s[2], s[3]});
 }
 

@@ -39,7 +39,8 @@ struct Conv {
   Status lower(Lowering& g) const {
     POM_REQUIRE(W.rank() == X.rank(), "the weight has rank {}, the input {}", W.rank(), X.rank());
     Window w = POM_TRY(window_of(
-        X, {.kernel = spatial_sizes(W), .strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}));
+        X,
+        {.kernel = spatial_sizes(W), .strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}));
     POM_REQUIRE(kernel_shape->empty() || *kernel_shape == w.kernel, "kernel_shape differs from the weight's shape");
     Value weight = g.as_constant(W), bias = B ? g.as_constant(B) : Value();
     bool later = bias && !bias.literal() && g.target() < Target::iOS17;

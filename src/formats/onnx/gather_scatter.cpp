@@ -19,8 +19,8 @@ struct Gather {
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
-    Value y = g.through_numbers(
-        data, [&](Value x) { return g.add(mil::gather{.x = x, .indices = at, .axis = int(along)}); });
+    Value y =
+        g.through_numbers(data, [&](Value x) { return g.add(mil::gather{.x = x, .indices = at, .axis = int(along)}); });
     return g.result(y, data.elem());
   }
 };
@@ -31,7 +31,8 @@ struct GatherElements {
   ONNX_ATTR(axis, int) = 0;
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
-    POM_REQUIRE(indices.rank() == data.rank(), "data and indices have the ranks {} and {}", data.rank(), indices.rank());
+    POM_REQUIRE(indices.rank() == data.rank(), "data and indices have the ranks {} and {}", data.rank(),
+                indices.rank());
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
     // Indices may leave out the ends of the other dims; MIL wants them equal.
     Value source = data;
@@ -88,7 +89,8 @@ struct ScatterElements {
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
     std::string mode = POM_TRY(scatter_mode(reduction));
-    POM_REQUIRE(indices.rank() == data.rank() && updates.rank() == data.rank(), "data, indices and updates differ in rank");
+    POM_REQUIRE(indices.rank() == data.rank() && updates.rank() == data.rank(),
+                "data, indices and updates differ in rank");
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
     if (!at) return g.status().error();
     bool same = true;
@@ -97,8 +99,8 @@ struct ScatterElements {
       POM_REQUIRE(data.dtype() != DType::boolean || mode == "update", "booleans have no {}", mode);
       Value change = data.dtype() == DType::boolean ? g.cast(updates, DType::int32) : *updates;
       Value y = g.through_numbers(data, [&](Value x) {
-        return g.add(mil::scatter_along_axis{
-            .data = x, .indices = at, .updates = change, .axis = int(along), .mode = mode});
+        return g.add(
+            mil::scatter_along_axis{.data = x, .indices = at, .updates = change, .axis = int(along), .mode = mode});
       });
       return g.result(g.wrap(y, data.elem()), data.elem());
     }
@@ -165,7 +167,8 @@ struct TopK {
     Dim size = X.shape()[along];
     POM_REQUIRE(count > 0 && count <= INT32_MAX && (!size.known() || count <= size.value()),
                 "K is {}, but the axis has {} elements", count, size.text());
-    Values all = g.add_all(mil::topk{.x = X, .k = int(count), .axis = int(along), .ascending = !*largest, .sort = *sorted});
+    Values all =
+        g.add_all(mil::topk{.x = X, .k = int(count), .axis = int(along), .ascending = !*largest, .sort = *sorted});
     if (all.size() != 2) return g.status();
     POM_TRY(g.result(all[0], X.elem()));
     return g.result(all[1], Elem::int64);

@@ -127,8 +127,8 @@ class Importer final : public GraphLowering {
   TensorFiles files_;
   Opsets opsets_;
   std::map<std::tuple<Text, Text, Text>, const FunctionProto*> functions_;  // by domain, name, overload
-  std::map<std::string, Dim> symbols_;  // fixed by given shapes
-  const Scope* scope_ = nullptr;        // of the node in hand
+  std::map<std::string, Dim> symbols_;                                      // fixed by given shapes
+  const Scope* scope_ = nullptr;                                            // of the node in hand
   int call_depth_ = 0;
   std::size_t lowered_ = 0;
   std::vector<Error> refused_;
@@ -167,12 +167,10 @@ Status Importer::check_coverage() const {
   while (!called.empty()) {
     const FunctionProto* function = called.back();
     called.pop_back();
-    if (seen.insert(function).second)
-      note_missing(function->node, opsets_of(function->opset_import), missing, called);
+    if (seen.insert(function).second) note_missing(function->node, opsets_of(function->opset_import), missing, called);
   }
   if (missing.empty()) return {};
-  std::string text =
-      fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
+  std::string text = fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
   for (const auto& [name, entry] : missing)
     text += fmt::format("\n    {} x {}, first: {}", entry.count, name, entry.first);
   return fail("{}", text);
@@ -322,8 +320,7 @@ void Importer::drop_unused(Block& block) {
   }
 }
 
-Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope,
-                                   bool& poisoned) const {
+Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope, bool& poisoned) const {
   NodeCall call;
   call.proto = &node;
   call.source = source_of(node, index);

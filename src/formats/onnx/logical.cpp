@@ -79,8 +79,8 @@ Value powers_of_two(Lowering& g, unsigned count) {
 // x's bits in a new last dim, lowest first, as 0 and 1. Two's complement falls out of rounding down.
 Value bits(Lowering& g, Value x, unsigned count) {
   Value wide = g.expand_dims(x, {std::int64_t(x.rank())});
-  Value low = g.add(mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}),
-                             .y = g.integer(2)});
+  Value low = g.add(
+      mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}), .y = g.integer(2)});
   if (count < 32) return low;
   Value sign = g.cast(g.add(mil::less{.x = wide, .y = g.integer(0)}), DType::int32);
   return g.concat({low, sign}, int(x.rank()));
@@ -88,8 +88,8 @@ Value bits(Lowering& g, Value x, unsigned count) {
 
 Value from_bits(Lowering& g, Value x, Elem elem) {
   unsigned count = bits_of(elem);
-  Value sum = g.add(
-      mil::reduce_sum{.x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
+  Value sum = g.add(mil::reduce_sum{
+      .x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
   return g.wrap(sum, elem);
 }
 

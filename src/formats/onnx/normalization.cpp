@@ -77,8 +77,7 @@ struct InstanceNormalization {
     Ints axes;
     for (std::size_t i = 2; i < input.rank(); ++i) axes.push_back(std::int64_t(i));
     Value y = normalized(g, input, axes, *epsilon).value;
-    return g.result(
-        g.plus(g.times(y, per_channel(g, scale, input.rank())), per_channel(g, B, input.rank())));
+    return g.result(g.plus(g.times(y, per_channel(g, scale, input.rank())), per_channel(g, B, input.rank())));
   }
 };
 
@@ -197,7 +196,7 @@ struct LpNormalization {
 // (x - mean) / (sqrt(mean of x^2 - mean^2) + 1e-9)
 struct MeanVarianceNormalization {
   ONNX_IN(X);
-  ONNX_ATTR(axes, Ints) = Ints{0, 2, 3};
+  ONNX_ATTR(axes, Ints) = Ints { 0, 2, 3 };
   Status lower(Lowering& g) const {
     Value centre = mean(g, X, axes), square = mean(g, g.times(X, X), axes);
     Value deviation = g.add(mil::sqrt{.x = g.minus(square, g.times(centre, centre))});

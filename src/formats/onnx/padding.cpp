@@ -113,8 +113,8 @@ struct Pad {
     if (simple) {
       Ints pad;
       for (std::size_t i = first; i < rank; ++i) pad.insert(pad.end(), {before[i], after[i]});
-      return g.result(
-          g.add(mil::pad{.x = x, .pad = g.ints(pad), .mode = *mode == "edge" ? "replicate" : "reflect"}), data.elem());
+      return g.result(g.add(mil::pad{.x = x, .pad = g.ints(pad), .mode = *mode == "edge" ? "replicate" : "reflect"}),
+                      data.elem());
     }
     for (std::size_t i = first; i < rank; ++i) {
       if (before[i] == 0 && after[i] == 0) continue;

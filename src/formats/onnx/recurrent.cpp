@@ -29,7 +29,7 @@ struct Activation {
 
 struct Direction {
   Layer layer;
-  Value x;              // [steps, batch, input], already reversed for the backward direction
+  Value x;                    // [steps, batch, input], already reversed for the backward direction
   Value w, r, bias, h, c, p;  // w [gates*H, I], r [gates*H, H], bias [2*gates*H], p [3H]; bias and p may be empty
   std::int64_t hidden = 0;
   std::vector<Activation> activations;
@@ -119,7 +119,8 @@ std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
 }
 
 Result<Value> activate(Lowering& g, const Activation& a, Value x, const std::optional<double>& clip) {
-  if (clip) x = g.add(mil::maximum{.x = g.add(mil::minimum{.x = x, .y = g.number(x, *clip)}), .y = g.number(x, -*clip)});
+  if (clip)
+    x = g.add(mil::maximum{.x = g.add(mil::minimum{.x = x, .y = g.number(x, *clip)}), .y = g.number(x, -*clip)});
   if (a.name == "sigmoid") return g.add(mil::sigmoid{.x = x});
   if (a.name == "tanh") return g.add(mil::tanh{.x = x});
   if (a.name == "relu") return g.add(mil::relu{.x = x});
@@ -197,9 +198,9 @@ Result<std::vector<Activation>> activations_of(Layer layer, std::size_t directio
                   : layer == Layer::gru ? Strings{"sigmoid", "tanh"}
                                         : Strings{"tanh"};
   std::size_t each = usual.size();
-  POM_REQUIRE(names.empty() || names.size() == each * directions ||
-                  (layer == Layer::rnn && names == Strings{"Tanh", "Tanh"}),
-              "{} activations are named, but {} are needed", names.size(), each * directions);
+  POM_REQUIRE(
+      names.empty() || names.size() == each * directions || (layer == Layer::rnn && names == Strings{"Tanh", "Tanh"}),
+      "{} activations are named, but {} are needed", names.size(), each * directions);
   std::vector<Activation> all;
   std::size_t alpha = 0, beta = 0;
   for (std::size_t i = 0; i < each * directions; ++i) {
@@ -334,8 +335,22 @@ struct GRU {
   ONNX_ATTR(layout, bool, .since = 14) = false;
   ONNX_ATTR(linear_before_reset, bool, .since = 3) = false;
   Status lower(Lowering& g) const {
-    return lower_recurrent(g, {Layer::gru, X, W, R, B, sequence_lens, initial_h, {}, {}, activations, activation_alpha,
-                               activation_beta, clip, direction, layout, linear_before_reset});
+    return lower_recurrent(g, {Layer::gru,
+                               X,
+                               W,
+                               R,
+                               B,
+                               sequence_lens,
+                               initial_h,
+                               {},
+                               {},
+                               activations,
+                               activation_alpha,
+                               activation_beta,
+                               clip,
+                               direction,
+                               layout,
+                               linear_before_reset});
   }
 };
 struct RNN {
@@ -353,8 +368,21 @@ struct RNN {
   ONNX_ATTR(hidden_size, int);
   ONNX_ATTR(layout, bool, .since = 14) = false;
   Status lower(Lowering& g) const {
-    return lower_recurrent(g, {Layer::rnn, X, W, R, B, sequence_lens, initial_h, {}, {}, activations, activation_alpha,
-                               activation_beta, clip, direction, layout});
+    return lower_recurrent(g, {Layer::rnn,
+                               X,
+                               W,
+                               R,
+                               B,
+                               sequence_lens,
+                               initial_h,
+                               {},
+                               {},
+                               activations,
+                               activation_alpha,
+                               activation_beta,
+                               clip,
+                               direction,
+                               layout});
   }
 };
 

@@ -103,7 +103,7 @@ struct Reduce {
     if (data.dtype() == DType::boolean) limit = 1;
     if (is_integer_elem(data.elem())) limit = highest_value(elem_info(data.elem()).stored);
     POM_REQUIRE(data.dtype() != DType::int32 || limit <= INT32_MAX, "the extremum of nothing does not fit into int32");
-    double lowest = is_float(data.dtype()) ? -limit
+    double lowest = is_float(data.dtype())         ? -limit
                     : is_integer_elem(data.elem()) ? lowest_value(elem_info(data.elem()).stored)
                                                    : 0;
     return g.result(g.filled(shape, {data}, data.dtype(), highest ? limit : lowest));

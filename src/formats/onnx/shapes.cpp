@@ -67,7 +67,8 @@ Value Lowering::reshape(Value x, const Shape& shape) {
   if (x.shape() == shape) return x;
   if (std::find(shape.begin(), shape.end(), Dim(0)) != shape.end()) {
     // 0 has another meaning in MIL; an empty tensor has no elements to keep.
-    if (!all_known(shape)) return builder_.refuse(fail("a tensor without elements takes the shape {}", to_string(shape)));
+    if (!all_known(shape))
+      return builder_.refuse(fail("a tensor without elements takes the shape {}", to_string(shape)));
     return constant(Tensor(x.dtype(), known_sizes(shape)));
   }
   return add(mil::reshape{.x = x, .shape = shape_value(shape, {x}, true)});
@@ -125,12 +126,8 @@ Value Lowering::slice(Value x, std::size_t axis, std::int64_t begin, std::int64_
   to[axis] = end;
   stride[axis] = step;
   open[axis] = closed[axis] = 0;
-  return add(mil::slice_by_index{.x = x,
-                                 .begin = ints(from),
-                                 .end = ints(to),
-                                 .stride = stride,
-                                 .begin_mask = open,
-                                 .end_mask = closed});
+  return add(mil::slice_by_index{
+      .x = x, .begin = ints(from), .end = ints(to), .stride = stride, .begin_mask = open, .end_mask = closed});
 }
 
 Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources) {
@@ -156,8 +153,7 @@ Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources)
       parts.push_back(shape_value({want}, sources));
       any = true;
     } else {
-      return builder_.refuse(
-          fail("a tensor {} does not broadcast to {}", to_string(x.shape()), to_string(shape)));
+      return builder_.refuse(fail("a tensor {} does not broadcast to {}", to_string(x.shape()), to_string(shape)));
     }
   }
   if (!any) return x;
@@ -210,7 +206,8 @@ Value Lowering::through_numbers(Value x, const std::function<Value(Value)>& oper
 Value Lowering::non_negative(Value indices, Value size, Elem elem) {
   if (!indices) return {};
   if (is_unsigned_integer(elem) || elem == Elem::boolean) return indices;
-  if (auto known = indices.integers(); known && std::all_of(known->begin(), known->end(), [](auto i) { return i >= 0; }))
+  if (auto known = indices.integers();
+      known && std::all_of(known->begin(), known->end(), [](auto i) { return i >= 0; }))
     return indices;
   Value negative = add(mil::less{.x = indices, .y = integer(0)});
   return select(negative, plus(indices, size), indices);

@@ -177,8 +177,8 @@ struct Col2Im {
     Dim batch = input.shape()[0];
     Value updates = g.reshape(input, Shape{batch, channels, volume * patches});
     Value zeros = g.filled({batch, channels, area}, {}, input.dtype(), 0);
-    Value sum = g.add(
-        mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
+    Value sum =
+        g.add(mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
     Shape full{batch, channels};
     for (std::int64_t s : padded) full.push_back(s);
     Value y = g.reshape(sum, full);
