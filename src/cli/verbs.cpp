@@ -24,6 +24,16 @@ const std::vector<Command>& commands() {
        "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
        "  pomona verify model.mlpackage --against model.onnx --bisect\n",
        declare_verify},
+      {"compress", "the weights of a package in fewer bits, with a line for each",
+       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme int8\n"
+       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme lut4 --group-size 8\n"
+       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme linear --dtype int4 --granularity per_block\n",
+       declare_compress},
+      {"decompress", "every compressed weight back to a plain one",
+       "  pomona decompress smaller.mlpackage -o plain.mlpackage\n"
+       "  pomona decompress smaller.mlpackage -o plain.mlpackage --force\n"
+       "  pomona decompress smaller.mlpackage -o plain.mlpackage --json\n",
+       declare_decompress},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
       {"generate", "text from a language model", "", nullptr},
