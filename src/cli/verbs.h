@@ -12,5 +12,7 @@ Run declare_run(CLI::App& app);
 Run declare_verify(CLI::App& app);
 Run declare_compress(CLI::App& app);
 Run declare_decompress(CLI::App& app);
+Run declare_conformance(CLI::App& app);
+Run declare_bench(CLI::App& app);
 
 }  // namespace pomona::cli

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <mutex>
 #include <set>
 
@@ -106,10 +107,12 @@ struct DimTable {
   static std::optional<Polynomial> quotient(const Polynomial& p, const Monomial& divisor, std::int64_t coefficient) {
     Polynomial result;
     for (auto& [m, c] : p) {
-      if (c % coefficient != 0 || !std::includes(m.begin(), m.end(), divisor.begin(), divisor.end())) return {};
+      // The smallest integer modulo -1 would trap.
+      bool divides = coefficient == -1 || c % coefficient == 0;
+      if (!divides || !std::includes(m.begin(), m.end(), divisor.begin(), divisor.end())) return {};
       Monomial rest;
       std::set_difference(m.begin(), m.end(), divisor.begin(), divisor.end(), std::back_inserter(rest));
-      result[rest] = c / coefficient;
+      result[rest] = floor_quotient(c, coefficient);
     }
     return result;
   }
@@ -162,15 +165,17 @@ struct DimTable {
     Polynomial whole, rest;
     for (auto& [m, c] : polynomial(a)) {
       std::int64_t q = floor_quotient(c, divisor);
+      std::int64_t left = add(c, multiply(-1, multiply(q, divisor)));
       if (q) whole[m] = q;
-      if (c - q * divisor) rest[m] = c - q * divisor;
+      if (left) rest[m] = left;
     }
     Dim remainder = intern(std::move(rest));
     if (remainder.known()) return intern(std::move(whole));
     const Polynomial& p = polynomials[remainder.expression_];
     if (p.size() == 1 && p.begin()->second == 1 && p.begin()->first.size() == 1) {
       const Atom& atom = atoms[p.begin()->first[0]];
-      if (atom.kind == Kind::floor_div && atom.b.known() && atom.b.value_ > 0) {
+      if (atom.kind == Kind::floor_div && atom.b.known() && atom.b.value_ > 0 &&
+          divisor <= std::numeric_limits<std::int64_t>::max() / atom.b.value_) {
         Dim nested = divide_by_constant(Dim(atom.a), atom.b.value_ * divisor);
         return intern(sum(std::move(whole), polynomial(nested), 1));
       }
@@ -241,7 +246,7 @@ struct DimTable {
       auto [monomial, coefficient] = *at;
       std::string term;
       for (std::uint32_t number : monomial) term += (term.empty() ? "" : "*") + atom_text(number);
-      std::int64_t size = coefficient < 0 ? -coefficient : coefficient;
+      std::uint64_t size = coefficient < 0 ? 0 - std::uint64_t(coefficient) : std::uint64_t(coefficient);
       if (term.empty())
         term = std::to_string(size);
       else if (size != 1)

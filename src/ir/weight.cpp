@@ -29,7 +29,8 @@ std::string contents_identity(std::span<const std::uint8_t> bytes) {
 Tensor unpacked(DType dtype, const Sizes& sizes, const Bytes& bytes) {
   if (!is_sub_byte(dtype)) {
     // Files put elements where they like; a tensor's are aligned, so that kernels may read them as they are.
-    bool misaligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % element_size_bytes(dtype) != 0;
+    std::size_t width = element_size_bytes(dtype);
+    bool misaligned = width > 1 && reinterpret_cast<std::uintptr_t>(bytes.data()) % width != 0;
     if (!misaligned) return Tensor(dtype, sizes, bytes);
     Tensor copy(dtype, sizes);
     std::memcpy(copy.mutable_data(), bytes.data(), copy.size_bytes());

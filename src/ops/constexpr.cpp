@@ -86,6 +86,8 @@ Tensor shift_scale(const Tensor& data, const Tensor& scale, const Tensor* offset
   Tensor out(dtype, data.sizes());
   if (out.count() == 0) return out;
   Blocks blocks(data.sizes(), scale.sizes());
+  // Differences of 8-bit integers need no rounding even in fp16.
+  bool exact = !is_float(data.dtype()) && !(offset && is_float(offset->dtype()));
   parallel_for(blocks.rows, 1 + chunk_elements / blocks.length, [&](std::size_t begin, std::size_t end) {
     std::vector<double> row(blocks.length);
     for (std::size_t r = begin; r < end; ++r) {
@@ -94,7 +96,7 @@ Tensor shift_scale(const Tensor& data, const Tensor& scale, const Tensor* offset
         std::size_t position = blocks.first[r] + i / blocks.block;
         double factor = scale.number(position), zero = offset ? rounded(dtype, offset->number(position)) : 0;
         for (std::size_t stop = i + blocks.block; i < stop; ++i)
-          row[i] = rounded(dtype, rounded(dtype, row[i]) - zero) * factor;
+          row[i] = (exact ? row[i] - zero : rounded(dtype, rounded(dtype, row[i]) - zero)) * factor;
       }
       out.write_numbers(r * blocks.length, row);
     }

@@ -296,16 +296,19 @@ TEST(Package, WritingNeedsMemoryForTheTensorsInHandOnly) {
   EXPECT_EQ(fs::file_size(folder.path / "large.mlpackage" / weight_path), 64 + tensors * (64 + elements * 2u));
 }
 
-// A Model with nothing but one member of the oneof.
-std::string model_of_kind(unsigned field) {
+// Protobuf by hand: a number, and a field of bytes.
+std::string varint(std::uint64_t value) {
   std::string bytes;
-  for (unsigned tag = field << 3 | 2; tag; tag >>= 7) bytes += char((tag & 127) | (tag > 127 ? 128 : 0));
-  return bytes + '\0';
+  for (; value > 127; value >>= 7) bytes += char((value & 127) | 128);
+  return bytes + char(value);
+}
+std::string field(unsigned number, const std::string& contents) {
+  return varint(number << 3 | 2) + varint(contents.size()) + contents;
 }
 
 TEST(Package, OtherKindsOfModelsAreNamed) {
-  auto refusal = [](unsigned field) {
-    auto result = mlpackage::read_model(Bytes::own(model_of_kind(field)), "");
+  auto refusal = [](unsigned kind) {
+    auto result = mlpackage::read_model(Bytes::own(field(kind, "")), "");
     return result ? "" : result.error().what;
   };
   EXPECT_EQ(refusal(500), "the model is a neural network, not an ML Program");
@@ -315,10 +318,6 @@ TEST(Package, OtherKindsOfModelsAreNamed) {
   EXPECT_EQ(refusal(502), "the program has no function");
 }
 
-// Field `number` of wire type bytes.
-std::string field(unsigned number, const std::string& contents) {
-  return std::string{char(number << 3 | 2), char(contents.size())} + contents;
-}
 std::string text_value(const std::string& text) {
   return field(2, field(1, "\x08\x02")) + field(3, field(1, field(4, field(1, text))));
 }
@@ -344,14 +343,9 @@ TEST(Package, ForeignChoicesAreRead) {
   std::string gelu = field(1, "gelu") + field(2, field(1, "x") + field(2, field(1, field(1, "h")))) +
                      field(3, named("y", vector_of_two)) + field(5, field(1, "name") + field(2, text_value("last")));
   std::string block = field(2, "y") + field(3, softmax) + field(3, gelu);
-  std::string function =
-      field(2, "CoreML6") + field(3, field(1, "CoreML6") + "\x12" +
-                                         std::string{char(block.size() & 127 | 128), char(block.size() >> 7)} + block);
-  auto large = [](const std::string& tag, const std::string& contents) {
-    return tag + std::string{char(contents.size() & 127 | 128), char(contents.size() >> 7)} + contents;
-  };
-  std::string program = large("\x12", field(1, "main") + large("\x12", function));
-  auto read = mlpackage::read_model(Bytes::own(large("\xB2\x1F", program)), "");
+  std::string function = field(2, "CoreML6") + field(3, field(1, "CoreML6") + field(2, block));
+  std::string program = field(2, field(1, "main") + field(2, function));
+  auto read = mlpackage::read_model(Bytes::own(field(502, program)), "");
   ASSERT_TRUE(read) << describe(read.error());
   const Node& last = *read->main().body.nodes().back();
   EXPECT_EQ(last.name, "last");

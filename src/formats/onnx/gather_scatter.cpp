@@ -108,7 +108,8 @@ struct ScatterElements {
   }
   // Indices that cover a part of the other dims: as full index tuples.
   Status lower_tuples(Lowering& g, Value at, std::size_t along, const std::string& mode) const {
-    POM_REQUIRE(all_known(indices.shape()) && data.dtype() != DType::boolean,
+    Dim total = element_count(indices.shape());
+    POM_REQUIRE(all_known(indices.shape()) && total.value() < (1 << 24) && data.dtype() != DType::boolean,
                 "indices that cover a part of data need a known shape");
     Values parts;
     for (std::size_t i = 0; i < data.rank(); ++i) {
@@ -215,6 +216,8 @@ struct TensorScatter {
     std::size_t along = POM_TRY(g.axis(axis, past_cache.rank()));
     POM_REQUIRE(along > 0 && all_known(update.shape()), "the update needs a known shape, and its axis may not be 0");
     POM_REQUIRE(*mode == "linear" || *mode == "circular", "mode is '{}'", *mode);
+    POM_REQUIRE(update.rank() == past_cache.rank() && update.shape()[along].value() < (1 << 24),
+                "an update {} does not fit a cache {}", to_string(update.shape()), to_string(past_cache.shape()));
     Ints places;
     for (std::int64_t i = 0; i < update.shape()[along].value(); ++i) places.push_back(i);
     Shape line(update.rank(), 1);

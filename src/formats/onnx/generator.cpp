@@ -112,6 +112,7 @@ struct OneHot {
   ONNX_IN(values);
   ONNX_ATTR(axis, int) = -1;
   Status lower(Lowering& g) const {
+    POM_REQUIRE(values.rank() == 1, "values has rank {}, not 1", values.rank());
     Value size = g.cast(g.reshape(depth, Shape{}), DType::int32);
     Value at = g.non_negative(g.cast(indices, DType::int32), size, Elem::int64);
     if (!at) return g.status().error();

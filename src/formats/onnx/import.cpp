@@ -21,7 +21,9 @@ constexpr std::int64_t newest_opset = 28;
 // Functions call functions; nobody nests deeper.
 constexpr int deepest_call = 64;
 // Nodes after inlining; functions that call functions could make any number of them.
-constexpr std::size_t most_nodes = 4'000'000;
+constexpr std::size_t most_nodes = 500'000;
+// Core ML takes five dims; files have more before they are rewritten, but not this many.
+constexpr std::size_t most_dims = 32;
 // Refused nodes that one message tells of.
 constexpr std::size_t most_refusals = 20;
 
@@ -265,6 +267,7 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
       POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
       for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));
     }
+    POM_REQUIRE(shape.size() <= most_dims, "input '{}' has {} dims", input.name, shape.size());
     for (Dim d : shape) POM_REQUIRE(!d.known() || d.value() >= 0, "input '{}' has a negative size", input.name);
     Value value = main.body.add_input(name, tensor_type(elem->compute, shape));
     POM_REQUIRE(scope.entries.try_emplace(input.name, Entry{value, elem->elem}).second, "input '{}' is there twice",

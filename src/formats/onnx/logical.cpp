@@ -99,6 +99,7 @@ struct BitwiseBinary {
   ONNX_IN(A);
   ONNX_IN(B);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(A.elem()), "{} has no bits to combine", elem_info(A.elem()).name);
     unsigned count = bits_of(A.elem());
     Value a = A, b = B;
     std::size_t rank = std::max(a.rank(), b.rank());
@@ -119,6 +120,7 @@ struct BitwiseBinary {
 struct BitwiseNot {
   ONNX_IN(X);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(X.elem()), "{} has no bits to turn round", elem_info(X.elem()).name);
     unsigned bits = elem_info(X.elem()).bits;
     if (!is_unsigned_integer(X.elem())) return g.result(g.minus(g.number(X, -1), X));
     POM_REQUIRE(bits < 32, "the complement of {} does not fit into Core ML's 32-bit integers",
@@ -132,6 +134,7 @@ struct BitShift {
   ONNX_IN(Y);
   ONNX_ATTR(direction, std::string, .required = true);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(X.elem()), "{} has no bits to shift", elem_info(X.elem()).name);
     bool left = *direction == "LEFT";
     POM_REQUIRE(left || *direction == "RIGHT", "direction is '{}', not LEFT or RIGHT", *direction);
     // By negative amounts, or by all bits and more: nothing is left but the sign of a shift to the right.

@@ -101,8 +101,10 @@ std::optional<Values> Lowering::fold(const OpDef& op, const std::vector<Attribut
   for (const Type& type : *inferred) {
     if (type.kind != Type::Kind::tensor) return {};
     sized = sized && all_known(type.shape);
-    if (sized) made += count_of(type);
+    std::uint64_t count = sized ? count_of(type) : 0;
+    if (__builtin_add_overflow(made, count, &made)) return {};
   }
+  if (sized && made > (std::uint64_t(1) << 48)) return {};
   if (sized && made > free_elements && made > 2 * most && !whatever_size) return {};
   Values results;
   if (elements + (sized ? made : 0) <= eager_elements) {

@@ -246,6 +246,9 @@ Status lower_recurrent(Lowering& g, const Common& k) {
   std::size_t directions = both ? 2 : 1;
   POM_REQUIRE(k.W.shape()[0] == int(directions) && k.R.shape()[0] == int(directions),
               "W and R do not hold {} directions", directions);
+  POM_REQUIRE((!k.B || k.B.rank() == 2) && (!k.P || k.P.rank() == 2) && (!k.initial_h || k.initial_h.rank() == 3) &&
+                  (!k.initial_c || k.initial_c.rank() == 3),
+              "B and P must have rank 2, the initial states rank 3");
   std::int64_t hidden = k.R.shape()[2].value();
   Value x = k.batch_first ? g.transpose(k.X, {1, 0, 2}) : *k.X;
   if (k.sequence_lens) {

@@ -153,6 +153,7 @@ struct CumProd {
     std::size_t a = POM_TRY(g.axis(along[0], x.rank()));
     POM_REQUIRE(x.shape()[a].known(), "the size along the axis must be known before the model runs");
     std::int64_t length = x.shape()[a].value();
+    POM_REQUIRE(length <= INT32_MAX, "the axis has {} elements", length);
     Value y = x;
     if (reverse) y = g.add(mil::reverse{.x = y, .axes = Ints{std::int64_t(a)}});
     if (exclusive && length > 0) {

@@ -174,7 +174,7 @@ Result<Value> resize(Lowering& g, Value x, const ResizeOptions& o, const std::ve
   Value outside;
   for (const AxisResize& a : changed) {
     POM_REQUIRE(
-        a.in > 0 && a.out > 0 && a.in < 1 << 20 && a.out < 1 << 20 && (o.mode == "nearest" || a.in * a.out < 1 << 26),
+        a.in > 0 && a.out > 0 && a.in < 1 << 20 && a.out < 1 << 20 && (o.mode == "nearest" || a.in * a.out < 1 << 24),
         "resizing {} to {} samples is not supported with these options", a.in, a.out);
     x = resize_axis(g, x, o, a);
     if (o.grid != "tf_crop_and_resize" || !x) continue;
@@ -236,7 +236,7 @@ struct Resize {
       for (std::size_t i = 0; i < rank; ++i) along.push_back(i);
     Floats factors(rank, 1), rois(2 * rank, 0);
     std::fill(rois.begin() + std::ptrdiff_t(rank), rois.end(), 1.0);
-    bool by_sizes = sizes && !(sizes.shape()[0] == 0);
+    bool by_sizes = sizes && !(element_count(sizes.shape()) == 0);
     std::vector<AxisResize> changes;
     if (o.grid == "tf_crop_and_resize") POM_TRY(read_roi(g, along, rois));
     if (!by_sizes) {
@@ -371,7 +371,7 @@ struct AffineGrid {
       POM_REQUIRE(s > 0 && s < 1 << 14, "size holds {}", s);
       points *= s;
     }
-    POM_REQUIRE(points < 1 << 24, "the grid has {} points", points);
+    POM_REQUIRE(points < 1 << 22, "the grid has {} points", points);
     // Homogeneous coordinates, x first: [points, n + 1].
     std::vector<double> base;
     for (std::int64_t p = 0; p < points; ++p) {

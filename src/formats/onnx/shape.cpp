@@ -121,6 +121,7 @@ struct Unsqueeze {
   ONNX_ATTR(axes, std::optional<Ints>, .until = 13);
   Status lower(Lowering& g) const {
     Ints along = POM_TRY(axes_of(g, axes_input, axes));
+    POM_REQUIRE(along.size() <= 32, "{} dims are added", along.size());
     for (std::int64_t& a : along) a = std::int64_t(POM_TRY(g.axis(a, data.rank() + along.size())));
     std::sort(along.begin(), along.end());
     POM_REQUIRE(std::adjacent_find(along.begin(), along.end()) == along.end(), "axes name an axis twice");
@@ -181,7 +182,8 @@ struct Split {
     Ints sizes = split;
     if (split_input) sizes = POM_TRY(g.constant_ints(split_input, "split"));
     auto count = std::int64_t(num_outputs->value_or(int(g.output_count())));
-    POM_REQUIRE(count > 0, "there is no output");
+    POM_REQUIRE(count > 0 && std::size_t(count) == g.output_count(), "there are {} outputs, but {} parts are wanted",
+                g.output_count(), count);
     if (sizes.empty()) {
       POM_REQUIRE(size.known(), "the size along axis {} is {}; give the sizes of the parts", *axis, size.text());
       // Equal parts; the last one may be smaller.

@@ -17,6 +17,7 @@ Value Lowering::shape_of(Value x) {
 
 Value Lowering::dim(Value x, std::size_t axis) {
   if (!x) return {};
+  if (axis >= x.rank()) return builder_.refuse(fail("a tensor of rank {} has no dim {}", x.rank(), axis));
   if (x.shape()[axis].known()) return integer(x.shape()[axis].value());
   return add(mil::gather{.x = shape_of(x), .indices = integer(std::int64_t(axis)), .axis = 0});
 }
@@ -113,6 +114,12 @@ Value Lowering::expand_dims(Value x, const Ints& axes) {
 Value Lowering::squeeze(Value x, const Ints& axes) {
   return !x || axes.empty() ? x : add(mil::squeeze{.x = x, .axes = axes});
 }
+Value Lowering::per_channel(Value x, std::size_t rank) {
+  if (!x || rank < 2) return x;
+  Shape shape(rank, 1);
+  shape[1] = element_count(x.shape());
+  return reshape(x, shape);
+}
 Value Lowering::with_rank(Value x, std::size_t rank) {
   Ints axes;
   for (std::size_t i = x ? x.rank() : rank; i < rank; ++i) axes.push_back(std::int64_t(axes.size()));
@@ -121,6 +128,7 @@ Value Lowering::with_rank(Value x, std::size_t rank) {
 
 Value Lowering::slice(Value x, std::size_t axis, std::int64_t begin, std::int64_t end, std::int64_t step) {
   if (!x) return {};
+  if (axis >= x.rank()) return builder_.refuse(fail("a tensor of rank {} has no dim {}", x.rank(), axis));
   Ints from(x.rank(), 0), to(x.rank(), 0), stride(x.rank(), 1), open(x.rank(), 1), closed(x.rank(), 1);
   from[axis] = begin;
   to[axis] = end;
@@ -165,6 +173,7 @@ Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources)
 
 Value Lowering::broadcast_to(Value x, Value shape) {
   if (!x || !shape) return {};
+  if (shape.rank() != 1) return builder_.refuse(fail("a shape has rank {}, not 1", shape.rank()));
   auto contents = shape.contents();
   std::size_t length = shape.shape()[0].known() ? std::size_t(shape.shape()[0].value()) : 0;
   if (!contents && !shape.shape()[0].known())

@@ -31,6 +31,8 @@ struct Window {
   // Output size along a spatial dim, when its input size is known.
   std::int64_t output(std::size_t i) const;
   std::int64_t volume() const;
+  // Whether something can be worked out for each place of each window.
+  Status check_listable() const;
 };
 
 Result<Window> window_of(Value x, const WindowAttributes& attributes);

@@ -18,7 +18,7 @@
 //       relu     |     ------>  {relu, add},       relu     |
 //         \     /               2 transposes         \     /
 //           add                 saved, and            add
-//          /   \                1 made               /    \
+//          /   \                1 made               /    \  .
 //       T^-1    other                               |      T
 //        |        |                                 |    other
 //
