@@ -6,7 +6,6 @@
 #include "api/convert_border.h"
 #include "api/files.h"
 #include "formats/mlpackage/package.h"
-#include "ir/op.h"
 #include "ir/border.h"
 #include "ir/op.h"
 #include "rewrite/pipeline.h"
@@ -61,7 +60,8 @@ Status rename(Program& program, const std::string& option) {
     rename_source_feature(program.metadata, is_input, before, after);
     found = true;
   };
-  for (std::size_t i = 0; i < function.body.input_count(); ++i) rename_in(function.body.input(i), function.inputs, true);
+  for (std::size_t i = 0; i < function.body.input_count(); ++i)
+    rename_in(function.body.input(i), function.inputs, true);
   for (Value result : function.body.results()) rename_in(result, function.outputs, false);
   POM_REQUIRE(found, "--rename names '{}', which is neither an input nor an output", before);
   return {};
@@ -114,7 +114,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
 
   ConvertReport report;
   Stages stage(report, progress);
-  OpenOptions open{*target, border.shapes};
+  OpenOptions open{*target, border.shapes, border.constants};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
   report.source_format = model.format;
   report.source_bytes = size_on_disk(source);
@@ -137,8 +137,8 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   Model import = POM_TRY(open_model(source, open));
   POM_TRY(apply(border, import.program));
   bool half = pipeline.precision != rewrite::Precision::single;
-  ConversionCheck check{output, &import.program, options.against, source, half ? half_cosine : single_cosine,
-                        options.verify_seconds};
+  ConversionCheck check{
+      output, &import.program, options.against, source, half ? half_cosine : single_cosine, options.verify_seconds};
   report.verification = POM_TRY(stage("verify", [&] { return verify_conversion(check); }));
   return report;
 }

@@ -19,6 +19,7 @@ struct ConvertOptions {
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
   POM_OPTION(image, Strings, "name=rgb|bgr|gray[:scale=S,bias=B[,B,B]]: an input that takes pictures");
   POM_OPTION(classes, std::string, "file of labels, one a line: the model becomes a classifier");
+  POM_OPTION(constant, Strings, "name=1,-1 or name=file.npy: an input that becomes a constant");
   POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
   POM_OPTION(compress, Strings, "scheme for the weights: int8, int4, lut4, ...");
   POM_OPTION(no_verify, bool, "do not check what was written");

@@ -35,9 +35,12 @@ std::optional<Attribute> attribute_from(Holds holds, const std::vector<std::stri
 std::string type_name(Holds holds) {
   switch (holds) {
     case Holds::int32:
-    case Holds::integer: return "INT";
-    case Holds::real: return "NUMBER";
-    default: return "TEXT";
+    case Holds::integer:
+      return "INT";
+    case Holds::real:
+      return "NUMBER";
+    default:
+      return "TEXT";
   }
 }
 

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/command.h"
 #include "api/verify.h"
+#include "cli/command.h"
 
 namespace pomona::cli {
 

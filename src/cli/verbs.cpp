@@ -9,6 +9,11 @@ const std::vector<Command>& commands() {
        "  pomona inspect encoder.mlpackage --weights\n"
        "  pomona inspect encoder.mlpackage --ops --json\n",
        declare_inspect},
+      {"show", "a model as MIL text, which parses back",
+       "  pomona show model.mlpackage\n"
+       "  pomona show model.onnx --full > model.mil\n"
+       "  pomona show model.mlpackage --function main --json\n",
+       declare_show},
       {"convert", "a model to a Core ML package: smaller, faster, verified",
        "  pomona convert model.onnx -o model.mlpackage\n"
        "  pomona convert encoder.onnx -o encoder.mlpackage --precision fp32 --dynamic input_ids=1..8x1..128\n"
@@ -24,6 +29,16 @@ const std::vector<Command>& commands() {
        "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
        "  pomona verify model.mlpackage --against model.onnx --bisect\n",
        declare_verify},
+      {"conformance", "ONNX's own test cases: converted, written, read back, run, compared",
+       "  pomona conformance onnx-cases\n"
+       "  pomona conformance onnx-cases --list names.txt --outputs answers --json\n"
+       "  pomona conformance onnx-cases/test_softmax_axis_0 --precision fp32 --verbose\n",
+       declare_conformance},
+      {"bench", "how long a model takes here, and how much memory",
+       "  pomona bench model.mlpackage\n"
+       "  pomona bench model.mlpackage --iterations 100 --threads 1 --profile\n"
+       "  pomona bench encoder.mlpackage --size input_ids_1=128 --json\n",
+       declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
       {"generate", "text from a language model", "", nullptr},

@@ -10,5 +10,7 @@ Run declare_show(CLI::App& app);
 Run declare_convert(CLI::App& app);
 Run declare_run(CLI::App& app);
 Run declare_verify(CLI::App& app);
+Run declare_conformance(CLI::App& app);
+Run declare_bench(CLI::App& app);
 
 }  // namespace pomona::cli

@@ -150,6 +150,9 @@ Node* Block::next(const Node& node) {
   auto at = std::next(node.place_);
   return at == nodes_.end() ? nullptr : at->get();
 }
+Node* Block::previous(const Node& node) {
+  return node.place_ == nodes_.begin() ? nullptr : std::prev(node.place_)->get();
+}
 
 void replace_uses(Value before, Value after) {
   if (before == after) return;

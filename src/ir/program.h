@@ -155,6 +155,8 @@ class Block {
   void move_before(Node& node, Node& place);
   // The node after this one, or null.
   Node* next(const Node& node);
+  // The node before this one, or null.
+  Node* previous(const Node& node);
 
  private:
   Function* function_;

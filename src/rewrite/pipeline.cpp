@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "rewrite/passes/passes.h"
+#include "rewrite/rules/rules.h"
 
 namespace pomona::rewrite {
 namespace {
@@ -35,13 +36,39 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   auto add_sentences = [&](std::vector<std::string> found) {
     report.sentences.insert(report.sentences.end(), found.begin(), found.end());
   };
-  run("remove_dead", [&] { remove_dead(program); });
-  POM_TRY(run("fold_constants", [&] { return fold_constants(program); }));
-  run("merge_equal", [&] { merge_equal(program); });
-  if (options.precision == Precision::half) POM_TRY(run("use_half", [&] { return use_half(program); }));
+  auto clean = [&]() -> Status {
+    run("remove_dead", [&] { remove_dead(program); });
+    POM_TRY(run("fold_constants", [&] { return fold_constants(program); }));
+    run("merge_equal", [&] { merge_equal(program); });
+    return {};
+  };
+  auto apply = [&](std::string_view topic, std::initializer_list<RuleList> lists) -> Status {
+    std::vector<const Rule*> rules;
+    for (RuleList list : lists) rules.insert(rules.end(), list.begin(), list.end());
+    auto applied = POM_TRY(run(topic, [&] { return apply_rules(program, rules); }));
+    for (std::size_t i = 0; i < rules.size(); ++i)
+      if (applied[i]) report.rules[rules[i]->name] += applied[i];
+    return {};
+  };
+  POM_TRY(clean());
+  // One spelling first, so that patterns need not know all of them.
+  POM_TRY(apply("cleaning", {cleaning_rules()}));
+  POM_TRY(clean());
+  POM_TRY(apply("activations and norms", {cleaning_rules(), activation_rules(), norm_rules()}));
+  POM_TRY(apply("attention", {attention_rules()}));
+  POM_TRY(run("cancel_transposes", [&] { return cancel_transposes(program); }));
+  // Scales are pairs of a mul and a constant to every rule before this; here they go into weights.
+  POM_TRY(apply("fusions", {cleaning_rules(), fusion_rules()}));
+  POM_TRY(run("limit_rank", [&] { return limit_rank(program); }));
+  POM_TRY(run("fit_target", [&] { return fit_target(program); }));
+  POM_TRY(apply("cleaning", {cleaning_rules()}));
+  POM_TRY(clean());
+  if (options.precision == Precision::half)
+    POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); }));
   add_sentences(POM_TRY(run("adapt_border", [&] { return adapt_border(program, {.half = options.half_border}); })));
-  POM_TRY(run("fold_constants", [&] { return fold_constants(program); }));
-  run("merge_equal", [&] { merge_equal(program); });
+  // Casts that meet cancel.
+  POM_TRY(apply("casts", {cleaning_rules()}));
+  POM_TRY(clean());
   run("remove_dead", [&] { remove_dead(program); });
   add_sentences(run("legal_names", [&] { return legal_names(program); }));
   return {};

@@ -1,8 +1,11 @@
 // The order in which passes and rules make an imported program fit for Core ML: pipeline.cpp is that order.
 //
 //   Report report;
-//   POM_TRY(optimise(program, {.target = Target::iOS18, .precision = Precision::half}, report));
+//   POM_TRY(optimise(program, {.precision = Precision::half}, report));
+//
+// The target is each function's own operator set.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,8 @@ enum class Precision : std::uint8_t { half, single };
 struct PipelineOptions {
   Precision precision = Precision::half;
   bool half_border = false;  // fp16 inputs and outputs
+  // With half precision: nodes for which this is true compute in fp32 all the same.
+  bool (*keep_single)(const Node& node) = nullptr;
 };
 
 struct Report {
@@ -24,6 +29,7 @@ struct Report {
     double seconds;
   };
   std::vector<PassTime> times;
+  std::map<std::string_view, std::size_t> rules;  // how often each rewrite rule applied
 };
 
 Status optimise(Program& program, const PipelineOptions& options, Report& report);

@@ -16,9 +16,9 @@
 namespace pomona {
 namespace {
 
+using protozero::pbf_writer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using protozero::pbf_writer;
 
 // Messages of onnx.proto, written by hand so that the reader is not tested with itself.
 std::string message(const std::function<void(pbf_writer&)>& write) {
@@ -184,8 +184,7 @@ TEST(Onnx, AttributesThatBecameInputsAreKnownUpToThen) {
 
 TEST(Onnx, FoldsShapeArithmeticOnSymbols) {
   GraphParts parts;
-  parts.nodes = {node("Shape", {"x"}, {"s"}),
-                 node("Gather", {"s", "zero"}, {"batch"}),
+  parts.nodes = {node("Shape", {"x"}, {"s"}), node("Gather", {"s", "zero"}, {"batch"}),
                  node("Unsqueeze", {"batch", "axis0"}, {"b1"}),
                  node("Concat", {"b1", "rest"}, {"target"}, {int_attribute("axis", 0)}),
                  node("Reshape", {"x", "target"}, {"y"})};
@@ -279,9 +278,9 @@ TEST(Onnx, BranchesBecomeCondOrTheOneThatIsTaken) {
   then_part.outputs = {value_info("t", 1, {2})};
   else_part.nodes = {node("Abs", {"x"}, {"e"})};
   else_part.outputs = {value_info("e", 1, {2})};
-  parts.nodes = {node("If", {"c"}, {"y"},
-                      {graph_attribute("then_branch", graph(then_part)),
-                       graph_attribute("else_branch", graph(else_part))})};
+  parts.nodes = {
+      node("If", {"c"}, {"y"},
+           {graph_attribute("then_branch", graph(then_part)), graph_attribute("else_branch", graph(else_part))})};
   parts.inputs = {value_info("x", 1, {2}), value_info("c", 9, {})};
   parts.outputs = {value_info("y", 1, {2})};
   Tensor x = Tensor::from_numbers(DType::fp32, {2}, {-1, 2});

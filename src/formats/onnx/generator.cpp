@@ -112,6 +112,7 @@ struct OneHot {
   ONNX_IN(values);
   ONNX_ATTR(axis, int) = -1;
   Status lower(Lowering& g) const {
+    POM_REQUIRE(values.rank() == 1, "values has rank {}, not 1", values.rank());
     Value size = g.cast(g.reshape(depth, Shape{}), DType::int32);
     Value at = g.non_negative(g.cast(indices, DType::int32), size, Elem::int64);
     if (!at) return g.status().error();
@@ -218,7 +219,8 @@ struct Window {
     const ElemInfo* elem = find_elem(output_datatype);
     POM_REQUIRE(elem && is_float(elem->compute), "windows of {} are not supported", elem_name(output_datatype));
     Value count = g.cast(g.reshape(size, Shape{}), DType::fp32);
-    Value places = g.add(mil::range_1d{.end = count, .start = g.scalar(DType::fp32, 0), .step = g.scalar(DType::fp32, 1)});
+    Value places =
+        g.add(mil::range_1d{.end = count, .start = g.scalar(DType::fp32, 0), .step = g.scalar(DType::fp32, 1)});
     Value length = periodic ? count : g.minus(count, 1);
     Value angle = g.over(g.times(places, 2 * std::numbers::pi), length);
     Value window = g.plus(g.times(g.add(mil::cos{.x = angle}), -T.b), T.a);
@@ -289,7 +291,8 @@ struct Bernoulli {
   ONNX_ATTR(seed, std::optional<float>);
   Status lower(Lowering& g) const {
     const ElemInfo* elem = find_elem(dtype->value_or(int(input.elem())));
-    POM_REQUIRE(elem && elem->elem != Elem::string, "random tensors of {} are not supported", elem_name(dtype->value_or(0)));
+    POM_REQUIRE(elem && elem->elem != Elem::string, "random tensors of {} are not supported",
+                elem_name(dtype->value_or(0)));
     Value draw = random<false>(g, g.shape_of(input), input.dtype(), 0, 1);
     return g.result(g.cast(g.add(mil::less{.x = draw, .y = input}), elem->compute), elem->elem);
   }

@@ -129,19 +129,19 @@ class RuleAttribute : public Field {
   static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, nullptr, set, &rule};
 };
 
-#define ONNX_IN(name, ...)                                                                               \
-  ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                            \
-                           ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) \
-                                                         __VA_ARGS__,                                    \
-                                                     .required = true}>                                  \
+#define ONNX_IN(name, ...)                                                                                \
+  ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                             \
+                           ::pomona::onnx::FieldRule{                                                     \
+                               .kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) __VA_ARGS__, \
+                               .required = true}>                                                         \
       name
 #define ONNX_OPTIONAL(name, ...)                                                                                   \
   ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                                      \
                            ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) \
                                                          __VA_ARGS__}>                                             \
       name
-#define ONNX_VARIADIC(name)                                      \
-  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name, \
+#define ONNX_VARIADIC(name)                                                                              \
+  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name,                                         \
                            ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::variadic}> \
       name
 #define ONNX_ATTR(name, type, ...) \
@@ -171,7 +171,10 @@ int opset_of(const Lowering& g);
 
 template <class R>
 Rule rule(std::string_view op, int since = 1, int until = 1 << 30, std::string_view domain = {}) {
-  return {op, since, until, &record_of<R>,
+  return {op,
+          since,
+          until,
+          &record_of<R>,
           [](Lowering& g, const NodeCall& call) -> Status {
             R fields{};
             POM_TRY(fill_rule(record_of<R>(), &fields, call, opset_of(g)));

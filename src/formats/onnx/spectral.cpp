@@ -14,7 +14,7 @@ namespace pomona::onnx {
 namespace {
 
 // Matrices larger than this are no way to compute a transform.
-constexpr std::int64_t largest_transform = 4096;
+constexpr std::int64_t largest_transform = 2048;
 
 struct Transform {
   Value cosine, sine;  // [inputs, outputs], of the angle 2 pi k n / length
@@ -107,11 +107,11 @@ struct STFT {
     auto step = std::int64_t(POM_TRY(g.constant_number(frame_step, "frame_step")));
     std::int64_t size = signal.shape()[1].value(), length = 0;
     if (frame_length) length = std::int64_t(POM_TRY(g.constant_number(frame_length, "frame_length")));
-    if (!frame_length && window && window.shape()[0].known()) length = window.shape()[0].value();
+    if (!frame_length && window && window.rank() == 1 && window.shape()[0].known()) length = window.shape()[0].value();
     POM_REQUIRE(step > 0 && length > 0 && length <= size && length <= largest_transform,
                 "frames of {} samples, {} apart, of a signal of {}", length, step, size);
     std::int64_t frames = (size - length) / step + 1, bins = onesided ? length / 2 + 1 : length;
-    POM_REQUIRE(frames * length < (1 << 26), "there are {} frames", frames);
+    POM_REQUIRE(frames < (1 << 22) && frames * length < (1 << 22), "there are {} frames", frames);
     Ints places;
     for (std::int64_t f = 0; f < frames; ++f)
       for (std::int64_t i = 0; i < length; ++i) places.push_back(f * step + i);
@@ -154,11 +154,11 @@ struct Col2Im {
       area *= padded[i];
       volume *= block[i];
       patches *= count[i];
-      POM_REQUIRE(area < 1 << 26 && volume < 1 << 26 && patches < 1 << 26, "the image is too large");
+      POM_REQUIRE(area < 1 << 24 && volume < 1 << 24 && patches < 1 << 24, "the image is too large");
     }
     std::int64_t channels = input.shape()[1].value() / volume;
     POM_REQUIRE(channels * volume == input.shape()[1].value() && patches == input.shape()[2].value() &&
-                    volume * patches < 1 << 26,
+                    volume * patches < 1 << 24,
                 "the input {} does not hold {} patches of {} elements", to_string(input.shape()), patches, volume);
     // Where in the padded image each element of each patch goes.
     Ints places;
@@ -177,8 +177,8 @@ struct Col2Im {
     Dim batch = input.shape()[0];
     Value updates = g.reshape(input, Shape{batch, channels, volume * patches});
     Value zeros = g.filled({batch, channels, area}, {}, input.dtype(), 0);
-    Value sum = g.add(
-        mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
+    Value sum =
+        g.add(mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
     Shape full{batch, channels};
     for (std::int64_t s : padded) full.push_back(s);
     Value y = g.reshape(sum, full);

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t small_elements = 4096;         // computed at once
 constexpr std::size_t growth_limit_bytes = 1 << 20;  // a result this much larger than its inputs stays a node
 
-bool foldable(const Node& node) {
+bool is_made_of_constants(const Node& node) {
   if (node.op->structural || node.op->constexpr_op || node.op->random || node.op->side_effects || !node.blocks.empty())
     return false;
   if (node.inputs().empty() || node.output_count() == 0) return false;
@@ -76,9 +76,18 @@ Weight recipe(const Node& node, std::size_t output, std::vector<Weight> inputs) 
        [call, output](std::span<const Tensor> in) -> Result<Tensor> { return std::move(POM_TRY(call(in))[output]); }});
 }
 
-Status fold(Node& node) {
+}  // namespace
+
+bool is_foldable(const Node& node) {
+  if (!is_made_of_constants(node) || (!is_small(node) && grows_too_much(node))) return false;
+  // Core ML wants results that an op makes.
+  for (std::size_t i = 0; i < node.output_count(); ++i)
+    if (is_result(node.output(i))) return false;
+  return true;
+}
+
+Result<Values> fold_node(Node& node) {
   bool small = is_small(node);
-  if (!small && grows_too_much(node)) return {};
   std::vector<Weight> inputs;
   for (Value input : node.inputs()) inputs.push_back(*input.literal());
   Tensors results;
@@ -89,18 +98,19 @@ Status fold(Node& node) {
   }
   Builder g(*node.block(), &node);
   g.source = node.source;
-  for (std::size_t i = 0; i < node.output_count(); ++i) {
-    if (node.output(i).users().empty()) continue;
-    Value constant = g.constant(small ? Weight(results[i]) : recipe(node, i, inputs), node.output(i).name());
-    replace_uses(node.output(i), constant);
-  }
-  return {};
+  Values constants;
+  for (std::size_t i = 0; i < node.output_count(); ++i)
+    constants.push_back(g.constant(small ? Weight(results[i]) : recipe(node, i, inputs), node.output(i).name()));
+  return constants;
 }
+
+namespace {
 
 // The constant for a value whose elements are all known.
 void fold_contents(Node& node) {
   if (node.op->structural || node.output_count() != 1 || node.op->side_effects) return;
   Value value = node.output();
+  if (is_result(value)) return;
   auto contents = value.info().contents;
   if (!contents || !std::all_of(contents->begin(), contents->end(), [](Dim d) { return d.known(); })) return;
   Ints values;
@@ -118,10 +128,12 @@ Status fold_in(Block& block) {
   for (auto at = block.nodes().begin(); at != block.nodes().end(); ++at) {
     Node& node = **at;
     for (auto& inner : node.blocks) POM_TRY(fold_in(*inner));
-    if (foldable(node))
-      POM_TRY_IN(fold(node), "{}", node.label());
-    else
+    if (is_foldable(node)) {
+      Values constants = POM_TRY_IN(fold_node(node), "{}", node.label());
+      for (std::size_t i = 0; i < constants.size(); ++i) replace_uses(node.output(i), constants[i]);
+    } else {
       fold_contents(node);
+    }
   }
   return {};
 }

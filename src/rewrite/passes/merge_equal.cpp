@@ -41,6 +41,10 @@ void merge_in(Block& block, Seen& seen) {
       own.push_back(std::move(key));
       continue;
     }
+    bool nameable = true;
+    for (std::size_t i = 0; i < node.output_count(); ++i)
+      nameable &= take_name(node.output(i), first->second->output(i));
+    if (!nameable) continue;
     for (std::size_t i = 0; i < node.output_count(); ++i) replace_uses(node.output(i), first->second->output(i));
     block.erase(node);
   }

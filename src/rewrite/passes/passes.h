@@ -17,12 +17,35 @@ void remove_dead(Program& program);
 // of a tensor of known size) become constants as well.
 Status fold_constants(Program& program);
 
+// For one node: whether all of its inputs are constants and its results not too large; and these results as constants,
+// placed before the node, which stays.
+bool is_foldable(const Node& node);
+Result<Values> fold_node(Node& node);
+
+// Whether a function returns this value.
+bool is_result(Value value);
+// Before `after` takes the place of `before`: results of a function keep their names, so a result passes its name on.
+// False when that cannot be, as `after` is an input or another result. A value without a name takes any.
+bool take_name(Value before, Value after);
+
 // Merges nodes that apply the same op to the same inputs with the same attributes, and equal constants.
 void merge_equal(Program& program);
 
 // Gives every value a legal MIL identifier, unique in its function, and every node a name. Inputs and outputs whose
 // names change keep their source names in the metadata (ir/border.h). Returns a sentence per renamed input or output.
 std::vector<std::string> legal_names(Program& program);
+
+// Moves transposes down through ops that do not mind the order of dims where that lets more of them cancel than it
+// makes.
+Status cancel_transposes(Program& program);
+
+// Core ML holds tensors of rank 5 at most. Transposes, tiles, reductions and elementwise ops on more dims are done on
+// fewer, with dims that stay together as one; a transpose that has too many even so is done in steps. What cannot be
+// done so is an error that names the op.
+Status limit_rank(Program& program);
+
+// Takes ops apart that the function's operator set does not have yet but older ones can say; an error lists the others.
+Status fit_target(Program& program);
 
 struct BorderOptions {
   bool half = false;  // fp32 inputs and outputs become fp16 (iOS16 and later)
@@ -37,9 +60,9 @@ struct HalfOptions {
   bool (*keep_single)(const Node& node) = nullptr;
 };
 // Makes fp32 computations fp16: constants are converted, casts placed where precisions meet. What stays fp32: ops that
-// accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), and
-// arithmetic on numbers that end as integers (indices). Constants and epsilons that would become 0 become 2^-24.
-// Types of function inputs, block inputs and results stay as they are.
+// accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), sums
+// of 16384 elements and more, and arithmetic on numbers that end as integers (indices). Constants and epsilons that
+// would become 0 become 2^-24. Types of function inputs, block inputs and results stay as they are.
 Status use_half(Program& program, const HalfOptions& options = {});
 
 }  // namespace pomona::rewrite

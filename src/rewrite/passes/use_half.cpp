@@ -1,8 +1,8 @@
+#include <algorithm>
 #include <cmath>
 #include <unordered_map>
 #include <unordered_set>
 
-#include "base/half.h"
 #include "ir/builder.h"
 #include "ops/elementwise_unary.h"
 #include "rewrite/passes/passes.h"
@@ -12,39 +12,46 @@ namespace {
 
 constexpr double largest_half = 65504, smallest_half = 0x1p-24;
 constexpr double as_good_as_infinite = 1e38;              // what exporters write for "minus infinity"
-constexpr std::size_t looked_through_elements = 1 << 22;  // larger weights are not scanned for their magnitude
-constexpr std::size_t small_constant_elements = 400;      // up to here, values that would vanish are kept above 0
+constexpr std::size_t looked_through_elements = 1 << 20;  // larger constants are not scanned for their magnitude
+constexpr std::size_t looked_through_weight = 4096;   // nor are weights of layers beyond this, which are never masks
+constexpr std::size_t small_constant_elements = 400;  // up to here, values that would vanish are kept above 0
+constexpr std::int64_t long_sum = 16384;              // elements whose sum easily passes fp16's range
 
 enum class Magnitude { fits, saturates, too_large };
 
 Result<Magnitude> magnitude(const Weight& weight) {
-  if (weight.count() > looked_through_elements) return Magnitude::fits;
   Tensor tensor = POM_TRY(weight.materialise());
   Magnitude found = Magnitude::fits;
-  for (std::size_t i = 0; i < tensor.count(); ++i) {
-    double size = std::fabs(tensor.number(i));
-    if (!(size > largest_half) || std::isinf(size)) continue;
-    if (size < as_good_as_infinite) return Magnitude::too_large;
-    found = Magnitude::saturates;
+  constexpr std::size_t chunk = 1024;
+  double numbers[chunk];
+  for (std::size_t at = 0; at < tensor.count(); at += chunk) {
+    std::span<double> part(numbers, std::min(chunk, tensor.count() - at));
+    tensor.read_numbers(at, part);
+    for (double number : part) {
+      double size = std::fabs(number);
+      if (!(size > largest_half) || std::isinf(size)) continue;
+      if (size < as_good_as_infinite) return Magnitude::too_large;
+      found = Magnitude::saturates;
+    }
   }
   return found;
 }
 
+// Finite numbers stay finite; with keep_small, what is not 0 does not become 0.
 Tensor rounded(const Tensor& tensor, bool keep_small) {
   Tensor half = tensor.converted(DType::fp16);
-  half.mutable_data();
-  for (std::size_t i = 0; i < half.count(); ++i) {
-    double before = tensor.number(i), after = half.number(i);
-    if (std::isfinite(before) && !std::isfinite(after))
-      half.set_number(i, std::copysign(largest_half, before));
-    else if (keep_small && before != 0 && after == 0)
-      half.set_number(i, std::copysign(smallest_half, before));
+  std::span<std::uint16_t> bits = half.mutable_view<std::uint16_t>();
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    std::uint16_t size = bits[i] & 0x7fff;
+    if (size == 0x7c00 && std::isfinite(tensor.number(i)))
+      half.set_number(i, std::copysign(largest_half, tensor.number(i)));
+    else if (keep_small && size == 0 && tensor.number(i) != 0)
+      half.set_number(i, std::copysign(smallest_half, tensor.number(i)));
   }
   return half;
 }
 
 Weight to_half(const Weight& weight) {
-  if (weight.count() > looked_through_elements) return Weight::cast(weight, DType::fp16);
   bool keep_small = weight.count() < small_constant_elements;
   return Weight::derived(
       {keep_small ? "small constants in fp16" : "constants in fp16",
@@ -52,6 +59,25 @@ Weight to_half(const Weight& weight) {
        weight.sizes(),
        {weight},
        [keep_small](std::span<const Tensor> in) -> Result<Tensor> { return rounded(in[0], keep_small); }});
+}
+
+// Whether the node adds up so many elements that a sum beyond fp16's range must be expected.
+bool adds_up_many(const Node& node) {
+  static const std::unordered_set<std::string_view> sums{"reduce_sum",     "reduce_sum_square", "reduce_l1_norm",
+                                                         "reduce_l2_norm", "reduce_log_sum",    "cumsum"};
+  if (!sums.count(node.op->name)) return false;
+  const Shape& shape = node.input(0).shape();
+  Ints axes;
+  if (node.op->attribute_index("axes"))
+    axes = std::get<Ints>(node.attribute("axes"));
+  else
+    axes = {std::get<std::int64_t>(node.attribute("axis"))};
+  Dim count = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (axes.empty() ||
+        std::any_of(axes.begin(), axes.end(), [&](std::int64_t axis) { return normal_axis(axis, shape.size()) == i; }))
+      count = count * shape[i];
+  return count.known() && count.value() >= long_sum;
 }
 
 bool is_single(Value value) { return value.type().kind == Type::Kind::tensor && value.dtype() == DType::fp32; }
@@ -96,7 +122,7 @@ class HalfPass {
 
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
-    if (index_arithmetic_.count(&node)) return true;
+    if (index_arithmetic_.count(&node) || adds_up_many(node)) return true;
     if (options_.keep_single && options_.keep_single(node)) return true;
     for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);
@@ -104,11 +130,18 @@ class HalfPass {
         if (input.type().kind != Type::Kind::tensor) return true;
         if (!is_single(input)) continue;
         if (rule.var.id != '*' && !rule.var.domain.accepts(DType::fp16, function_.opset)) return true;
-        if (const Weight* weight = input.literal(); weight && POM_TRY(magnitude(*weight)) == Magnitude::too_large)
-          return true;
+        if (POM_TRY(is_too_large(input, rule.constant ? looked_through_weight : looked_through_elements))) return true;
       }
     }
     return false;
+  }
+
+  Result<bool> is_too_large(Value input, std::size_t most) {
+    const Weight* weight = input.literal();
+    if (!weight || weight->count() > most) return false;
+    auto known = magnitudes_.find(&input.info());
+    if (known == magnitudes_.end()) known = magnitudes_.emplace(&input.info(), POM_TRY(magnitude(*weight))).first;
+    return known->second == Magnitude::too_large;
   }
 
   Status convert(Block& block) {
@@ -127,9 +160,16 @@ class HalfPass {
       POM_TRY(infer_again(node));
     }
     Values results = block.results();
-    for (std::size_t i = 0; i < results.size(); ++i)
-      if (wanted[i] == DType::fp32 && is_half(results[i]))
-        results[i] = converted(results[i], DType::fp32, block, nullptr);
+    for (Value& result : results) {
+      if (wanted[std::size_t(&result - results.data())] != DType::fp32 || !is_half(result)) continue;
+      // The name belongs to what the function returns.
+      std::string own = result.name();
+      Value half = result;
+      result = converted(half, DType::fp32, block, nullptr);
+      if (block.owner()) continue;
+      half.set_name(own + "_in_fp16");
+      result.set_name(own);
+    }
     block.set_results(results);
     return {};
   }
@@ -189,6 +229,7 @@ class HalfPass {
   Function& function_;
   const HalfOptions& options_;
   std::unordered_set<const Node*> index_arithmetic_;
+  std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;
 };
