@@ -1,23 +1,14 @@
 #include "api/compress.h"
 
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
 #include "api/files.h"
 #include "formats/mlpackage/package.h"
 
 namespace pomona::api {
 namespace {
-
-// What was given, without what belongs to this verb.
-compress::SchemeOptions scheme_options(const CompressOptions& options) {
-  compress::SchemeOptions given;
-  const RecordInfo& record = record_of<CompressOptions>();
-  for (std::size_t i = 0; i < record.fields.size(); ++i) {
-    std::string name(record.fields[i]->name);
-    Attribute value = record.fields[i]->get(record.at(&options, i));
-    bool is_given = value.index() != 0 && value != Attribute(false);
-    if (is_given && name != "scheme" && name != "force") given[name] = std::move(value);
-  }
-  return given;
-}
 
 mlpackage::WriteOptions write_options(bool force, const Progress& progress) {
   mlpackage::WriteOptions options{force, {}};
@@ -28,41 +19,74 @@ mlpackage::WriteOptions write_options(bool force, const Progress& progress) {
   return options;
 }
 
-}  // namespace
-
-Result<CompressReport> compress(const std::string& source, const std::string& output, const CompressOptions& options,
-                                const Progress& progress) {
-  Stopwatch watch;
-  POM_REQUIRE(!options.scheme->empty(), "--scheme is missing");
-  compress::Request request{POM_TRY(compress::make_scheme(*options.scheme, scheme_options(options)))};
-  POM_TRY(check_free(output, options.force));
-  Program program = POM_TRY(mlpackage::read_package(source));
-  compress::CompressProgress examined;
-  if (progress)
-    examined = [&progress](std::size_t done, std::size_t total) { progress("read", double(done) / double(total)); };
-  CompressReport report;
-  report.weights = POM_TRY_IN(compress::compress(program, request, examined), "'{}'", source);
-  POM_TRY(mlpackage::write_package(program, output, write_options(options.force, progress)));
-  report.source_bytes = size_on_disk(source);
-  report.output_bytes = size_on_disk(output);
-  report.peak_memory = peak_memory_bytes();
-  report.seconds = watch.seconds();
-  return report;
+Result<Attribute> attribute_from(const nlohmann::json& value) {
+  if (value.is_boolean()) return Attribute(value.get<bool>());
+  if (value.is_number_integer()) return Attribute(value.get<std::int64_t>());
+  if (value.is_number()) return Attribute(value.get<double>());
+  if (value.is_string()) return Attribute(value.get<std::string>());
+  return fail("{} is no number, text or truth value", value.dump());
 }
 
-Result<CompressReport> decompress(const std::string& source, const std::string& output, bool force,
-                                  const Progress& progress) {
+struct Config {
+  std::string scheme;
+  compress::SchemeOptions options;
+};
+// {"scheme": "linear", "dtype": "int4", "granularity": "per_block"}
+Result<Config> read_config(const std::string& path) {
+  Bytes bytes = POM_TRY(map_file(path));
+  auto json = nlohmann::json::parse(bytes.text(), nullptr, false);
+  POM_REQUIRE(json.is_object(), "'{}' is no JSON object with a scheme and its options", path);
+  Config config;
+  for (const auto& [key, value] : json.items()) {
+    Attribute attribute = POM_TRY_IN(attribute_from(value), "'{}' in '{}'", key, path);
+    if (key != "scheme")
+      config.options[key] = attribute;
+    else if (auto* name = std::get_if<std::string>(&attribute))
+      config.scheme = *name;
+    else
+      return fail("'scheme' in '{}' is no text", path);
+  }
+  return config;
+}
+
+Result<std::shared_ptr<const compress::Scheme>> scheme_from(const CompressOptions& options,
+                                                            const compress::SchemeOptions& scheme_options) {
+  Config config;
+  if (!options.config->empty()) config = POM_TRY(read_config(options.config));
+  if (!options.scheme->empty()) config.scheme = options.scheme;
+  if (config.scheme.empty()) {
+    std::string names;
+    for (const auto& each : compress::schemes()) names += (names.empty() ? "" : ", ") + std::string(each.name);
+    for (const auto& each : compress::short_names()) names += ", " + std::string(each.name);
+    return fail("no scheme is given").advise("--scheme with one of: " + names);
+  }
+  for (const auto& [name, value] : scheme_options) config.options[name] = value;
+  return compress::make_scheme(config.scheme, config.options);
+}
+
+}  // namespace
+
+Result<CompressReport> compress(const std::string& input, const std::string& output, const CompressOptions& options,
+                                const compress::SchemeOptions& scheme_options, const Progress& progress) {
   Stopwatch watch;
+  compress::Request request{POM_TRY(scheme_from(options, scheme_options))};
+  POM_TRY(check_free(output, options.force));
+  Model model = POM_TRY(open_model(input));
+  POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
+  auto found = POM_TRY(compress::compress(model.program, request));
+  POM_TRY(mlpackage::write_package(model.program, output, write_options(options.force, progress)));
+  return CompressReport{size_on_disk(input), size_on_disk(output), peak_memory_bytes(), std::move(found.lines),
+                        watch.seconds()};
+}
+
+Result<DecompressReport> decompress(const std::string& input, const std::string& output, bool force,
+                                    const Progress& progress) {
   POM_TRY(check_free(output, force));
-  Program program = POM_TRY(mlpackage::read_package(source));
-  CompressReport report;
-  report.decoded = POM_TRY_IN(compress::decompress(program), "'{}'", source);
-  POM_TRY(mlpackage::write_package(program, output, write_options(force, progress)));
-  report.source_bytes = size_on_disk(source);
-  report.output_bytes = size_on_disk(output);
-  report.peak_memory = peak_memory_bytes();
-  report.seconds = watch.seconds();
-  return report;
+  Model model = POM_TRY(open_model(input));
+  POM_REQUIRE(is_core_ml(model), "'{}' is {}, not a Core ML package", input, model.format);
+  std::size_t weights = POM_TRY(compress::decompress(model.program));
+  POM_TRY(mlpackage::write_package(model.program, output, write_options(force, progress)));
+  return DecompressReport{size_on_disk(input), size_on_disk(output), weights};
 }
 
 }  // namespace pomona::api

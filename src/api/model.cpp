@@ -194,6 +194,11 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options) {
   return model;
 }
 
+bool is_core_ml(const Model& model) {
+  return std::any_of(std::begin(table), std::end(table),
+                     [&](const Format& f) { return f.name == model.format && f.read == read_core_ml; });
+}
+
 Result<std::string> format_of(const std::string& path) {
   Source source = POM_TRY(source_at(path));
   return std::string(POM_TRY(recognised(source))->name);

@@ -33,6 +33,9 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options = {
 // The name of the format alone. Errors: there is nothing at `path`; no format is recognised.
 Result<std::string> format_of(const std::string& path);
 
+// Read from a Core ML package or model file.
+bool is_core_ml(const Model& model);
+
 // What recognising looks at: a file's bytes, or a folder.
 struct Source {
   std::string path, inner;  // `inner`: behind '#'

@@ -24,12 +24,14 @@ Json to_json(const api::ConvertReport& report) {
             {"border", report.border},
             {"ops", report.ops}};
   for (const api::Stage& stage : report.stages) json["seconds"][stage.name] = stage.seconds;
+  if (!report.weights.empty()) json["weights"] = weight_lines_json(report.weights);
   if (report.verification) json["verification"] = verification_json(*report.verification);
   return json;
 }
 
 void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
   for (const std::string& sentence : report.border) session.say(sentence);
+  if (!report.weights.empty()) say_weight_lines(session, report.weights);
   std::string seconds;
   for (const api::Stage& stage : report.stages)
     seconds += fmt::format("{}{} {:.2f} s", seconds.empty() ? "" : ", ", stage.name, stage.seconds);

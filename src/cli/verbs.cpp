@@ -19,6 +19,18 @@ const std::vector<Command>& commands() {
        "  pomona convert encoder.onnx -o encoder.mlpackage --precision fp32 --dynamic input_ids=1..8x1..128\n"
        "  pomona convert detector.onnx -o detector.mlpackage --image x=rgb:scale=0.0039 --target iOS17 --force\n",
        declare_convert},
+      {"compress", "make a package's weights smaller",
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme int8\n"
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme palettize --nbits 4 --granularity per_grouped_channel "
+       "--group-size 16\n"
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme linear --dtype int4 --granularity per_block "
+       "--block-size 32 --json\n",
+       declare_compress},
+      {"decompress", "make compressed weights plain again",
+       "  pomona decompress small.mlpackage -o plain.mlpackage\n"
+       "  pomona decompress small.mlpackage -o plain.mlpackage --force\n"
+       "  pomona decompress small.mlpackage -o plain.mlpackage --json\n",
+       declare_decompress},
       {"run", "run a model here",
        "  pomona run model.mlpackage --random\n"
        "  pomona run model.mlpackage --inputs in.npz --outputs out.npz\n"
@@ -29,16 +41,6 @@ const std::vector<Command>& commands() {
        "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
        "  pomona verify model.mlpackage --against model.onnx --bisect\n",
        declare_verify},
-      {"compress", "the weights of a package in fewer bits, with a line for each",
-       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme int8\n"
-       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme lut4 --group-size 8\n"
-       "  pomona compress model.mlpackage -o smaller.mlpackage --scheme linear --dtype int4 --granularity per_block\n",
-       declare_compress},
-      {"decompress", "every compressed weight back to a plain one",
-       "  pomona decompress smaller.mlpackage -o plain.mlpackage\n"
-       "  pomona decompress smaller.mlpackage -o plain.mlpackage --force\n"
-       "  pomona decompress smaller.mlpackage -o plain.mlpackage --json\n",
-       declare_decompress},
       {"conformance", "ONNX's own test cases: converted, written, read back, run, compared",
        "  pomona conformance onnx-cases\n"
        "  pomona conformance onnx-cases --list names.txt --outputs answers --json\n"

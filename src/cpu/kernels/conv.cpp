@@ -23,6 +23,7 @@ struct ConvPlan {
   std::size_t images, in_channels, out_channels, groups = 1;
   SlotNumber x, bias, y;
   Finish finish;
+  bool half = false;                                         // see RowBlock
   std::vector<float> zeros;                                  // a pixel of the padding
   std::vector<std::shared_ptr<const PackedMatrix>> weights;  // of each group
 
@@ -71,7 +72,7 @@ void convolve_segment(const ConvPlan& plan, const Frame& f, const Segment& s) {
                           a);
         float* c[most_block_rows];
         for (std::size_t r = 0; r < rows; ++r) c[r] = y + (first + r) * plan.out_channels + group * out;
-        multiply_panels({a, taps, in, c, rows}, weight, bias, panel, std::min(panel + stripe, panels));
+        multiply_panels({a, taps, in, c, rows, plan.half}, weight, bias, panel, std::min(panel + stripe, panels));
       }
   }
 }
@@ -127,7 +128,7 @@ std::shared_ptr<const PackedMatrix> pack_channels(const InputField& weight, Plan
 }
 
 Kernel plan_conv(const mil::conv& op, PlanContext& at) {
-  if (!op.weight.known() || at.accumulate_half || element_count(at.result_sizes()) == 0) return {};
+  if (!op.weight.known() || element_count(at.result_sizes()) == 0) return {};
   Sizes x = known_sizes(op.x.shape()), w = known_sizes(op.weight.shape());
   auto windows = mil::sliding_windows({.sizes = Shape(op.x.shape().begin() + 2, op.x.shape().end()),
                                        .kernel = Shape(op.weight.shape().begin() + 2, op.weight.shape().end()),
@@ -147,9 +148,10 @@ Kernel plan_conv(const mil::conv& op, PlanContext& at) {
   plan->bias = op.bias ? at.source(op.bias) : no_slot;
   plan->y = at.result();
   plan->finish = at.finish;
+  plan->half = at.accumulate_half;
   plan->zeros.assign(plan->in_channels, 0.0f);
   bool channels_apart = plan->groups > 1 && plan->groups == plan->in_channels && plan->groups == plan->out_channels;
-  if (channels_apart) {
+  if (channels_apart && !plan->half) {
     plan->weights.push_back(pack_channels(op.weight, at));
     return {.run =
                 [plan](const Frame& f) {
@@ -177,6 +179,7 @@ struct TransposePlan {
   std::vector<std::vector<std::shared_ptr<const PackedMatrix>>> weights;  // by phase, by group
   SlotNumber x, bias, y;
   Finish finish;
+  bool half = false;  // see RowBlock
   std::vector<float> zeros;
 };
 
@@ -245,7 +248,7 @@ void transpose_line(const TransposePlan& p, const Frame& f, std::size_t image, s
       }
       for (std::size_t g = 0; g < p.groups; ++g) {
         const float* bias = p.bias == no_slot ? nullptr : f.read<float>(p.bias) + g * out;
-        multiply_panels({pointers.data(), taps.size(), in, c, rows}, p.weights[phase][g]->view(), bias, 0,
+        multiply_panels({pointers.data(), taps.size(), in, c, rows, p.half}, p.weights[phase][g]->view(), bias, 0,
                         panel_count(out));
         for (const float*& a : pointers) a += in;
         for (std::size_t r = 0; r < rows; ++r) c[r] += out;
@@ -256,7 +259,7 @@ void transpose_line(const TransposePlan& p, const Frame& f, std::size_t image, s
 }
 
 Kernel plan_conv_transpose(const mil::conv_transpose& op, PlanContext& at) {
-  if (!op.weight.known() || at.accumulate_half || element_count(at.result_sizes()) == 0) return {};
+  if (!op.weight.known() || element_count(at.result_sizes()) == 0) return {};
   Sizes x = known_sizes(op.x.shape()), w = known_sizes(op.weight.shape()), result = at.result_sizes();
   Ints wanted = *op.output_shape;
   if (!wanted.empty()) wanted.erase(wanted.begin(), wanted.begin() + 2);
@@ -283,6 +286,7 @@ Kernel plan_conv_transpose(const mil::conv_transpose& op, PlanContext& at) {
   plan->bias = op.bias ? at.source(op.bias) : no_slot;
   plan->y = at.result();
   plan->finish = at.finish;
+  plan->half = at.accumulate_half;
   plan->zeros.assign(plan->in_channels, 0.0f);
   Tensor weight = op.weight.tensor().converted(DType::fp32);
   std::int64_t phase[3];

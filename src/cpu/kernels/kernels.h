@@ -7,12 +7,14 @@
 namespace pomona::cpu {
 
 std::vector<KernelRule> activation_kernels();
+std::vector<KernelRule> attention_kernels();
 std::vector<KernelRule> conv_kernels();
 std::vector<KernelRule> gather_scatter_kernels();
 std::vector<KernelRule> image_kernels();
 std::vector<KernelRule> linear_kernels();
 std::vector<KernelRule> norm_kernels();
 std::vector<KernelRule> pool_kernels();
+std::vector<KernelRule> recurrent_kernels();
 std::vector<KernelRule> reduction_kernels();
 std::vector<KernelRule> shape_kernels();
 std::vector<KernelRule> tensor_operation_kernels();

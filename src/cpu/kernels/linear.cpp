@@ -18,6 +18,7 @@ struct Batch {
   std::vector<Offsets> products;
   std::size_t rows, depth, columns;
   std::int64_t a_row, a_depth, b_depth, b_column, c_row;  // strides
+  bool half = false;                                      // see RowBlock
 };
 
 std::size_t rounded_up(std::size_t value, std::size_t step) { return (value + step - 1) / step * step; }
@@ -125,6 +126,7 @@ class BatchProduct {
     p.c_stride = batch_.c_row;
     p.c = buffers.c + o.c + std::int64_t(first_row) * batch_.c_row;
     p.rows = rows;
+    p.half = batch_.half;
     multiply(p, first, last);
     if (!finish_) return;
     std::size_t begin = std::size_t(o.c) + first_row * std::size_t(batch_.c_row), column = first * panel_columns();
@@ -157,9 +159,10 @@ struct ProductSlots {
   SlotNumber a, b, bias, c;
 };
 Kernel product_kernel(Batch batch, const ProductSlots& slots, std::shared_ptr<const PackedMatrix> packed,
-                      const Finish& finish, std::string_view name) {
+                      const PlanContext& at, std::string_view name) {
+  batch.half = at.accumulate_half;
   if (batch.rows * batch.columns * batch.products.size() == 0) return {};
-  auto product = std::make_shared<const BatchProduct>(std::move(batch), std::move(packed), finish);
+  auto product = std::make_shared<const BatchProduct>(std::move(batch), std::move(packed), at.finish);
   return {.run =
               [product, slots](const Frame& f) {
                 (*product)(f, {f.read<float>(slots.a), slots.b == no_slot ? nullptr : f.read<float>(slots.b),
@@ -171,14 +174,14 @@ Kernel product_kernel(Batch batch, const ProductSlots& slots, std::shared_ptr<co
 }
 
 Kernel plan_linear(const mil::linear& op, PlanContext& at) {
-  if (!is_float(op.x.dtype()) || !op.weight.known() || at.accumulate_half) return {};
+  if (!is_float(op.x.dtype()) || !op.weight.known()) return {};
   Sizes x = known_sizes(op.x.shape()), w = known_sizes(op.weight.shape());
   std::size_t depth = std::size_t(w[1]), columns = std::size_t(w[0]);
   std::size_t rows = std::size_t(element_count(at.result_sizes())) / std::max<std::size_t>(columns, 1);
   Batch batch{{{0, 0, 0}}, rows, depth, columns, w[1], 1, 1, w[1], w[0]};
   auto packed = packed_constant(op.weight, batch, at);
   SlotNumber bias = op.bias ? at.source(op.bias) : no_slot;
-  return product_kernel(std::move(batch), {at.source(op.x), no_slot, bias, at.result()}, packed, at.finish, "linear");
+  return product_kernel(std::move(batch), {at.source(op.x), no_slot, bias, at.result()}, packed, at, "linear");
 }
 
 // The offsets of every matrix of a batch that is broadcast.
@@ -198,7 +201,7 @@ std::vector<std::int64_t> batch_offsets(const Sizes& batch, const Sizes& own, st
 }
 
 Kernel plan_matmul(const mil::matmul& op, PlanContext& at) {
-  if (!is_float(op.x.dtype()) || !is_float(op.y.dtype()) || at.accumulate_half) return {};
+  if (!is_float(op.x.dtype()) || !is_float(op.y.dtype())) return {};
   Sizes x = known_sizes(op.x.shape()), y = known_sizes(op.y.shape()), result = at.result_sizes();
   if (x.size() == 1) x.insert(x.begin(), 1);
   if (y.size() == 1) y.push_back(1);
@@ -219,13 +222,13 @@ Kernel plan_matmul(const mil::matmul& op, PlanContext& at) {
   for (std::size_t i = 0; i < a.size(); ++i) batch.products.push_back({a[i], b[i], std::int64_t(i) * rows * columns});
   std::shared_ptr<const PackedMatrix> packed;
   if (op.y.known() && one_b) packed = packed_constant(op.y, batch, at);
-  return product_kernel(std::move(batch), {at.source(op.x), at.source(op.y), no_slot, at.result()}, packed, at.finish,
+  return product_kernel(std::move(batch), {at.source(op.x), at.source(op.y), no_slot, at.result()}, packed, at,
                         "matmul");
 }
 
 // out[n, c, h, u] = sum over w of x[n, c, h, w] * y[n, w, h, u]; rank 3 is without n.
 Kernel plan_einsum(const mil::einsum& op, PlanContext& at) {
-  if (!is_float(op.values.type(0).dtype) || at.accumulate_half) return {};
+  if (!is_float(op.values.type(0).dtype)) return {};
   Sizes x = known_sizes(op.values.shape(0)), y = known_sizes(op.values.shape(1)), out = at.result_sizes();
   for (Sizes* s : {&x, &y, &out})
     if (s->size() == 3) s->insert(s->begin(), 1);
@@ -235,8 +238,8 @@ Kernel plan_einsum(const mil::einsum& op, PlanContext& at) {
     for (std::int64_t i = 0; i < h; ++i)
       batch.products.push_back({(x[0] == 1 ? 0 : n) * c * x[2] * w + (x[2] == 1 ? 0 : i) * w,
                                 (y[0] == 1 ? 0 : n) * w * y[2] * u + (y[2] == 1 ? 0 : i) * u, n * c * h * u + i * u});
-  return product_kernel(std::move(batch), {at.sources[0][0], at.sources[0][1], no_slot, at.result()}, nullptr,
-                        at.finish, "einsum");
+  return product_kernel(std::move(batch), {at.sources[0][0], at.sources[0][1], no_slot, at.result()}, nullptr, at,
+                        "einsum");
 }
 
 }  // namespace
