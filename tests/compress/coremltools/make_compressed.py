@@ -5,11 +5,13 @@
 
 import json
 import logging
+import os
 import pathlib
 import sys
 
 import numpy as np
 
+os.environ["OMP_NUM_THREADS"] = "1"  # scikit-learn's threads wait for each other in a loop: minutes where others compute too
 logging.disable(logging.WARNING)  # coremltools warns about its missing macOS parts
 import coremltools as ct
 import coremltools.optimize.coreml as cto
