@@ -19,7 +19,8 @@ void product(benchmark::State& state) {
   std::vector<float> a(rows * depth, 0.5f), w(depth * columns, 0.25f), bias(columns, 1.0f), c(rows * columns);
   PackedMatrix packed = pack_matrix({w.data(), depth, columns, 1, std::ptrdiff_t(depth)});
   for (auto _ : state) {
-    multiply(a.data(), std::ptrdiff_t(depth), packed.view(), bias.data(), c.data(), std::ptrdiff_t(columns), rows);
+    multiply({a.data(), std::ptrdiff_t(depth), packed.view(), bias.data(), c.data(), std::ptrdiff_t(columns), rows}, 0,
+             panel_count(columns));
     benchmark::DoNotOptimize(c.data());
   }
   state.counters["gflops"] = benchmark::Counter(2e-9 * double(rows * depth * columns) * double(state.iterations()),

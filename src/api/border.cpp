@@ -17,10 +17,14 @@ struct Spelling {
   DType dtype;
 };
 // Names that source formats have and MIL does not.
-constexpr Spelling spellings[] = {{"float", DType::fp32},         {"double", DType::fp64},
-                                  {"float16", DType::fp16},       {"float32", DType::fp32},
-                                  {"float64", DType::fp64},       {"bfloat16", DType::bf16},
-                                  {"float8e4m3fn", DType::f8e4m3fn}, {"float8e5m2", DType::f8e5m2},
+constexpr Spelling spellings[] = {{"float", DType::fp32},
+                                  {"double", DType::fp64},
+                                  {"float16", DType::fp16},
+                                  {"float32", DType::fp32},
+                                  {"float64", DType::fp64},
+                                  {"bfloat16", DType::bf16},
+                                  {"float8e4m3fn", DType::f8e4m3fn},
+                                  {"float8e5m2", DType::f8e5m2},
                                   {"bool", DType::boolean}};
 
 std::string input_names(const Program& program, const Function& function) {
@@ -44,7 +48,8 @@ Result<Tensor> adapted(const Tensor& tensor, DType wanted) {
   double lowest = lowest_value(wanted), highest = highest_value(wanted);
   std::vector<double> values = tensor.numbers();
   for (std::size_t i = 0; i < values.size(); ++i) {
-    POM_REQUIRE(values[i] == std::floor(values[i]), "element {} is {}, but the model takes {}", i, values[i], name(wanted));
+    POM_REQUIRE(values[i] == std::floor(values[i]), "element {} is {}, but the model takes {}", i, values[i],
+                name(wanted));
     POM_REQUIRE(values[i] >= lowest && values[i] <= highest, "element {} is {}, outside of {} ({} to {})", i, values[i],
                 name(wanted), lowest, highest);
   }

@@ -8,6 +8,7 @@
 
 #include "api/verify.h"
 #include "base/record.h"
+#include "compress/policy.h"
 
 namespace pomona::api {
 
@@ -19,8 +20,9 @@ struct ConvertOptions {
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
   POM_OPTION(image, Strings, "name=rgb|bgr|gray[:scale=S,bias=B[,B,B]]: an input that takes pictures");
   POM_OPTION(classes, std::string, "file of labels, one a line: the model becomes a classifier");
+  POM_OPTION(constant, Strings, "name=1,-1 or name=file.npy: an input that becomes a constant");
   POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
-  POM_OPTION(compress, Strings, "scheme for the weights: int8, int4, lut4, ...");
+  POM_OPTION(compress, std::string, "scheme for the weights: int8, int4, lut4, ...");
   POM_OPTION(no_verify, bool, "do not check what was written");
   POM_OPTION(against, std::string, "verify against 'onnxruntime' instead of the import");
   POM_OPTION(verify_seconds, double, "how long evaluating the import op by op may take") = 60;
@@ -48,6 +50,7 @@ struct ConvertReport {
   std::uint64_t source_bytes = 0, output_bytes = 0, peak_memory = 0;
   std::vector<std::string> border;  // what changed at the border, and what was decided there
   std::map<std::string, std::size_t> ops;
+  std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
   std::optional<VerifyReport> verification;
 };

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "api/border.h"
+#include "api/tensors.h"
 #include "ir/border.h"
 #include "ir/builder.h"
 #include "ops/classify.h"
@@ -92,13 +93,33 @@ Status take_ranges(BorderRequest& request, const std::string& option) {
   return {};
 }
 
+// Numbers in a row, or a file of them.
+Status take_constant(BorderRequest& request, const std::string& option) {
+  auto [name, value] = POM_TRY(split_assignment(option, "--constant"));
+  if (value.ends_with(".npy")) {
+    request.constants[name] = POM_TRY(read_tensor_file(value)).begin()->second;
+    return {};
+  }
+  std::vector<double> numbers;
+  bool whole = true;
+  for (const std::string& part : split(value, ',')) {
+    numbers.push_back(POM_TRY(real(part)));
+    whole = whole && part.find_first_of(".eEnN") == part.npos;
+  }
+  request.constants[name] =
+      Tensor::from_numbers(whole ? DType::int64 : DType::fp32, {std::int64_t(numbers.size())}, numbers);
+  return {};
+}
+
 Status take_enumeration(BorderRequest& request, const std::string& option) {
   auto [name, value] = POM_TRY(split_assignment(option, "--enumerate"));
   std::vector<Sizes>& all = request.enumerated[name];
   for (const std::string& part : split(value, ',')) {
     all.push_back(POM_TRY(sizes_from(part)));
-    POM_REQUIRE(std::find(all.back().begin(), all.back().end(), -1) == all.back().end(), "'{}' leaves a size open", part);
-    POM_REQUIRE(all.back().size() == all.front().size(), "'{}' and '{}' have different ranks", split(value, ',')[0], part);
+    POM_REQUIRE(std::find(all.back().begin(), all.back().end(), -1) == all.back().end(), "'{}' leaves a size open",
+                part);
+    POM_REQUIRE(all.back().size() == all.front().size(), "'{}' and '{}' have different ranks", split(value, ',')[0],
+                part);
   }
   Sizes shape = all.front();
   for (const Sizes& sizes : all)
@@ -212,9 +233,9 @@ Status make_picture(Function& function, Value input, const PictureRequest& reque
     if (request.bias.size() == 1)
       value = g.add(mil::add{.x = value, .y = g.scalar(input.dtype(), request.bias[0])}, input.name() + "_biased");
     if (request.bias.size() == 3)
-      value = g.add(
-          mil::add{.x = value, .y = g.constant(Tensor::from_numbers(input.dtype(), {1, 3, 1, 1}, request.bias))},
-          input.name() + "_biased");
+      value =
+          g.add(mil::add{.x = value, .y = g.constant(Tensor::from_numbers(input.dtype(), {1, 3, 1, 1}, request.bias))},
+                input.name() + "_biased");
     return value;
   });
 }
@@ -346,7 +367,9 @@ Result<BorderRequest> border_request(const ConvertOptions& options) {
   BorderRequest request;
   for (const std::string& each : *options.input) POM_TRY_IN(take_input(request, each), "--input {}", each);
   for (const std::string& each : *options.dynamic) POM_TRY_IN(take_ranges(request, each), "--dynamic {}", each);
-  for (const std::string& each : *options.enumerate) POM_TRY_IN(take_enumeration(request, each), "--enumerate {}", each);
+  for (const std::string& each : *options.enumerate)
+    POM_TRY_IN(take_enumeration(request, each), "--enumerate {}", each);
+  for (const std::string& each : *options.constant) POM_TRY_IN(take_constant(request, each), "--constant {}", each);
   for (const std::string& each : *options.image) POM_TRY_IN(take_picture(request, each), "--image {}", each);
   if (!options.classes->empty()) request.labels = POM_TRY(labels_from(options.classes));
   for (const std::string& each : *options.input_description)

@@ -18,6 +18,7 @@ struct PictureRequest {
 };
 struct BorderRequest {
   std::map<std::string, Sizes> shapes;  // given to the importer; negative: the model's own
+  std::map<std::string, Tensor> constants;
   std::map<std::string, DType> dtypes;
   std::map<std::string, std::vector<Feature::Range>> ranges;
   std::map<std::string, std::vector<Sizes>> enumerated;

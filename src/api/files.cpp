@@ -15,8 +15,7 @@ namespace fs = std::filesystem;
 
 Status check_free(const std::string& path, bool force) {
   std::error_code ignored;
-  if (!force && fs::exists(path, ignored))
-    return fail("'{}' exists already", path).advise("--force, to replace it");
+  if (!force && fs::exists(path, ignored)) return fail("'{}' exists already", path).advise("--force, to replace it");
   return {};
 }
 

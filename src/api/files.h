@@ -1,4 +1,5 @@
-// What the verbs need of the file system and the clock: outputs that appear whole or not at all, sizes, seconds, memory.
+// What the verbs need of the file system and the clock: outputs that appear whole or not at all, sizes, seconds,
+// memory.
 //
 //   POM_TRY(write_whole_file("out.npz", contents, force));
 //

@@ -17,10 +17,14 @@ std::string range_text(const Feature::Range& range) {
 
 std::string_view color_name(int color_space) {
   switch (color_space) {
-    case 10: return "grayscale";
-    case 20: return "RGB";
-    case 30: return "BGR";
-    case 40: return "grayscale fp16";
+    case 10:
+      return "grayscale";
+    case 20:
+      return "RGB";
+    case 30:
+      return "BGR";
+    case 40:
+      return "grayscale fp16";
   }
   return "of unknown colours";
 }
@@ -44,31 +48,38 @@ class Inspector {
   explicit Inspector(Inspection& found) : found_(found) {}
 
   void look_at(const Function& function) {
-    FunctionFacts facts{.name = function.name, .opset = function.opset, .inputs = function.inputs,
-                        .outputs = function.outputs, .states = function.states, .ops = {}, .needs = Target::iOS15,
-                        .needs_because = {}};
-    complete(facts, function);
+    FunctionFacts facts;
+    facts.name = function.name;
+    facts.opset = function.opset;
+    for (std::size_t i = 0; i < function.body.input_count(); ++i) {
+      Value input = function.body.input(i);
+      bool state = input.type().kind == Type::Kind::state;
+      (state ? facts.states : facts.inputs).push_back(line_of(state ? function.states : function.inputs, input));
+    }
+    for (Value result : function.body.results()) facts.outputs.push_back(line_of(function.outputs, result));
     look_at(function.body, facts);
     found_.functions.push_back(std::move(facts));
   }
 
  private:
-  // Importers describe what they must; what is left out is read off the values.
-  static void complete(FunctionFacts& facts, const Function& function) {
-    auto add = [](std::vector<Feature>& features, Value value) {
-      for (Feature& feature : features)
-        if (feature.name == value.name()) return;
-      Feature& feature = features.emplace_back();
-      feature.name = value.name();
-      feature.dtype = value.dtype();
-      feature.has_shape = all_known(value.shape());
-      if (feature.has_shape) feature.shape = known_sizes(value.shape());
-    };
-    for (std::size_t i = 0; i < function.body.input_count(); ++i) {
-      Value input = function.body.input(i);
-      add(input.type().kind == Type::Kind::state ? facts.states : facts.inputs, input);
+  // Importers describe what they must; what they leave out is read off the value.
+  static FeatureLine line_of(const std::vector<Feature>& features, Value value) {
+    for (const Feature& feature : features) {
+      if (feature.name != value.name()) continue;
+      bool open = feature.kind == Feature::Kind::array && !feature.has_shape && feature.ranges.empty() &&
+                  feature.enumerated.empty();
+      return {feature, open ? value_text(value) : feature_text(feature)};
     }
-    for (Value result : function.body.results()) add(facts.outputs, result);
+    FeatureLine line;
+    line.feature.name = value.name();
+    line.feature.dtype = value.dtype();
+    line.feature.has_shape = all_known(value.shape());
+    if (line.feature.has_shape) line.feature.shape = known_sizes(value.shape());
+    line.type = value_text(value);
+    return line;
+  }
+  static std::string value_text(Value value) {
+    return fmt::format("{} {}", name(value.dtype()), to_string(value.shape()));
   }
 
   void look_at(const Block& block, FunctionFacts& facts) {
@@ -85,8 +96,7 @@ class Inspector {
       }
       if (node->op->constexpr_op) note_decoded(*node);
       std::string types;
-      for (std::size_t i = 0; i < node->output_count(); ++i)
-        types += (i ? ", " : "") + node->output(i).type().text();
+      for (std::size_t i = 0; i < node->output_count(); ++i) types += (i ? ", " : "") + node->output(i).type().text();
       found_.ops.push_back({node->name, std::string(node->op->name), node->source, types});
     }
   }
@@ -127,24 +137,24 @@ class Inspector {
 
 std::string feature_text(const Feature& feature) {
   switch (feature.kind) {
-    case Feature::Kind::image: return fmt::format("image {} {}", color_name(feature.color_space), shape_text(feature));
-    case Feature::Kind::int64: return "int64";
-    case Feature::Kind::real: return "double";
-    case Feature::Kind::string: return "string";
-    case Feature::Kind::dictionary: return fmt::format("dictionary by {}", name(feature.dtype));
-    case Feature::Kind::sequence: return fmt::format("sequence of {}", name(feature.dtype));
-    case Feature::Kind::array: break;
+    case Feature::Kind::image:
+      return fmt::format("image {} {}", color_name(feature.color_space), shape_text(feature));
+    case Feature::Kind::int64:
+      return "int64";
+    case Feature::Kind::real:
+      return "double";
+    case Feature::Kind::string:
+      return "string";
+    case Feature::Kind::dictionary:
+      return fmt::format("dictionary by {}", name(feature.dtype));
+    case Feature::Kind::sequence:
+      return fmt::format("sequence of {}", name(feature.dtype));
+    case Feature::Kind::array:
+      break;
   }
   std::string text = fmt::format("{} {}", name(feature.dtype), shape_text(feature));
   if (feature.optional) text += fmt::format(", optional ({})", feature.default_value.value_or(0));
   return text;
-}
-
-std::string feature_text(const Feature& feature, const Value& value) {
-  if (feature.kind == Feature::Kind::array && !feature.has_shape && feature.ranges.empty() &&
-      feature.enumerated.empty() && value)
-    return fmt::format("{} {}", name(feature.dtype), to_string(value.shape()));
-  return feature_text(feature);
 }
 
 Inspection inspect(const Model& model) {

@@ -15,10 +15,14 @@ struct WeightLine {
 struct OpLine {
   std::string name, op, source, types;
 };
+struct FeatureLine {
+  Feature feature;
+  std::string type;  // in words
+};
 struct FunctionFacts {
   std::string name;
   Target opset;
-  std::vector<Feature> inputs, outputs, states;
+  std::vector<FeatureLine> inputs, outputs, states;
   std::map<std::string, std::size_t> ops;  // histogram, constants left out
   Target needs = Target::iOS15;            // the oldest target that has every op as it is used
   std::string needs_because;               // a node that needs it
@@ -41,7 +45,6 @@ Result<Inspection> inspect(const std::string& path);
 Inspection inspect(const Model& model);
 
 // "image RGB 256 x 256", "fp32 [1, 1..512]"
-std::string feature_text(const Feature& feature, const Value& value);
 std::string feature_text(const Feature& feature);
 
 }  // namespace pomona::api

@@ -7,6 +7,8 @@
 
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/import.h"
+#include "ir/text.h"
+#include "ops/catalogue.h"
 
 namespace pomona::api {
 namespace {
@@ -36,12 +38,17 @@ std::vector<std::uint32_t> field_numbers(std::span<const std::uint8_t> bytes) {
         if (!varint(size)) return numbers;
         size = 0;
         break;
-      case 1: size = 8; break;
+      case 1:
+        size = 8;
+        break;
       case 2:
         if (!varint(size)) return numbers;
         break;
-      case 5: size = 4; break;
-      default: return numbers;
+      case 5:
+        size = 4;
+        break;
+      default:
+        return numbers;
     }
     numbers.push_back(std::uint32_t(number));
     if (size > bytes.size() - at) break;
@@ -68,6 +75,7 @@ bool is_stablehlo_text(const Source& s) {
   std::string_view head = s.bytes.text().substr(0, 4096);
   return head.find("stablehlo.") != head.npos || head.find("func.func") != head.npos;
 }
+bool is_mil_text(const Source& s) { return s.starts_with("program("); }
 bool is_zip(const Source& s) { return s.starts_with("PK\x03\x04"); }
 bool is_hdf5(const Source& s) { return s.starts_with("\x89HDF\r\n"); }
 bool is_pickle(const Source& s) { return s.starts_with("\x80\x02") || s.starts_with("\x80\x03"); }
@@ -84,8 +92,17 @@ Result<Program> read_core_ml(const Source& source, const OpenOptions&) {
 }
 Result<Program> read_onnx_file(const Source& source, const OpenOptions& options) {
   POM_REQUIRE(source.inner.empty(), "an ONNX file holds one model, none called '{}'", source.inner);
-  return onnx::read_onnx(source.path, {.target = options.target, .shapes = options.shapes});
+  return onnx::read_onnx(source.path,
+                         {.target = options.target, .shapes = options.shapes, .constants = options.constants});
 }
+
+Result<Program> read_mil_text(const Source& source, const OpenOptions&) {
+  POM_REQUIRE(source.inner.empty(), "MIL text holds one model, none called '{}'", source.inner);
+  ParseOptions options{.find_op = mil::find_op, .nearest_op = mil::nearest_op, .blob = {}};
+  return POM_TRY_IN(parse_text(source.bytes.text(), options), "file '{}'", source.path);
+}
+
+constexpr std::string_view onnx_name = "ONNX";
 
 // In the order they are asked; those that look only at a part of the bytes come last.
 constexpr Format table[] = {
@@ -101,7 +118,8 @@ constexpr Format table[] = {
     {"HDF5 (Keras)", is_hdf5, nullptr},
     {"Python pickle", is_pickle, nullptr},
     {"Core ML model file", is_coreml_file, read_core_ml},
-    {"ONNX", is_onnx, read_onnx_file},
+    {onnx_name, is_onnx, read_onnx_file},
+    {"MIL text", is_mil_text, read_mil_text},
     {"StableHLO text", is_stablehlo_text, nullptr},
 };
 
@@ -164,13 +182,21 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options) {
     return fail("'{}' is recognised as {}, which this version does not read", source.path, format.name)
         .advise("a model in one of: " + readable_formats());
   Model model;
-  model.program = POM_TRY_IN(format.read(source, options), "'{}' ({})", path, format.name);
+  POM_REQUIRE(format.name == onnx_name || (options.shapes.empty() && options.constants.empty()),
+              "'{}' is a {}: its inputs are what they are, only those of ONNX models can be given shapes or values",
+              path, format.name);
+  model.program = POM_TRY(format.read(source, options));
   POM_REQUIRE(!model.program.functions.empty(), "'{}' has no function", path);
   model.path = model.source_path = path;
   model.format = format.name;
   auto origin = model.program.metadata.user.find(std::string(source_file_key));
   if (origin != model.program.metadata.user.end()) model.source_path = origin->second;
   return model;
+}
+
+bool is_core_ml(const Model& model) {
+  return std::any_of(std::begin(table), std::end(table),
+                     [&](const Format& f) { return f.name == model.format && f.read == read_core_ml; });
 }
 
 Result<std::string> format_of(const std::string& path) {

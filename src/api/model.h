@@ -24,21 +24,25 @@ struct Model {
 };
 
 struct OpenOptions {
-  Target target = Target::iOS18;        // of a format that has operator sets of its own
-  std::map<std::string, Sizes> shapes;  // given to inputs; a negative size leaves the model's own
+  Target target = Target::iOS18;            // of a format that has operator sets of its own
+  std::map<std::string, Sizes> shapes;      // given to inputs; a negative size leaves the model's own
+  std::map<std::string, Tensor> constants;  // inputs that become constants
 };
 
 Result<Model> open_model(const std::string& path, const OpenOptions& options = {});
 // The name of the format alone. Errors: there is nothing at `path`; no format is recognised.
 Result<std::string> format_of(const std::string& path);
 
+// Read from a Core ML package or model file.
+bool is_core_ml(const Model& model);
+
 // What recognising looks at: a file's bytes, or a folder.
 struct Source {
   std::string path, inner;  // `inner`: behind '#'
   bool is_folder = false;
-  Bytes bytes;                         // of a file
-  std::vector<std::uint32_t> fields;   // when the bytes look like protobuf: the numbers of the outermost fields
-  bool has(std::string_view file) const;       // in the folder
+  Bytes bytes;                            // of a file
+  std::vector<std::uint32_t> fields;      // when the bytes look like protobuf: the numbers of the outermost fields
+  bool has(std::string_view file) const;  // in the folder
   bool has_field(std::uint32_t first, std::uint32_t last) const;
   bool starts_with(std::string_view text, std::size_t at = 0) const;
 };

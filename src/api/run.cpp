@@ -8,6 +8,7 @@
 #include "api/border.h"
 #include "api/files.h"
 #include "api/tensors.h"
+#include "api/text.h"
 #include "verify/inputs.h"
 
 namespace pomona::api {
@@ -81,6 +82,39 @@ void expose_all_tensors(Function& function) {
   function.body.set_results(std::move(results));
 }
 
+namespace {
+
+// Every text on its own; the outputs of text i are called name.i, unless they are pooled into one array.
+Result<NamedTensors> run_texts(cpu::Runner& runner, const Program& program, const Function& function,
+                               const RunOptions& options) {
+  POM_REQUIRE(!options.tokenizer->empty(),
+              "--text needs --tokenizer: a vocab.txt, a tokenizer.json or the folder of one");
+  POM_REQUIRE(options.inputs->empty() && !options.random,
+              "--text gives the inputs; --inputs and --random do not go with it");
+  llm::WordPiece tokenizer = POM_TRY(llm::WordPiece::load(options.tokenizer));
+  NamedTensors outputs;
+  std::vector<double> embeddings;
+  std::int64_t width = 0;
+  for (std::size_t i = 0; i < options.text->size(); ++i) {
+    const std::string& text = (*options.text)[i];
+    NamedTensors given = POM_TRY(text_inputs(tokenizer, text, program, function));
+    NamedTensors found = POM_TRY_IN(call(runner, program, function, given), "text {}", i + 1);
+    if (options.pool->empty()) {
+      for (auto& [name, tensor] : found)
+        outputs[options.text->size() > 1 ? fmt::format("{}.{}", name, i) : name] = tensor;
+      continue;
+    }
+    Tensor embedding = POM_TRY(pooled(options.pool, found, given));
+    width = std::int64_t(embedding.count());
+    for (double v : embedding.numbers()) embeddings.push_back(v);
+  }
+  if (!options.pool->empty())
+    outputs["embedding"] = Tensor::from_numbers(DType::fp32, {std::int64_t(options.text->size()), width}, embeddings);
+  return outputs;
+}
+
+}  // namespace
+
 Result<RunReport> run(const std::string& path, const RunOptions& options) {
   for (const std::string& output : *options.outputs)
     if (output.find('.') != output.npos) POM_TRY(check_free(output, options.force));
@@ -88,8 +122,20 @@ Result<RunReport> run(const std::string& path, const RunOptions& options) {
   Stopwatch loading;
   Model model = POM_TRY(open_model(path));
   Function& function = *POM_TRY(function_of(model.program, options.function));
-  NamedTensors given = POM_TRY(inputs_of(options, model.program, function));
   report.features = features_by_source_name(model.program, function);
+  if (!options.text->empty()) {
+    POM_REQUIRE(options.all_tensors->empty() && options.state_in->empty() && options.state_out->empty(),
+                "--text does not go with --all-tensors, --state-in or --state-out");
+    cpu::Runner runner(function, {.rounding = options.strict ? cpu::Rounding::strict : cpu::Rounding::fast});
+    report.load_seconds = loading.seconds();
+    Stopwatch running;
+    report.outputs = POM_TRY(run_texts(runner, model.program, function, options));
+    report.run_seconds = running.seconds();
+    for (const std::string& output : *options.outputs)
+      POM_TRY(write_tensors(output, report.outputs, report.features, options.force));
+    return report;
+  }
+  NamedTensors given = POM_TRY(inputs_of(options, model.program, function));
   std::size_t own_results = function.body.results().size();
   if (!options.all_tensors->empty()) expose_all_tensors(function);
   cpu::Runner runner(function, {.rounding = options.strict ? cpu::Rounding::strict : cpu::Rounding::fast});

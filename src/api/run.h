@@ -20,6 +20,7 @@ struct RunOptions {
   POM_OPTION(all_tensors, std::string, "folder for every tensor on the way, as .npy");
   POM_OPTION(text, Strings, "run on a text, through the tokenizer; may be repeated");
   POM_OPTION(tokenizer, std::string, "vocab.txt, tokenizer.json or the folder of one, for --text");
+  POM_OPTION(pool, std::string, "mean or first: one vector per --text, of length 1, as output 'embedding'");
   POM_OPTION(strict, bool, "round to fp16 after every op, not only where values are stored");
   POM_OPTION(force, bool, "replace existing outputs");
 };

@@ -63,7 +63,8 @@ Result<Tensor> tensor_from_json(const Json& value) {
   Sizes sizes = shape.integers();
   std::int64_t count = 1;
   for (std::int64_t size : sizes) {
-    POM_REQUIRE(size >= 0 && (size == 0 || count <= std::int64_t(data.count()) / size + 1), "'shape' does not fit 'data'");
+    POM_REQUIRE(size >= 0 && (size == 0 || count <= std::int64_t(data.count()) / size + 1),
+                "'shape' does not fit 'data'");
     count *= size;
   }
   POM_REQUIRE(count == std::int64_t(data.count()), "'data' has {} elements, not {}", data.count(), count);
@@ -75,7 +76,8 @@ Result<NamedTensors> tensors_from_json(std::string_view text) {
   POM_REQUIRE(!json.is_discarded(), "it is no valid JSON");
   POM_REQUIRE(json.is_object(), "it is no JSON object of tensors by name");
   NamedTensors tensors;
-  for (const auto& [name, value] : json.items()) tensors[name] = POM_TRY_IN(tensor_from_json(value), "tensor '{}'", name);
+  for (const auto& [name, value] : json.items())
+    tensors[name] = POM_TRY_IN(tensor_from_json(value), "tensor '{}'", name);
   return tensors;
 }
 
@@ -98,7 +100,8 @@ Json to_json(const Tensor& tensor) {
     Json object = Json::object();
     const Tensor &keys = tensor.elements()[0], &values = tensor.elements()[1];
     for (std::size_t i = 0; i < values.count(); ++i)
-      object[keys.dtype() == DType::string ? keys.text()[i] : std::to_string(std::int64_t(keys.number(i)))] = values.number(i);
+      object[keys.dtype() == DType::string ? keys.text()[i] : std::to_string(std::int64_t(keys.number(i)))] =
+          values.number(i);
     return object;
   }
   if (tensor.is_list()) {
@@ -118,9 +121,11 @@ NamedTensors as_arrays(const NamedTensors& tensors) {
       arrays[name + ".keys"] = tensor.elements()[0];
       arrays[name + ".values"] = tensor.elements()[1];
     } else if (tensor.is_list()) {
-      for (std::size_t i = 0; i < tensor.elements().size(); ++i) arrays[fmt::format("{}.{}", name, i)] = tensor.elements()[i];
+      for (std::size_t i = 0; i < tensor.elements().size(); ++i)
+        arrays[fmt::format("{}.{}", name, i)] = tensor.elements()[i];
     } else {
-      bool foreign = tensor.dtype() == DType::bf16 || tensor.dtype() == DType::f8e4m3fn || tensor.dtype() == DType::f8e5m2;
+      bool foreign =
+          tensor.dtype() == DType::bf16 || tensor.dtype() == DType::f8e4m3fn || tensor.dtype() == DType::f8e5m2;
       arrays[name] = foreign ? tensor.converted(DType::fp32) : tensor;
     }
   }
@@ -143,7 +148,8 @@ Result<std::string> only_input(const Function& function) {
   return names[0];
 }
 
-Result<Tensor> picture_for(const Bytes& bytes, const std::string& input, const Program& program, const Function& function) {
+Result<Tensor> picture_for(const Bytes& bytes, const std::string& input, const Program& program,
+                           const Function& function) {
   for (const Feature& feature : function.inputs) {
     if (feature.name != input && source_name(program, true, feature.name) != input) continue;
     POM_REQUIRE(feature.kind == Feature::Kind::image, "input '{}' takes no picture but an array", input);
@@ -188,7 +194,8 @@ Result<NamedTensors> read_tensor_file(const std::string& path) {
   return fail("'{}' is neither .npz, .npy nor .json", path);
 }
 
-Result<NamedTensors> read_tensors(const std::vector<std::string>& places, const Program& program, const Function& function) {
+Result<NamedTensors> read_tensors(const std::vector<std::string>& places, const Program& program,
+                                  const Function& function) {
   NamedTensors all;
   for (const std::string& place : places) {
     auto [name, path] = split_place(place);

@@ -3,7 +3,8 @@
 //   --inputs in.npz                 arrays by name
 //   --inputs x=a.npy                one array
 //   --inputs photo=cat.png          a picture, for an image input
-//   --inputs in.json                {"x": [[1, 2], [3, 4]]} or {"x": {"dtype": "int64", "shape": [2, 2], "data": [...]}}
+//   --inputs in.json                {"x": [[1, 2], [3, 4]]} or {"x": {"dtype": "int64", "shape": [2, 2], "data":
+//   [...]}}
 //   --inputs cat.png                when the model has one input
 //
 // Which of these a file is is found from its bytes.

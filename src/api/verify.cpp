@@ -48,8 +48,8 @@ Result<Sample> sample(const Program& program, const Function& function, std::uin
 
 bool has_random_ops(const Block& block) {
   return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    return node->op->random ||
-           std::any_of(node->blocks.begin(), node->blocks.end(), [](const auto& inner) { return has_random_ops(*inner); });
+    return node->op->random || std::any_of(node->blocks.begin(), node->blocks.end(),
+                                           [](const auto& inner) { return has_random_ops(*inner); });
   });
 }
 
@@ -148,7 +148,8 @@ Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTenso
     if (found == got.end()) {
       line.problem = "is missing";
     } else if (want.dtype() == DType::string || want.is_list() || want.is_dictionary()) {
-      bool equal = want.dtype() == DType::string && found->second.dtype() == DType::string && want.text() == found->second.text();
+      bool equal = want.dtype() == DType::string && found->second.dtype() == DType::string &&
+                   want.text() == found->second.text();
       if (want.dtype() == DType::string && !equal) line.problem = "the texts differ";
       if (want.dtype() != DType::string) continue;
     } else if (auto metrics = verify::compare(found->second, want); !metrics) {
@@ -226,8 +227,9 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
       auto expected = evaluate(*check.import, function, given, watch, check.seconds, done);
       if (expected || expected.error().what != deadline_words) return expected;
       report.reference = "the import, run by the fast runtime";
-      report.note = fmt::format("evaluating op by op took more than {} s ({} of {} ops done), so the import was run by the fast runtime",
-                                check.seconds, done, function.body.nodes().size());
+      report.note = fmt::format(
+          "evaluating op by op took more than {} s ({} of {} ops done), so the import was run by the fast runtime",
+          check.seconds, done, function.body.nodes().size());
       fallback.emplace(function, cpu::RunOptions{.rounding = cpu::Rounding::strict});
     }
     return call(*fallback, *check.import, function, given);
@@ -235,7 +237,8 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
   Sample s = POM_TRY(sample(*check.import, function, 0, answer));
   Model written = POM_TRY_IN(open_model(check.package), "reading back what was written");
   cpu::Runner runner(written.program.main(), {.rounding = cpu::Rounding::strict});
-  NamedTensors got = POM_TRY_IN(call(runner, written.program, written.program.main(), s.inputs), "running what was written");
+  NamedTensors got =
+      POM_TRY_IN(call(runner, written.program, written.program.main(), s.inputs), "running what was written");
   POM_TRY(add_lines(report, got, s.expected, check.min_cosine, 0));
   if (has_random_ops(function.body)) compare_shapes_only(report);
   report.seconds = watch.seconds();

@@ -37,7 +37,7 @@ struct Divergence {
   bool found = false;
   std::string value, op, source;  // in MODEL; the node of the reference it came from
   verify::Metrics metrics;
-  std::string last_good;               // the last compared tensor before it that was within the tolerance
+  std::string last_good;                // the last compared tensor before it that was within the tolerance
   std::size_t compared = 0, total = 0;  // tensors of MODEL that have a twin of the same name and shape, of all
 };
 struct VerifyReport {

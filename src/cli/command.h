@@ -14,7 +14,7 @@ using Json = nlohmann::ordered_json;
 
 // What every verb shares.
 struct Session {
-  bool json = false;     // one object on standard output and nothing else there
+  bool json = false;  // one object on standard output and nothing else there
   bool quiet = false;
   bool verbose = false;
   bool terminal = false;  // standard error is one: progress may be drawn

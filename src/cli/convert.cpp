@@ -16,24 +16,31 @@ struct Arguments {
 };
 
 Json to_json(const api::ConvertReport& report) {
-  Json json{{"format", report.source_format}, {"output", report.output},          {"source_bytes", report.source_bytes},
-            {"output_bytes", report.output_bytes}, {"peak_memory_bytes", report.peak_memory}, {"border", report.border},
+  Json json{{"format", report.source_format},
+            {"output", report.output},
+            {"source_bytes", report.source_bytes},
+            {"output_bytes", report.output_bytes},
+            {"peak_memory_bytes", report.peak_memory},
+            {"border", report.border},
             {"ops", report.ops}};
   for (const api::Stage& stage : report.stages) json["seconds"][stage.name] = stage.seconds;
+  if (!report.weights.empty()) json["weights"] = weight_lines_json(report.weights);
   if (report.verification) json["verification"] = verification_json(*report.verification);
   return json;
 }
 
 void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
   for (const std::string& sentence : report.border) session.say(sentence);
+  if (!report.weights.empty()) say_weight_lines(session, report.weights);
   std::string seconds;
   for (const api::Stage& stage : report.stages)
     seconds += fmt::format("{}{} {:.2f} s", seconds.empty() ? "" : ", ", stage.name, stage.seconds);
   std::size_t ops = 0;
   for (const auto& [name, count] : report.ops) ops += count;
   session.say(fmt::format("{}, {} -> {}", report.source_format, api::size_text(report.source_bytes),
-                          options.dry_run ? "nothing was written (--dry-run)"
-                                          : fmt::format("'{}', {}", report.output, api::size_text(report.output_bytes))));
+                          options.dry_run
+                              ? "nothing was written (--dry-run)"
+                              : fmt::format("'{}', {}", report.output, api::size_text(report.output_bytes))));
   session.say(fmt::format("{} ops; {}; peak memory {}", ops, seconds, api::size_text(report.peak_memory)));
   if (report.verification) say_verification(session, *report.verification);
 }

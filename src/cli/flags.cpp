@@ -29,19 +29,44 @@ std::optional<Attribute> attribute_from(Holds holds, const std::vector<std::stri
     if (word.empty() || stop != word.c_str() + word.size()) return {};
     return Attribute(value);
   }
+  if (holds == Holds::any) {
+    for (Holds guess : {Holds::integer, Holds::real})
+      if (auto value = attribute_from(guess, words)) return value;
+  }
   return Attribute(word);
 }
 
 std::string type_name(Holds holds) {
   switch (holds) {
     case Holds::int32:
-    case Holds::integer: return "INT";
-    case Holds::real: return "NUMBER";
-    default: return "TEXT";
+    case Holds::integer:
+      return "INT";
+    case Holds::real:
+      return "NUMBER";
+    default:
+      return "TEXT";
   }
 }
 
 }  // namespace
+
+void add_attribute_flag(CLI::App& app, const FieldInfo& field, const std::string& doc,
+                        std::function<void(const Attribute&)> take) {
+  if (field.holds == Holds::boolean) {
+    app.add_flag_callback(flag_name(field.name), [take] { take(true); }, doc);
+    return;
+  }
+  app.add_option(
+         flag_name(field.name),
+         [take, holds = field.holds](const CLI::results_t& words) {
+           auto value = attribute_from(holds, words);
+           if (value) take(*value);
+           return value.has_value();
+         },
+         doc)
+      ->type_name(type_name(field.holds))
+      ->expected(1);
+}
 
 void add_record_flags(CLI::App& app, void* record, const RecordInfo& info) {
   for (std::size_t i = 0; i < info.fields.size(); ++i) {

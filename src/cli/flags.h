@@ -11,6 +11,9 @@
 
 namespace pomona::cli {
 
+// One flag as a field's record has it, its value given to `take`.
+void add_attribute_flag(CLI::App& app, const FieldInfo& field, const std::string& doc,
+                        std::function<void(const Attribute&)> take);
 void add_record_flags(CLI::App& app, void* record, const RecordInfo& info);
 template <class R>
 void add_flags(CLI::App& app, R& record) {

@@ -16,10 +16,10 @@ struct Arguments {
   bool ops = false, weights = false;
 };
 
-Json features_json(const std::vector<Feature>& features) {
+Json features_json(const std::vector<api::FeatureLine>& lines) {
   Json json = Json::object();
-  for (const Feature& feature : features) {
-    json[feature.name] = {{"type", api::feature_text(feature)}};
+  for (const auto& [feature, type] : lines) {
+    json[feature.name] = {{"type", type}};
     if (feature.has_shape) json[feature.name]["shape"] = feature.shape;
     if (!feature.description.empty()) json[feature.name]["description"] = feature.description;
   }
@@ -41,14 +41,20 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
                       {"description", found.metadata.description},
                       {"user", found.metadata.user}};
   for (const api::FunctionFacts& f : found.functions)
-    json["functions"][f.name] = {{"opset", info(f.opset).opset},   {"needs", name(f.needs)},
-                                 {"needs_because", f.needs_because}, {"inputs", features_json(f.inputs)},
-                                 {"outputs", features_json(f.outputs)}, {"states", features_json(f.states)},
+    json["functions"][f.name] = {{"opset", info(f.opset).opset},
+                                 {"needs", name(f.needs)},
+                                 {"needs_because", f.needs_because},
+                                 {"inputs", features_json(f.inputs)},
+                                 {"outputs", features_json(f.outputs)},
+                                 {"states", features_json(f.states)},
                                  {"ops", f.ops}};
   if (a.weights)
     for (const api::WeightLine& w : found.weights)
-      json["weights"].push_back({{"name", w.name}, {"type", w.type.text()}, {"scheme", w.scheme},
-                                 {"parameters", w.parameters}, {"bytes", w.bytes}});
+      json["weights"].push_back({{"name", w.name},
+                                 {"type", w.type.text()},
+                                 {"scheme", w.scheme},
+                                 {"parameters", w.parameters},
+                                 {"bytes", w.bytes}});
   if (a.ops)
     for (const api::OpLine& op : found.ops)
       json["ops"].push_back({{"name", op.name}, {"op", op.op}, {"types", op.types}, {"source", op.source}});
@@ -59,9 +65,9 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
   session.say(fmt::format("function {} ({}; needs {}{})", f.name, info(f.opset).opset, name(f.needs),
                           f.needs_because.empty() ? "" : " because of " + f.needs_because));
   std::vector<std::vector<std::string>> rows;
-  auto add = [&](std::string_view what, const std::vector<Feature>& features) {
-    for (const Feature& feature : features)
-      rows.push_back({fmt::format("  {}", what), feature.name, api::feature_text(feature), feature.description});
+  auto add = [&](std::string_view what, const std::vector<api::FeatureLine>& lines) {
+    for (const auto& [feature, type] : lines)
+      rows.push_back({fmt::format("  {}", what), feature.name, type, feature.description});
   };
   add("input", f.inputs);
   add("state", f.states);
@@ -95,7 +101,8 @@ void say(const Session& session, const api::Inspection& found, const Arguments& 
   for (const auto& [key, value] : m.user) line(key, value);
   for (const api::FunctionFacts& f : found.functions) say_function(session, f);
   session.say(fmt::format("{} parameters", found.parameters));
-  for (const auto& [kind, bytes] : found.bytes_by_kind) session.say(fmt::format("  {} in {}", api::size_text(bytes), kind));
+  for (const auto& [kind, bytes] : found.bytes_by_kind)
+    session.say(fmt::format("  {} in {}", api::size_text(bytes), kind));
   if (a.weights) {
     std::vector<std::vector<std::string>> rows{{"weight", "type", "scheme", "bytes"}};
     for (const api::WeightLine& w : found.weights)

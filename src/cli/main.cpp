@@ -21,9 +21,12 @@ namespace {
 
 int exit_status(Fault fault) {
   switch (fault) {
-    case Fault::request: return 2;
-    case Fault::environment: return 3;
-    case Fault::bug: return 70;
+    case Fault::request:
+      return 2;
+    case Fault::environment:
+      return 3;
+    case Fault::bug:
+      return 70;
   }
   return 70;
 }
@@ -31,7 +34,8 @@ int exit_status(Fault fault) {
 Json error_json(const Error& error) {
   static constexpr std::string_view kinds[] = {"request", "environment", "bug"};
   std::vector<std::string> places(error.places.rbegin(), error.places.rend());
-  return {{"error", {{"kind", kinds[int(error.fault)]}, {"what", error.what}, {"places", places}, {"try", error.advice}}}};
+  return {
+      {"error", {{"kind", kinds[int(error.fault)]}, {"what", error.what}, {"places", places}, {"try", error.advice}}}};
 }
 
 int report(const Error& error, const Session& session) {
@@ -58,7 +62,8 @@ void add_shared_flags(CLI::App& app, Session& session, unsigned& threads) {
   app.add_flag("--json", session.json, "print one JSON object on standard output");
   app.add_flag("--quiet,-q", session.quiet, "print errors only");
   app.add_flag("--verbose,-v", session.verbose, "print more of what is being done");
-  app.add_option("--threads", threads, "threads to use; results are the same for any number")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", threads, "threads to use; results are the same for any number")
+      ->check(CLI::Range(1, 1024));
 }
 
 int help(const std::vector<Parsed>& verbs, const std::string& wanted, const CLI::App& app) {
@@ -76,7 +81,8 @@ int help(const std::vector<Parsed>& verbs, const std::string& wanted, const CLI:
 }
 
 int main(int argc, char** argv) {
-  CLI::App app{"Pomona turns models into programs that run well on Apple M chips, and proves it on any machine.", "pomona"};
+  CLI::App app{"Pomona turns models into programs that run well on Apple M chips, and proves it on any machine.",
+               "pomona"};
   app.set_version_flag("--version", "pomona " + std::string(version()));
   app.require_subcommand(0, 1);
   Session session;

@@ -42,11 +42,11 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 Json metrics_json(const verify::Metrics& m) {
-  return {{"max_abs", number(m.max_abs)},   {"max_rel", number(m.max_rel)},
-          {"rmse", number(m.rmse)},         {"range", number(m.range)},
-          {"snr_db", number(m.snr_db)},     {"psnr_db", number(m.psnr_db)},
-          {"cosine", number(m.cosine)},     {"argmax_agreement", number(m.argmax_agreement)},
-          {"elements", m.count},            {"non_finite", m.non_finite}};
+  return {{"max_abs", number(m.max_abs)}, {"max_rel", number(m.max_rel)},
+          {"rmse", number(m.rmse)},       {"range", number(m.range)},
+          {"snr_db", number(m.snr_db)},   {"psnr_db", number(m.psnr_db)},
+          {"cosine", number(m.cosine)},   {"argmax_agreement", number(m.argmax_agreement)},
+          {"elements", m.count},          {"non_finite", m.non_finite}};
 }
 
 Json verification_json(const api::VerifyReport& report) {
@@ -60,7 +60,10 @@ Json verification_json(const api::VerifyReport& report) {
     const api::Divergence& d = *report.divergence;
     json["bisect"] = {{"found", d.found}, {"compared", d.compared}, {"tensors", d.total}};
     if (d.found)
-      json["bisect"].update({{"tensor", d.value}, {"op", d.op}, {"source", d.source}, {"last_good", d.last_good},
+      json["bisect"].update({{"tensor", d.value},
+                             {"op", d.op},
+                             {"source", d.source},
+                             {"last_good", d.last_good},
                              {"metrics", metrics_json(d.metrics)}});
   }
   return json;
@@ -83,10 +86,11 @@ void say_verification(const Session& session, const api::VerifyReport& report) {
     const api::Divergence& d = *report.divergence;
     session.say(fmt::format("bisect: {} of {} tensors have a twin of the same name and shape", d.compared, d.total));
     if (d.found)
-      session.say(fmt::format("bisect: the first that leaves the tolerance is '{}', made by {}\n        its source: {}\n"
-                              "        cosine {:.7f}, max abs {:.3g}; the last good one before it: {}",
-                              d.value, d.op, d.source, d.metrics.cosine, d.metrics.max_abs,
-                              d.last_good.empty() ? "none" : "'" + d.last_good + "'"));
+      session.say(
+          fmt::format("bisect: the first that leaves the tolerance is '{}', made by {}\n        its source: {}\n"
+                      "        cosine {:.7f}, max abs {:.3g}; the last good one before it: {}",
+                      d.value, d.op, d.source, d.metrics.cosine, d.metrics.max_abs,
+                      d.last_good.empty() ? "none" : "'" + d.last_good + "'"));
     else
       session.say("bisect: every compared tensor is within the tolerance");
   }

@@ -45,7 +45,8 @@ Json summary(const Tensor& tensor) {
     json["max"] = number(highest);
   }
   json["first"] = Json::array();
-  for (std::size_t i = 0; i < std::min(tensor.count(), shown_values); ++i) json["first"].push_back(number(tensor.number(i)));
+  for (std::size_t i = 0; i < std::min(tensor.count(), shown_values); ++i)
+    json["first"].push_back(number(tensor.number(i)));
   return json;
 }
 
@@ -58,7 +59,8 @@ std::string sentence(const std::string& output, const Json& json) {
       text += fmt::format("  {} {:.6g}", key, value.get<double>());
     else if (value.is_array()) {
       text += "  " + key;
-      for (const Json& each : value) text += each.is_number() ? fmt::format(" {:.5g}", each.get<double>()) : " " + each.dump();
+      for (const Json& each : value)
+        text += each.is_number() ? fmt::format(" {:.5g}", each.get<double>()) : " " + each.dump();
     } else {
       text += fmt::format("  {} {}", key, value.dump());
     }

@@ -9,11 +9,28 @@ const std::vector<Command>& commands() {
        "  pomona inspect encoder.mlpackage --weights\n"
        "  pomona inspect encoder.mlpackage --ops --json\n",
        declare_inspect},
+      {"show", "a model as MIL text, which parses back",
+       "  pomona show model.mlpackage\n"
+       "  pomona show model.onnx --full > model.mil\n"
+       "  pomona show model.mlpackage --function main --json\n",
+       declare_show},
       {"convert", "a model to a Core ML package: smaller, faster, verified",
        "  pomona convert model.onnx -o model.mlpackage\n"
        "  pomona convert encoder.onnx -o encoder.mlpackage --precision fp32 --dynamic input_ids=1..8x1..128\n"
        "  pomona convert detector.onnx -o detector.mlpackage --image x=rgb:scale=0.0039 --target iOS17 --force\n",
        declare_convert},
+      {"compress", "make a package's weights smaller",
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme int8\n"
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme palettize --nbits 4 --granularity per_grouped_channel "
+       "--group-size 16\n"
+       "  pomona compress model.mlpackage -o small.mlpackage --scheme linear --dtype int4 --granularity per_block "
+       "--block-size 32 --json\n",
+       declare_compress},
+      {"decompress", "make compressed weights plain again",
+       "  pomona decompress small.mlpackage -o plain.mlpackage\n"
+       "  pomona decompress small.mlpackage -o plain.mlpackage --force\n"
+       "  pomona decompress small.mlpackage -o plain.mlpackage --json\n",
+       declare_decompress},
       {"run", "run a model here",
        "  pomona run model.mlpackage --random\n"
        "  pomona run model.mlpackage --inputs in.npz --outputs out.npz\n"
@@ -24,6 +41,16 @@ const std::vector<Command>& commands() {
        "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
        "  pomona verify model.mlpackage --against model.onnx --bisect\n",
        declare_verify},
+      {"conformance", "ONNX's own test cases: converted, written, read back, run, compared",
+       "  pomona conformance onnx-cases\n"
+       "  pomona conformance onnx-cases --list names.txt --outputs answers --json\n"
+       "  pomona conformance onnx-cases/test_softmax_axis_0 --precision fp32 --verbose\n",
+       declare_conformance},
+      {"bench", "how long a model takes here, and how much memory",
+       "  pomona bench model.mlpackage\n"
+       "  pomona bench model.mlpackage --iterations 100 --threads 1 --profile\n"
+       "  pomona bench encoder.mlpackage --size input_ids_1=128 --json\n",
+       declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
       {"generate", "text from a language model", "", nullptr},

@@ -8,7 +8,11 @@ using Run = std::function<Result<Outcome>(const Session&)>;
 Run declare_inspect(CLI::App& app);
 Run declare_show(CLI::App& app);
 Run declare_convert(CLI::App& app);
+Run declare_compress(CLI::App& app);
+Run declare_decompress(CLI::App& app);
 Run declare_run(CLI::App& app);
 Run declare_verify(CLI::App& app);
+Run declare_conformance(CLI::App& app);
+Run declare_bench(CLI::App& app);
 
 }  // namespace pomona::cli

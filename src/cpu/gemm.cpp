@@ -66,6 +66,26 @@ void block(const RowBlock& in, std::size_t first_row, const float* HWY_RESTRICT 
   }
 }
 
+// One row of one panel, with every sum rounded to fp16.
+void row_in_half(const RowBlock& in, std::size_t row, const float* b, const float* bias, std::size_t column,
+                 std::size_t columns) {
+  const Floats d;
+  const hn::Rebind<hwy::float16_t, Floats> half;
+  const std::size_t lanes = hn::Lanes(d);
+  for (std::size_t v = 0; v * lanes < columns; ++v) {
+    const std::size_t left = columns - v * lanes;
+    Vector sum =
+        bias ? hn::MaskedLoad(hn::FirstN(d, std::min(left, lanes)), d, bias + column + v * lanes) : hn::Zero(d);
+    for (std::size_t p = 0; p < in.pieces; ++p)
+      for (std::size_t k = 0; k < in.piece; ++k) {
+        const Vector element = hn::Set(d, in.a[p * in.rows + row][k]);
+        const Vector factor = hn::Load(d, b + (p * in.piece + k) * 2 * lanes + v * lanes);
+        sum = hn::PromoteTo(d, hn::DemoteTo(half, hn::MulAdd(element, factor, sum)));
+      }
+    store_columns(sum, in.c[row] + column + v * lanes, left);
+  }
+}
+
 using BlockFunction = void (*)(const RowBlock&, std::size_t, const float*, const float*, std::size_t, std::size_t);
 template <int vectors>
 BlockFunction block_of(std::size_t rows) {
@@ -95,7 +115,8 @@ void multiply_panels_here(const RowBlock& rows, const PackedView& b, const float
   for (std::size_t panel = first; panel < last; ++panel) {
     const std::size_t column = panel * width, columns = std::min(width, b.columns - column);
     const float* data = b.data + panel * width * b.depth;
-    for (std::size_t row = 0; row < rows.rows; row += register_rows) {
+    for (std::size_t row = 0; rows.half && row < rows.rows; ++row) row_in_half(rows, row, data, bias, column, columns);
+    for (std::size_t row = 0; !rows.half && row < rows.rows; row += register_rows) {
       const std::size_t count = std::min<std::size_t>(register_rows, rows.rows - row);
       const BlockFunction function = columns > lanes ? block_of<2>(count) : block_of<1>(count);
       function(rows, row, data, bias, column, columns);
@@ -166,23 +187,25 @@ void multiply_panels(const RowBlock& rows, const PackedView& b, const float* bia
   HWY_DYNAMIC_DISPATCH(multiply_panels_here)(rows, b, bias, first, last);
 }
 
-void multiply(const float* a, std::ptrdiff_t a_stride, const PackedView& b, const float* bias, float* c,
-              std::ptrdiff_t c_stride, std::size_t rows) {
-  // A stripe of B that stays in the second-level cache, all rows past it.
-  std::size_t panels = panel_count(b.columns), panel_bytes = panel_columns() * b.depth * sizeof(float);
-  std::size_t stripe = std::clamp<std::size_t>(262144 / std::max<std::size_t>(panel_bytes, 1), 1, panels);
-  for (std::size_t first = 0; first < panels; first += stripe)
-    for (std::size_t row = 0; row < rows;) {
+std::size_t panels_per_stripe(std::size_t depth) {
+  return std::max<std::size_t>(262144 / std::max<std::size_t>(panel_columns() * depth * sizeof(float), 1), 1);
+}
+
+void multiply(const Product& p, std::size_t first, std::size_t last) {
+  std::size_t stripe = panels_per_stripe(p.b.depth);
+  for (std::size_t panel = first; panel < last; panel += stripe)
+    for (std::size_t row = 0; row < p.rows;) {
       // Blocks of nearly equal height.
-      std::size_t blocks = (rows - row + most_block_rows - 1) / most_block_rows,
-                  count = (rows - row + blocks - 1) / blocks;
+      std::size_t blocks = (p.rows - row + most_block_rows - 1) / most_block_rows,
+                  count = (p.rows - row + blocks - 1) / blocks;
       const float* a_rows[most_block_rows];
       float* c_rows[most_block_rows];
       for (std::size_t r = 0; r < count; ++r) {
-        a_rows[r] = a + std::ptrdiff_t(row + r) * a_stride;
-        c_rows[r] = c + std::ptrdiff_t(row + r) * c_stride;
+        a_rows[r] = p.a + std::ptrdiff_t(row + r) * p.a_stride;
+        c_rows[r] = p.c + std::ptrdiff_t(row + r) * p.c_stride;
       }
-      multiply_panels({a_rows, 1, b.depth, c_rows, count}, b, bias, first, std::min(first + stripe, panels));
+      multiply_panels({a_rows, 1, p.b.depth, c_rows, count, p.half}, p.b, p.bias, panel,
+                      std::min(panel + stripe, last));
       row += count;
     }
 }

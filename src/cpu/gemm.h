@@ -50,15 +50,27 @@ PackedMatrix pack_matrix(const Matrix& b);
 struct RowBlock {
   const float* const* a;  // a[p * rows + r]: piece p of row r
   std::size_t pieces = 1, piece;
-  float* const* c;   // where each row of the result begins
-  std::size_t rows;  // at most most_block_rows
+  float* const* c;    // where each row of the result begins
+  std::size_t rows;   // at most most_block_rows
+  bool half = false;  // every sum is rounded to fp16 as it grows
 };
 constexpr std::size_t most_block_rows = 12;
 // Panels [first, last) of B. `bias` may be null; else it has one element per column.
 void multiply_panels(const RowBlock& rows, const PackedView& b, const float* bias, std::size_t first, std::size_t last);
 
-// C [rows, columns] = A [rows, depth] * B, on the calling thread; strides are between rows.
-void multiply(const float* a, std::ptrdiff_t a_stride, const PackedView& b, const float* bias, float* c,
-              std::ptrdiff_t c_stride, std::size_t rows);
+// Panels [first, last) of C [rows, columns] = A [rows, depth] * B, on the calling thread; strides are between rows.
+struct Product {
+  const float* a;
+  std::ptrdiff_t a_stride;
+  PackedView b;
+  const float* bias;  // or null
+  float* c;
+  std::ptrdiff_t c_stride;
+  std::size_t rows;
+  bool half = false;  // see RowBlock
+};
+void multiply(const Product& product, std::size_t first, std::size_t last);
+// How many panels of B stay in the second-level cache while rows of A go past them.
+std::size_t panels_per_stripe(std::size_t depth);
 
 }  // namespace pomona::cpu

@@ -282,7 +282,8 @@ class SegmentPlanner {
     PlanContext context{
         *planned.node, options_.rounding, block_.function().opset, planned.operands, {}, planned.results, {}};
     context.cache = &constants_.prepared;
-    context.accumulate_half = options_.accumulate_half;
+    context.accumulate_half =
+        options_.accumulate_half && !planned.results.empty() && planned.results[0].dtype == DType::fp16;
     return context;
   }
   void make_results(const PlannedNode& planned, PlanContext& context, bool channels_last) {
@@ -388,6 +389,7 @@ class SegmentPlanner {
       last_use_[slot] = segment_.steps.size();
       Slot view = segment_.slots[slot];
       view.value = value;
+      view.where = Slot::Where::arena;  // never used: a view's pointer is its owner's
       const Type& type = types_[&value.info()];
       view.sizes = known_sizes(type.shape);
       segment_.slots.push_back(view);

@@ -8,6 +8,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/vector_program_kernels.cpp"
 #include <hwy/foreach_target.h>
+
 // What follows is compiled once per target, so it comes after.
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <mutex>
 #include <set>
 
@@ -67,6 +68,7 @@ struct DimTable {
     if (fresh) atoms.push_back({Kind::name, text, {}, {}});
     return of_atom(at->second);
   }
+  Dim fresh() { return name("?" + std::to_string(next_unknown++)); }
   Dim apply(Kind kind, Dim a, Dim b) {
     auto [at, fresh] = applied.try_emplace({kind, key(a), key(b)}, std::uint32_t(atoms.size()));
     if (fresh) atoms.push_back({kind, {}, a, b});
@@ -90,14 +92,27 @@ struct DimTable {
       }
     return result;
   }
+  // Squaring again and again, as a hostile file may, doubles a monomial each time; no real size comes near these
+  // bounds.
+  static bool product_is_small(const Polynomial& a, const Polynomial& b) {
+    constexpr std::size_t most_terms = 4096, highest_degree = 64;
+    auto degree = [](const Polynomial& p) {
+      std::size_t most = 0;
+      for (auto& [monomial, coefficient] : p) most = std::max(most, monomial.size());
+      return most;
+    };
+    return a.size() * b.size() <= most_terms && degree(a) + degree(b) <= highest_degree;
+  }
   // p / (coefficient * monomial), when every term divides.
   static std::optional<Polynomial> quotient(const Polynomial& p, const Monomial& divisor, std::int64_t coefficient) {
     Polynomial result;
     for (auto& [m, c] : p) {
-      if (c % coefficient != 0 || !std::includes(m.begin(), m.end(), divisor.begin(), divisor.end())) return {};
+      // The smallest integer modulo -1 would trap.
+      bool divides = coefficient == -1 || c % coefficient == 0;
+      if (!divides || !std::includes(m.begin(), m.end(), divisor.begin(), divisor.end())) return {};
       Monomial rest;
       std::set_difference(m.begin(), m.end(), divisor.begin(), divisor.end(), std::back_inserter(rest));
-      result[rest] = c / coefficient;
+      result[rest] = floor_quotient(c, coefficient);
     }
     return result;
   }
@@ -150,15 +165,17 @@ struct DimTable {
     Polynomial whole, rest;
     for (auto& [m, c] : polynomial(a)) {
       std::int64_t q = floor_quotient(c, divisor);
+      std::int64_t left = add(c, multiply(-1, multiply(q, divisor)));
       if (q) whole[m] = q;
-      if (c - q * divisor) rest[m] = c - q * divisor;
+      if (left) rest[m] = left;
     }
     Dim remainder = intern(std::move(rest));
     if (remainder.known()) return intern(std::move(whole));
     const Polynomial& p = polynomials[remainder.expression_];
     if (p.size() == 1 && p.begin()->second == 1 && p.begin()->first.size() == 1) {
       const Atom& atom = atoms[p.begin()->first[0]];
-      if (atom.kind == Kind::floor_div && atom.b.known() && atom.b.value_ > 0) {
+      if (atom.kind == Kind::floor_div && atom.b.known() && atom.b.value_ > 0 &&
+          divisor <= std::numeric_limits<std::int64_t>::max() / atom.b.value_) {
         Dim nested = divide_by_constant(Dim(atom.a), atom.b.value_ * divisor);
         return intern(sum(std::move(whole), polynomial(nested), 1));
       }
@@ -229,7 +246,7 @@ struct DimTable {
       auto [monomial, coefficient] = *at;
       std::string term;
       for (std::uint32_t number : monomial) term += (term.empty() ? "" : "*") + atom_text(number);
-      std::int64_t size = coefficient < 0 ? -coefficient : coefficient;
+      std::uint64_t size = coefficient < 0 ? 0 - std::uint64_t(coefficient) : std::uint64_t(coefficient);
       if (term.empty())
         term = std::to_string(size);
       else if (size != 1)
@@ -256,7 +273,7 @@ Dim Dim::named(const std::string& name) {
   return locked([&](DimTable& t) { return t.name(name); });
 }
 Dim Dim::unknown() {
-  return locked([&](DimTable& t) { return t.name("?" + std::to_string(t.next_unknown++)); });
+  return locked([&](DimTable& t) { return t.fresh(); });
 }
 Dim operator+(Dim a, Dim b) {
   if (a.known() && b.known()) return Dim(add(a.value_, b.value_));
@@ -268,7 +285,10 @@ Dim operator-(Dim a, Dim b) {
 }
 Dim operator*(Dim a, Dim b) {
   if (a.known() && b.known()) return Dim(multiply(a.value_, b.value_));
-  return locked([&](DimTable& t) { return t.intern(t.product(t.polynomial(a), t.polynomial(b))); });
+  return locked([&](DimTable& t) {
+    Polynomial x = t.polynomial(a), y = t.polynomial(b);
+    return t.product_is_small(x, y) ? t.intern(t.product(x, y)) : t.fresh();
+  });
 }
 Dim floor_div(Dim a, Dim b) {
   return locked([&](DimTable& t) { return t.divide(a, b); });

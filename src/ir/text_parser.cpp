@@ -176,8 +176,13 @@ class Parser {
   // tensor<fp32, [1, 2]>, fp32, list<T, n>, dict<K, V>, state<T>
   Result<Type> type(int depth = 0) {
     if (depth > 2) return lexer_.wrong("types are nested too deeply");
+    std::size_t place = lexer_.place();
     std::string_view word = POM_TRY(lexer_.word());
     if (auto scalar = dtype_named(word)) return Type{*scalar};
+    if (word != "tensor" && word != "list" && word != "state" && word != "dict") {
+      lexer_.return_to(place);
+      return lexer_.wrong(fmt::format("'{}' is not a type", word));
+    }
     Type type;
     POM_TRY(lexer_.expect("<"));
     if (word == "tensor") {
@@ -198,13 +203,11 @@ class Parser {
         POM_TRY(lexer_.expect(","));
         type.length = POM_TRY(dim());
       }
-    } else if (word == "dict") {
+    } else {
       type.kind = Type::Kind::dictionary;
       type.key = POM_TRY(dtype());
       POM_TRY(lexer_.expect(","));
       type.dtype = POM_TRY(dtype());
-    } else {
-      return lexer_.wrong(fmt::format("'{}' is not a type", word));
     }
     POM_TRY(lexer_.expect(">"));
     return type;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "base/bits.h"
 
 namespace pomona {
@@ -25,7 +27,15 @@ std::string contents_identity(std::span<const std::uint8_t> bytes) {
 }
 
 Tensor unpacked(DType dtype, const Sizes& sizes, const Bytes& bytes) {
-  if (!is_sub_byte(dtype)) return Tensor(dtype, sizes, bytes);
+  if (!is_sub_byte(dtype)) {
+    // Files put elements where they like; a tensor's are aligned, so that kernels may read them as they are.
+    std::size_t width = element_size_bytes(dtype);
+    bool misaligned = width > 1 && reinterpret_cast<std::uintptr_t>(bytes.data()) % width != 0;
+    if (!misaligned) return Tensor(dtype, sizes, bytes);
+    Tensor copy(dtype, sizes);
+    std::memcpy(copy.mutable_data(), bytes.data(), copy.size_bytes());
+    return copy;
+  }
   Tensor tensor(dtype, sizes);
   std::span<std::uint8_t> out(tensor.mutable_data(), tensor.count());
   if (info(dtype).is_signed)

@@ -27,6 +27,10 @@ Status check_per_channel(const InputField& x, const InputField& parameter, const
   return {};
 }
 
+bool all_close(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [&](double v) { return std::fabs(v - values[0]) <= 1e-5; });
+}
+
 }  // namespace
 
 Result<Types> gelu::infer(const At&) const {
@@ -51,6 +55,9 @@ Result<Tensors> gelu::eval(const At& at) const {
 Result<Types> prelu::infer(const At&) const {
   POM_REQUIRE(x.rank() <= 5, "x has rank {}, but at most 5 is allowed", x.rank());
   POM_TRY(check_per_channel(x, alpha, "alpha"));
+  if (const Tensor* slopes = alpha.known(); slopes && x.rank() != 4)
+    POM_REQUIRE(all_close(slopes->numbers()), "x has rank {}; only with rank 4 may the elements of alpha differ",
+                x.rank());
   return Types{x.type()};
 }
 Result<Tensors> prelu::eval(const At& at) const {

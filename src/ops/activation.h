@@ -113,7 +113,8 @@ struct gelu {
   Result<Tensors> eval(const At&) const;
 };
 struct prelu {
-  static constexpr auto doc = "x where x > 0, else alpha[c]*x, with c along axis 1; rank 3 to 5";
+  static constexpr auto doc =
+      "x where x > 0, else alpha[c]*x, with c along axis 1; rank 3 to 5, all alphas equal unless it is 4";
   static constexpr TypeVar T{'T', dtypes::fp};
   POM_IN(x, T);
   POM_WEIGHT(alpha, mixed(T, iOS17));

@@ -6,7 +6,7 @@
 #include "base/threads.h"
 #include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 
@@ -39,12 +39,13 @@ Result<Types> scaled_dot_product_attention::infer(const At&) const {
     }
   }
   result[rank - 1] = v[rank - 1];
-  POM_TRY(check_size(result));
+  POM_TRY(check_sizes(result));
   return Types{tensor_type(query.dtype(), std::move(result))};
 }
 
 Result<Tensors> scaled_dot_product_attention::eval(const At& at) const {
   Shape shape = POM_TRY(infer(at))[0].shape;
+  POM_TRY(check_memory(DType::fp64, shape));
   std::size_t rank = query.rank();
   Sizes sizes = known_sizes(shape);
   std::size_t queries = std::size_t(sizes[rank - 2]), width = std::size_t(query.sizes()[rank - 1]),

@@ -8,7 +8,7 @@
 #include "base/threads.h"
 #include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -86,6 +86,8 @@ Tensor shift_scale(const Tensor& data, const Tensor& scale, const Tensor* offset
   Tensor out(dtype, data.sizes());
   if (out.count() == 0) return out;
   Blocks blocks(data.sizes(), scale.sizes());
+  // Differences of 8-bit integers need no rounding even in fp16.
+  bool exact = !is_float(data.dtype()) && !(offset && is_float(offset->dtype()));
   parallel_for(blocks.rows, 1 + chunk_elements / blocks.length, [&](std::size_t begin, std::size_t end) {
     std::vector<double> row(blocks.length);
     for (std::size_t r = begin; r < end; ++r) {
@@ -94,7 +96,7 @@ Tensor shift_scale(const Tensor& data, const Tensor& scale, const Tensor* offset
         std::size_t position = blocks.first[r] + i / blocks.block;
         double factor = scale.number(position), zero = offset ? rounded(dtype, offset->number(position)) : 0;
         for (std::size_t stop = i + blocks.block; i < stop; ++i)
-          row[i] = rounded(dtype, rounded(dtype, row[i]) - zero) * factor;
+          row[i] = (exact ? row[i] - zero : rounded(dtype, rounded(dtype, row[i]) - zero)) * factor;
       }
       out.write_numbers(r * blocks.length, row);
     }
@@ -119,7 +121,7 @@ Result<Shape> infer_look_up(const Type& indices, const Type& lut, const std::opt
   POM_REQUIRE(axis, "vector_axis {} is outside indices of rank {}", *vector_axis, rank);
   Shape shape = indices.shape;
   shape[*axis] = shape[*axis] * vector;
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return shape;
 }
 
@@ -211,7 +213,7 @@ Status check_sparse(const InputField& values, const InputField& mask) {
 // The shape of an iOS16 class, whose packed data must have exactly the bytes that `bits` per element need.
 Result<Shape> packed_shape(const Ints& shape, const InputField& packed, unsigned bits, const char* what) {
   Shape result = to_shape(shape);
-  POM_TRY(check_size(result));
+  POM_TRY(check_sizes(result));
   POM_REQUIRE(packed.rank() == 1, "{} has rank {}, not 1", what, packed.rank());
   std::size_t needed = packed_size_bytes(std::size_t(element_count(shape)), bits);
   POM_REQUIRE(may_equal(packed.shape()[0], std::int64_t(needed)), "{} has {} bytes, but shape {} needs {}", what,
@@ -277,10 +279,10 @@ Result<Types> constexpr_lut_to_dense_iOS16::infer(const At&) const {
   return Types{tensor_type(lut.dtype(), POM_TRY(packed_shape(shape, indices, bits, "indices")))};
 }
 Result<Tensors> constexpr_lut_to_dense_iOS16::eval(const At& at) const {
-  POM_TRY(infer(at));
+  Shape result = POM_TRY(infer(at))[0].shape;
   const Tensor& table = lut.tensor();
   unsigned bits = unsigned(std::countr_zero(table.count()));
-  Tensor out(table.dtype(), *shape);
+  Tensor out = POM_TRY(make_tensor(table.dtype(), result));
   std::span<const std::uint8_t> packed(indices.tensor().data(), indices.tensor().count());
   by_element_size(table.dtype(), [&](auto element) {
     using Element = decltype(element);

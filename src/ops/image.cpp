@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "ops/catalogue.h"
-#include "ops/checks.h"
 #include "ops/sampling.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -26,8 +26,16 @@ Result<Types> with_last(const InputField& x, const Shape& last) {
                 last[k].text());
     dim = last[k];
   }
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
+}
+
+// The sizes of an inferred result, if memory holds it in the arithmetic's doubles.
+Result<Sizes> target_sizes(const Result<Types>& inferred) {
+  if (!inferred) return inferred.error();
+  const Shape& shape = (*inferred)[0].shape;
+  POM_TRY(check_memory(DType::fp64, shape));
+  return known_sizes(shape);
 }
 
 // Linear interpolation along one axis at positions inside it.
@@ -51,6 +59,8 @@ std::vector<double> linear_along(const std::vector<double>& x, const Sizes& size
 
 // Resizes the axes from `first` on to the sizes of the result.
 Result<Tensor> resize_linear(const Tensor& x, const Sizes& target, std::size_t first, Grid grid) {
+  // Sizes beside a 0 may be as large as they like: nothing is to be computed.
+  if (element_count(target) == 0) return Tensor(x.dtype(), target);
   std::vector<double> values = x.numbers();
   Sizes sizes = x.sizes();
   for (std::size_t axis = first; axis < sizes.size(); ++axis) {
@@ -82,6 +92,7 @@ Tensor take_along(const Tensor& x, std::size_t axis, std::span<const std::size_t
 // place(i, X, N) is the sample that stands for result i.
 template <class Place>
 Result<Tensor> resize_nearest(Tensor x, const Sizes& target, std::size_t first, Place place) {
+  if (element_count(target) == 0) return Tensor(x.dtype(), target);
   for (std::size_t axis = first; axis < x.rank(); ++axis) {
     std::int64_t size = x.sizes()[axis], wanted = target[axis];
     if (size == 0 && wanted != 0) return fail("an empty dimension cannot be resized");
@@ -103,7 +114,11 @@ Result<Dim> scaled(Dim size, double scale) {
   constexpr double largest = 1 << 20;
   POM_REQUIRE(scale > 0 && scale <= largest, "the scale factor is {}, not above 0 and at most {}", scale, largest);
   if (scale == std::floor(scale)) return size * Dim(std::int64_t(scale));
-  if (size.known()) return Dim(std::int64_t(std::floor(float(scale) * float(size.value()))));
+  if (size.known()) {
+    float product = float(scale) * float(size.value());
+    POM_REQUIRE(product >= 0 && product < 0x1p40f, "a size of {} times {} is too large", size.value(), scale);
+    return Dim(std::int64_t(product));
+  }
   constexpr std::int64_t denominator = 64;
   double numerator = scale * denominator;
   if (numerator == std::floor(numerator)) return floor_div(size * Dim(std::int64_t(numerator)), denominator);
@@ -131,7 +146,7 @@ Result<Types> resize_bilinear::infer(const At&) const {
   return with_last(x, {std::int64_t(*target_size_height), std::int64_t(*target_size_width)});
 }
 Result<Tensors> resize_bilinear::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   return Tensors{POM_TRY(resize_linear(x.tensor(), target, x.rank() - 2, POM_TRY(grid_named(*sampling_mode))))};
 }
 
@@ -140,7 +155,7 @@ Result<Types> resize_nearest_neighbor::infer(const At&) const {
   return with_last(x, {std::int64_t(*target_size_height), std::int64_t(*target_size_width)});
 }
 Result<Tensors> resize_nearest_neighbor::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   return Tensors{POM_TRY(resize_nearest(x.tensor(), target, x.rank() - 2, half_pixel))};
 }
 
@@ -165,7 +180,7 @@ Result<Types> resize::infer(const At&) const {
   return with_last(x, last);
 }
 Result<Tensors> resize::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   Grid grid = POM_TRY(grid_named(*sampling_mode));
   std::size_t first = x.rank() - std::size_t(*resized_dims);
   if (*interpolation_mode == "LINEAR") return Tensors{POM_TRY(resize_linear(x.tensor(), target, first, grid))};
@@ -182,7 +197,7 @@ Result<Types> upsample_nearest_neighbor::infer(const At&) const {
   return infer_upsample(x, scale_factor_height, scale_factor_width);
 }
 Result<Tensors> upsample_nearest_neighbor::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   auto place = [](std::int64_t i, std::int64_t size, std::int64_t wanted) { return i * size / wanted; };
   return Tensors{POM_TRY(resize_nearest(x.tensor(), target, x.rank() - 2, place))};
 }
@@ -193,7 +208,7 @@ Result<Types> upsample_bilinear::infer(const At&) const {
   return infer_upsample(x, scale_factor_height, scale_factor_width);
 }
 Result<Tensors> upsample_bilinear::eval(const At& at) const {
-  Sizes target = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes target = POM_TRY(target_sizes(infer(at)));
   bool half = half_pixel_centers->value_or(!*align_corners);
   Grid grid = *align_corners ? Grid::strict_align_corners : half ? Grid::unalign_corners : Grid::plain;
   return Tensors{POM_TRY(resize_linear(x.tensor(), target, x.rank() - 2, grid))};
@@ -207,11 +222,12 @@ Result<Types> crop::infer(const At&) const {
   Shape shape = x.shape();
   shape[x.rank() - 2] = shape[x.rank() - 2] - h[0] - h[1];
   shape[x.rank() - 1] = shape[x.rank() - 1] - w[0] - w[1];
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> crop::eval(const At& at) const {
-  Sizes sizes = known_sizes(POM_TRY(infer(at))[0].shape);
+  Sizes sizes = POM_TRY(target_sizes(infer(at)));
+  if (element_count(sizes) == 0) return Tensors{Tensor(x.dtype(), sizes)};
   Tensor out = x.tensor();
   for (std::size_t k = 0; k < 2; ++k) {
     std::size_t axis = x.rank() - 2 + k;

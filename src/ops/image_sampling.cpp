@@ -4,9 +4,9 @@
 
 #include "base/threads.h"
 #include "ops/axes.h"
-#include "ops/checks.h"
 #include "ops/image.h"
 #include "ops/sampling.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 
@@ -237,11 +237,13 @@ Result<Types> crop_resize_iOS15::infer(const At&) const {
   POM_REQUIRE(fits, "roi has shape {}, not [N, 1, 4, 1, 1] or [N, 1, 5, 1, 1]", to_string(r));
   Dim images = r[2] == 4 ? x.shape()[0] : r[2] == 5 ? Dim(1) : Dim::unknown();
   Shape shape{r[0], images, x.shape()[1], std::int64_t(*target_height), std::int64_t(*target_width)};
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> crop_resize_iOS15::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
+  POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   CropOptions options{
       *target_height, *target_width, *normalized_coordinates, *spatial_scale, *box_coordinate_mode, {}, {}};
   options.grid = POM_TRY(grid_named(*sampling_mode));
@@ -276,11 +278,13 @@ Result<Types> crop_resize::infer(const At&) const {
     POM_REQUIRE(!count.known() || !images.known() || count.value() <= images.value(),
                 "without box_indices there must not be more boxes ({}) than images ({})", count.text(), images.text());
   Shape shape{count, x.shape()[1], std::int64_t(*target_height), std::int64_t(*target_width)};
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> crop_resize::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
+  POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   CropOptions options{*target_height, *target_width, *normalized_coordinates, *spatial_scale, *box_coordinate_mode, {},
                       *pad_value};
   options.grid = POM_TRY(grid_named(*sampling_mode));
@@ -306,11 +310,13 @@ Result<Types> affine::infer(const At&) const {
   bool fits = m.size() == 2 && may_equal(m[1], 6) && (m[0] == 1 || may_equal(m[0], x.shape()[0]));
   POM_REQUIRE(fits, "transform_matrix has shape {}, not [{} or 1, 6]", to_string(m), x.shape()[0].text());
   Shape shape{x.shape()[0], x.shape()[1], std::int64_t(*output_height), std::int64_t(*output_width)};
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> affine::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
+  POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   std::vector<double> matrix = transform_matrix.tensor().numbers(), points;
   auto spread = [](int i, int count) { return count == 1 ? -1 : -1 + 2.0 * i / (count - 1); };
   for (std::size_t b = 0; b < std::size_t(x.sizes()[0]); ++b) {
@@ -341,11 +347,13 @@ Result<Types> resample::infer(const At&) const {
   bool fits = c.size() == 4 && may_equal(c[3], 2) && may_equal(c[0], x.shape()[0]);
   POM_REQUIRE(fits, "coordinates have shape {}, not [{}, h, w, 2]", to_string(c), x.shape()[0].text());
   Shape shape{x.shape()[0].known() ? x.shape()[0] : c[0], x.shape()[1], c[1], c[2]};
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(x.dtype(), std::move(shape))};
 }
 Result<Tensors> resample::eval(const At& at) const {
   Types types = POM_TRY(infer(at));
+  POM_TRY(check_memory(DType::fp64, types[0].shape));
+  if (element_count(types[0].shape) == 0) return Tensors{Tensor(x.dtype(), known_sizes(types[0].shape))};
   SampleOptions options{lower_case(*sampling_mode) == "nearest", lower_case(*padding_mode),
                         lower_case(*coordinates_mode), *padding_value, *align_corners};
   return sample(x.tensor(), coordinates.tensor().numbers(), options, types[0]);

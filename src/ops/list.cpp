@@ -5,7 +5,7 @@
 
 #include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -80,7 +80,7 @@ Result<Types> make_list::infer(const At&) const {
   bool allowed = element && dtypes::fp_ib.accepts(*element, iOS15);
   POM_REQUIRE(allowed, "dtype is '{}', not bool, fp16, fp32 or int32", *dtype);
   Type type{*element, POM_TRY(element_shape(*elem_shape)), Type::Kind::list};
-  POM_TRY(check_size(type.shape));
+  POM_TRY(check_sizes(type.shape));
   type.length = 1;
   if (init_length) {
     POM_TRY(check_index(init_length));
@@ -96,6 +96,7 @@ Result<Tensors> make_list::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
   Sizes sizes;
   for (Dim dim : type.shape) sizes.push_back(dim.known() ? dim.value() : 0);
+  POM_TRY(check_memory(type.dtype, to_shape(sizes)));
   std::vector<Tensor> elements(std::size_t(type.length.value()), Tensor(type.dtype, sizes));
   return Tensors{Tensor::list(type.dtype, sizes, std::move(elements))};
 }
@@ -130,12 +131,12 @@ Result<Types> list_gather::infer(const At&) const {
   POM_TRY(check_indices(indices));
   Shape shape = ls.shape();
   shape.insert(shape.begin(), indices.shape()[0]);
-  POM_TRY(check_size(shape));
+  POM_TRY(check_sizes(shape));
   return Types{tensor_type(ls.dtype(), std::move(shape))};
 }
 Result<Tensors> list_gather::eval(const At& at) const {
   Type type = POM_TRY(infer(at))[0];
-  Tensor out(type.dtype, known_sizes(type.shape));
+  Tensor out = POM_TRY(make_tensor(type.dtype, type.shape));
   std::uint8_t* to = out.mutable_data();
   for (std::int64_t index : indices.tensor().integers()) {
     const Tensor& element = *POM_TRY(element_at(ls.tensor(), index));

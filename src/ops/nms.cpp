@@ -6,7 +6,7 @@
 
 #include "ops/axes.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -35,7 +35,8 @@ std::vector<std::size_t> suppress(const std::vector<Box>& boxes, const std::vect
                                   const std::vector<std::size_t>& kind, const Limits& limits) {
   std::vector<std::size_t> order(boxes.size()), kept;
   std::iota(order.begin(), order.end(), std::size_t(0));
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return best[a] > best[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return best[a] > best[b] || (best[a] == best[b] && a < b); });
   for (std::size_t i : order) {
     if (kept.size() == limits.count || best[i] < limits.score) break;
     bool free = std::none_of(kept.begin(), kept.end(), [&](std::size_t k) {
@@ -65,8 +66,8 @@ Result<Layout> layout_of(const InputField& boxes, const InputField& scores, bool
   return Layout{s[0], s[along], s[across]};
 }
 
-Tensors evaluate(const InputField& boxes, const InputField& scores, bool boxes_last, const Limits& limits,
-                 const Types& types) {
+Result<Tensors> evaluate(const InputField& boxes, const InputField& scores, bool boxes_last, const Limits& limits,
+                         const Types& types) {
   std::size_t images = std::size_t(boxes.sizes()[0]), count = std::size_t(boxes.sizes()[boxes_last ? 2 : 1]),
               classes = std::size_t(scores.sizes()[boxes_last ? 1 : 2]), places = limits.count;
   // Element (i, k) of an image's table of `rows` by `columns`, which the later layout stores transposed.
@@ -74,7 +75,7 @@ Tensors evaluate(const InputField& boxes, const InputField& scores, bool boxes_l
     return boxes_last ? k * rows + i : i * columns + k;
   };
   Tensors out;
-  for (const Type& type : types) out.emplace_back(type.dtype, known_sizes(type.shape));
+  for (const Type& type : types) out.push_back(POM_TRY(make_tensor(type.dtype, type.shape)));
   Tensor &out_boxes = out[0], &out_scores = out[1], &out_indices = out[2];
   for (std::size_t i = 0; i < out_indices.count(); ++i) out_indices.set_number(i, -1);
   std::vector<double> b = boxes.tensor().numbers(), s = scores.tensor().numbers();
@@ -114,7 +115,7 @@ Result<Types> non_maximum_suppression_iOS15::infer(const At&) const {
   Types types{tensor_type(boxes.dtype(), {layout.images, places, 4}),
               tensor_type(scores.dtype(), {layout.images, places, layout.classes}),
               tensor_type(DType::int32, {layout.images, places}), tensor_type(DType::int32, {layout.images})};
-  for (const Type& type : types) POM_TRY(check_size(type.shape));
+  for (const Type& type : types) POM_TRY(check_sizes(type.shape));
   return types;
 }
 Result<Tensors> non_maximum_suppression_iOS15::eval(const At& at) const {
@@ -129,7 +130,7 @@ Result<Types> non_maximum_suppression::infer(const At&) const {
   Types types{tensor_type(boxes.dtype(), {layout.images, 4, places}),
               tensor_type(scores.dtype(), {layout.images, layout.classes, places}),
               tensor_type(DType::int32, {layout.images, places})};
-  for (const Type& type : types) POM_TRY(check_size(type.shape));
+  for (const Type& type : types) POM_TRY(check_sizes(type.shape));
   return types;
 }
 Result<Tensors> non_maximum_suppression::eval(const At& at) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.h"
 #include "ops/axes.h"
 #include "ops/catalogue.h"
 
@@ -66,7 +67,7 @@ Result<Tensors> quantize::eval(const At& at) const {
   bool half = input.dtype() == DType::fp16;
   return Tensors{map_parameters(input, scale, zero_point, axis, result, [&](double x, double s, double zero) {
     // The quotient in the input's dtype, so that halves are the same ones; not a number becomes the zero point.
-    double quotient = half ? Tensor::scalar(DType::fp16, x / s).number(0) : double(float(x / s));
+    double quotient = half ? half_to_float(double_to_half(x / s)) : float(x / s);
     double level = quotient != quotient ? 0 : std::nearbyint(quotient);
     return std::clamp(level + zero, lowest, highest);
   })};

@@ -4,8 +4,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/half.h"
 #include "ops/catalogue.h"
-#include "ops/checks.h"
+#include "ops/shape_rules.h"
 
 namespace pomona::mil {
 namespace {
@@ -38,7 +39,7 @@ Result<Types> infer_shape(const InputField& shape, DType dtype) {
   POM_REQUIRE(shape.rank() == 1, "shape has rank {}, not 1", shape.rank());
   POM_REQUIRE(is_float(dtype), "the parameters are {}, not fp16 or fp32", name(dtype));
   if (auto known = shape.contents()) {
-    POM_TRY(check_size(*known));
+    POM_TRY(check_sizes(*known));
     return Types{tensor_type(dtype, *known)};
   }
   Dim rank = shape.shape()[0];
@@ -51,10 +52,10 @@ Result<Types> infer_shape(const InputField& shape, DType dtype) {
 
 // A tensor of the inferred type whose elements draw() makes one after the other.
 template <class Draw>
-Tensors fill(const Type& type, Draw draw) {
-  Tensor out(type.dtype, known_sizes(type.shape));
+Result<Tensors> fill(const Type& type, Draw draw) {
+  Tensor out = POM_TRY(make_tensor(type.dtype, type.shape));
   for (std::size_t i = 0; i < out.count(); ++i) out.set_number(i, draw());
-  return {out};
+  return Tensors{out};
 }
 
 Status check_same(const Scalar& a, const Scalar& b) {
@@ -62,7 +63,9 @@ Status check_same(const Scalar& a, const Scalar& b) {
   return {};
 }
 
-double rounded(DType dtype, double value) { return Tensor::scalar(dtype, value).number(0); }
+double rounded(DType dtype, double value) {
+  return dtype == DType::fp16 ? half_to_float(double_to_half(value)) : double(float(value));
+}
 
 }  // namespace
 
@@ -95,6 +98,7 @@ Result<Tensors> random_uniform::eval(const At& at) const {
   Source source = POM_TRY(Source::make(seed, at));
   double first = low->value, end = high->value;
   return fill(type, [&] {
+    if (!(first < end)) return first;
     // Rounding may reach `high`, which is excluded: another try.
     for (int tries = 0; tries < 64; ++tries) {
       double value = rounded(type.dtype, first + source.uniform() * (end - first));
@@ -110,7 +114,7 @@ Result<Types> random_categorical::infer(const At&) const {
   POM_REQUIRE(!(x.shape().back() == 0), "x has no categories");
   Shape result = x.shape();
   result.back() = std::int64_t(size);
-  POM_TRY(check_size(result));
+  POM_TRY(check_sizes(result));
   return Types{tensor_type(x.dtype(), std::move(result))};
 }
 Result<Tensors> random_categorical::eval(const At& at) const {
@@ -118,7 +122,7 @@ Result<Tensors> random_categorical::eval(const At& at) const {
   Source source = POM_TRY(Source::make(seed, at));
   std::size_t categories = std::size_t(x.sizes().back()), draws = std::size_t(*size);
   std::vector<double> weights = x.tensor().numbers();
-  Tensor out(type.dtype, known_sizes(type.shape));
+  Tensor out = POM_TRY(make_tensor(type.dtype, type.shape));
   for (std::size_t row = 0; row < weights.size() / categories; ++row) {
     std::span<double> cumulative(&weights[row * categories], categories);
     double most = *std::max_element(cumulative.begin(), cumulative.end()), sum = 0;

@@ -6,6 +6,9 @@
 #include <filesystem>
 
 #include "formats/mlpackage/package.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+#include "ops/catalogue.h"
 
 namespace pomona {
 namespace {
@@ -27,14 +30,30 @@ struct Folder {
   ~Folder() { fs::remove_all(path); }
 };
 
+// What coremltools writes breaks no rule, and its text is a fixed point.
+Status check_program(const Program& program) {
+  POM_TRY(verify(program));
+  std::string text = to_text(program);
+  Program back = POM_TRY_IN(parse_text(text, {.find_op = mil::find_op}), "text");
+  POM_REQUIRE(to_text(back) == text, "printing the parsed text gives another text:\n{}\n{}", text, to_text(back));
+  return {};
+}
+
 // Writes every member again under `folder`; the names of the packages written.
 Status rewrite(const fs::path& package, const fs::path& folder, std::string& names) {
   if (package.stem() == "pipeline") {
     auto members = POM_TRY(mlpackage::read_pipeline(package.string()));
     POM_REQUIRE(members.size() == 2 && members[0].name == "model0", "the pipeline has {} members", members.size());
+    for (const auto& member : members) {
+      POM_TRY_IN(check_program(member.program), "{}", member.name);
+      std::string name = "pipeline." + member.name + ".mlpackage";
+      POM_TRY(mlpackage::write_package(member.program, (folder / name).string()));
+      names += " " + name;
+    }
     return {};
   }
   Program program = POM_TRY(mlpackage::read_package(package.string()));
+  POM_TRY(check_program(program));
   POM_TRY(mlpackage::write_package(program, (folder / package.filename()).string()));
   names += " " + package.filename().string();
   return {};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -244,16 +245,70 @@ TEST(Package, DamagedBytesNeverCrash) {
   EXPECT_GT(refused, int(model.size()));
 }
 
-// A Model with nothing but one member of the oneof.
-std::string model_of_kind(unsigned field) {
+std::uint64_t anonymous_kilobytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("RssAnon:")) return std::stoull(line.substr(8));
+  return 0;
+}
+
+TEST(Package, WritingNeedsMemoryForTheTensorsInHandOnly) {
+  if (anonymous_kilobytes() == 0) GTEST_SKIP() << "this system does not tell anonymous memory";
+  Folder folder;
+  constexpr std::int64_t tensors = 16, elements = 8 << 20;  // of 32 MB each, 16 when written
+  std::ofstream(folder.path / "source") << "";
+  fs::resize_file(folder.path / "source", tensors * elements * 4);
+  auto source = map_file(folder / "source");
+  ASSERT_TRUE(source);
+  std::uint64_t before = anonymous_kilobytes();
+  std::atomic<std::uint64_t> most = 0;
+  auto convert = [&](std::span<const Tensor> in) -> Result<Tensor> {
+    Tensor half = in[0].converted(DType::fp16);
+    most = std::max(most.load(), anonymous_kilobytes());
+    return half;
+  };
+  Program program;
+  Function& main = program.add_function("main", Target::iOS17);
+  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, elements, 1}));
+  Builder g(main);
+  for (std::int64_t i = 0; i < tensors; ++i) {
+    auto part = source->slice(std::uint64_t(i * elements * 4), elements * 4);
+    ASSERT_TRUE(part);
+    auto weight = Weight::stored(*part, DType::fp32, {elements});
+    ASSERT_TRUE(weight);
+    Weight half = Weight::derived({"cast to fp16", DType::fp16, {elements}, {*weight}, convert});
+    x = g.add(mil::prelu{.x = x, .alpha = g.constant(half)}, i + 1 < tensors ? "" : "y");
+  }
+  ASSERT_TRUE(g.status()) << describe(g.status().error());
+  main.body.set_results({x});
+  std::uint64_t calls = 0, last = 0;
+  auto written =
+      write_package(program, folder / "large.mlpackage", {.progress = [&](std::uint64_t done, std::uint64_t all) {
+                      EXPECT_GT(done, last);
+                      EXPECT_LE(done, all);
+                      last = done;
+                      ++calls;
+                    }});
+  ASSERT_TRUE(written) << describe(written.error());
+  EXPECT_GE(calls, 4u);
+  EXPECT_GT(most, before);
+  EXPECT_LT(most, before + (100 << 10));  // the result is 256 MB; a batch is 64 MB
+  EXPECT_EQ(fs::file_size(folder.path / "large.mlpackage" / weight_path), 64 + tensors * (64 + elements * 2u));
+}
+
+// Protobuf by hand: a number, and a field of bytes.
+std::string varint(std::uint64_t value) {
   std::string bytes;
-  for (unsigned tag = field << 3 | 2; tag; tag >>= 7) bytes += char((tag & 127) | (tag > 127 ? 128 : 0));
-  return bytes + '\0';
+  for (; value > 127; value >>= 7) bytes += char((value & 127) | 128);
+  return bytes + char(value);
+}
+std::string field(unsigned number, const std::string& contents) {
+  return varint(number << 3 | 2) + varint(contents.size()) + contents;
 }
 
 TEST(Package, OtherKindsOfModelsAreNamed) {
-  auto refusal = [](unsigned field) {
-    auto result = mlpackage::read_model(Bytes::own(model_of_kind(field)), "");
+  auto refusal = [](unsigned kind) {
+    auto result = mlpackage::read_model(Bytes::own(field(kind, "")), "");
     return result ? "" : result.error().what;
   };
   EXPECT_EQ(refusal(500), "the model is a neural network, not an ML Program");
@@ -261,6 +316,45 @@ TEST(Package, OtherKindsOfModelsAreNamed) {
   EXPECT_EQ(refusal(3000), "the model is a serialized model, not an ML Program");
   EXPECT_EQ(refusal(202), "the model is a pipeline of 0 models: ");
   EXPECT_EQ(refusal(502), "the program has no function");
+}
+
+std::string text_value(const std::string& text) {
+  return field(2, field(1, "\x08\x02")) + field(3, field(1, field(4, field(1, text))));
+}
+std::string named(const std::string& name, const std::string& tensor_type) {
+  return field(1, name) + field(2, field(1, tensor_type));
+}
+
+// What coremltools never writes: unpacked numbers, a scalar attribute as a vector of another dtype, values in place,
+// defaults left out.
+TEST(Package, ForeignChoicesAreRead) {
+  const std::string vector_of_two = std::string("\x08\x0B\x10\x01") + field(3, field(1, "\x08\x02"));
+  const std::string vector_of_one = std::string("\x08\x0B\x10\x01") + field(3, field(1, "\x08\x01"));
+  auto floats = [](std::initializer_list<float> values) {
+    std::string bytes;
+    for (float value : values) bytes += "\x0D" + std::string(reinterpret_cast<const char*>(&value), 4);
+    return field(3, field(1, field(1, bytes)));
+  };
+  std::string axis = field(2, field(1, vector_of_one)) + floats({0});
+  std::string softmax =
+      field(1, "softmax") +
+      field(2, field(1, "x") + field(2, field(1, field(2, field(2, field(1, vector_of_two)) + floats({1, 1}))))) +
+      field(2, field(1, "axis") + field(2, field(1, field(2, axis)))) + field(3, named("h", vector_of_two));
+  std::string gelu = field(1, "gelu") + field(2, field(1, "x") + field(2, field(1, field(1, "h")))) +
+                     field(3, named("y", vector_of_two)) + field(5, field(1, "name") + field(2, text_value("last")));
+  std::string block = field(2, "y") + field(3, softmax) + field(3, gelu);
+  std::string function = field(2, "CoreML6") + field(3, field(1, "CoreML6") + field(2, block));
+  std::string program = field(2, field(1, "main") + field(2, function));
+  auto read = mlpackage::read_model(Bytes::own(field(502, program)), "");
+  ASSERT_TRUE(read) << describe(read.error());
+  const Node& last = *read->main().body.nodes().back();
+  EXPECT_EQ(last.name, "last");
+  EXPECT_EQ(std::get<std::string>(last.attribute("mode")), "EXACT");
+  const Node& first = *last.input("x").producer();
+  EXPECT_EQ(std::get<std::int64_t>(first.attribute("axis")), 0);
+  auto results = Evaluation(read->main())({});
+  ASSERT_TRUE(results);
+  EXPECT_NEAR((*results)[0].number(1), 0.5 * 0.691462, 1e-5);
 }
 
 TEST(Package, AManifestMayNotLeadOutside) {

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "ir/builder.h"
 #include "ir/evaluate.h"
 #include "ops/activation.h"
@@ -46,6 +48,19 @@ TEST(Dim, ExpressionsHaveANormalForm) {
   EXPECT_EQ(floor_div(floor_div(h, 2), 2), floor_div(h, 4));
   EXPECT_EQ((floor_div(h - 1, 2) + 1).at({{"h", 224}}), 112);
   EXPECT_EQ(floor_div(Dim(-7), 2), -4);
+}
+
+TEST(Dim, HostileSizesWrap) {
+  constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
+                         most = std::numeric_limits<std::int64_t>::max();
+  Dim h = Dim::named("h");
+  EXPECT_EQ(*exact_div(least * h, -1), least * h);
+  EXPECT_EQ((least * h).text(), "-9223372036854775808*h");
+  EXPECT_FALSE(floor_div(least * h + least, 3).known());
+  EXPECT_FALSE(floor_div(floor_div(h, most), most).known());
+  Dim power = h + 1;
+  for (int i = 0; i < 60; ++i) power = power * power;  // (h + 1)^(2^60) is not written out
+  EXPECT_LT(power.text().size(), 10000u);
 }
 
 }  // namespace

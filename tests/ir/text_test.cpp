@@ -106,7 +106,7 @@ TEST(Text, ErrorsNameLineAndColumn) {
   EXPECT_EQ(what("func main<ios17>(fp32 x) { } -> (y);"), "line 3, column 35: 'y' is not defined");
   EXPECT_EQ(what("func main<ios17>(fp32 x) { fp32 y = relu(x = z); } -> (y);"),
             "line 3, column 47: 'z' is not defined");
-  EXPECT_EQ(what("func main<ios17>(fp31 x) { } -> (x);"), "line 3, column 22: '<' is expected, not 'x) { } -> (x'");
+  EXPECT_EQ(what("func main<ios17>(fp31 x) { } -> (x);"), "line 3, column 18: 'fp31' is not a type");
   EXPECT_EQ(what("func main<ios17>(fp32 x) { int8 y = const()[name = string(\"y\"), val = int8(128)]; } -> (y);"),
             "line 3, column 79: '128' is not a int8");
 }
@@ -133,7 +133,7 @@ TEST(Verify, FindsWhatIsWrong) {
       {"func main<ios17>(fp32 x) { fp32 y = relu(x = x); } -> (y);", ""},
       {"func main<ios17>(fp32 x) { } -> ();", "results: results: the function returns nothing"},
       {"func main<ios15>(fp16 x) { fp16 y = relu(x = x); } -> (y);",
-       "interface: input 'x': fp16 may not be passed in or out with iOS15"},
+       "interface: input 'x': tensor<fp16, []> may not be passed in or out with iOS15"},
       {"func main<ios18>(state<tensor<fp32, [2]>> s) { tensor<fp32, [2]> y = read_state(input = s); } -> (y);",
        "states: input 's': a state is fp16 or int8, not fp32"},
       {"func main<ios16>(tensor<fp32, [1, 1, 1, 1, 1, 1]> x) { tensor<fp32, [1, 1, 1, 1, 1, 1]> y = relu(x = x); } -> (y);",

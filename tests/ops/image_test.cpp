@@ -31,7 +31,7 @@ TEST(Image, NegativeSizesAreRefused) {
   Value x = t.input(fp32, {1, 1, 2}, {0, 1});
   EXPECT_EQ(
       t.error(t.g.add_all(mil::resize_nearest_neighbor{.x = x, .target_size_height = -1, .target_size_width = 1})),
-      "the result would have shape [1, -1, 1]");
+      "the result would have the negative size -1");
 }
 TEST(Image, ResizeNearestTakesTheHalfPixelNeighbour) {
   Graph t(iOS17);
@@ -83,7 +83,7 @@ TEST(Image, Crop) {
   Graph u;
   x = u.input(fp16, {1, 1, 1}, {1});
   EXPECT_EQ(u.error(u.g.add_all(mil::crop{.x = x, .crop_height = Ints{1, 1}, .crop_width = Ints{0, 0}})),
-            "the result would have shape [1, -1, 1]");
+            "the result would have the negative size -1");
 }
 
 Value sixteen(Graph& t) { return t.input(fp32, {1, 1, 4, 4}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}); }

@@ -90,21 +90,21 @@ struct Comparison {
     compare_default(input, where, op.defaults[i]);
     switch (op.defaults[i].index()) {
       case 0:  // absent by default: any of these
-        break;
+        return;
       case 1:
         return compare_dtypes(input, where, {"bool"});
       case 2:
       case 5:
-        return compare_dtypes(
-            input, where,
-            rule.var.domain.up_to(opset) ? names_of(rule.var.domain, opset) : Words{std::string(name(rule.wire))});
+        if (!rule.var.domain.up_to(opset)) return compare_dtypes(input, where, {std::string(name(rule.wire))});
+        break;
       case 4:
       case 7:
         return compare_dtypes(input, where, {"string"});
       default:
-        compare_dtypes(input, where, names_of(rule.var.domain, opset));
-        compare_variable(input, where, rule.var.at(opset));
+        break;
     }
+    compare_dtypes(input, where, names_of(rule.var.domain, opset));
+    compare_variable(input, where, rule.var.at(opset));
   }
 
   Words wanted_dtypes(const json& input) const {

@@ -2,21 +2,20 @@
 #include "ops/activation.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "base/half.h"
 #include "base/threads.h"
 #include "cpu/kernels/kernels.h"
+#include "cpu/row_kernels.h"
 
 namespace pomona::cpu {
 namespace {
 
-void softmax_row(const float* x, float* y, std::size_t length, std::size_t stride) {
-  float most = -INFINITY, sum = 0;
-  for (std::size_t i = 0; i < length; ++i) most = std::max(most, x[i * stride]);
-  for (std::size_t i = 0; i < length; ++i) sum += y[i * stride] = std::exp(x[i * stride] - most);
-  float scale = 1 / sum;
-  for (std::size_t i = 0; i < length; ++i) y[i * stride] *= scale;
+// Along an axis whose elements are `stride` apart: a few neighbouring rows at a time, gathered.
+void softmax_strided(const float* x, float* y, std::size_t length, std::size_t stride) {
+  std::vector<float> row(length);
+  for (std::size_t i = 0; i < length; ++i) row[i] = x[i * stride];
+  softmax_row(row.data(), row.data(), length);
+  for (std::size_t i = 0; i < length; ++i) y[i * stride] = row[i];
 }
 
 Kernel plan_softmax(const mil::softmax& op, PlanContext& at) {
@@ -25,19 +24,23 @@ Kernel plan_softmax(const mil::softmax& op, PlanContext& at) {
   std::size_t stride = std::size_t(strides_of(sizes)[axis]), count = std::size_t(element_count(sizes));
   if (count == 0) return {};
   SlotNumber x = at.source(op.x), y = at.result();
-  bool rounds = at.rounds();
-  auto run = [=](const Frame& f) {
+  auto run = [=, finish = at.finish](const Frame& f) {
     const float* in = f.read<float>(x);
     float* out = f.write<float>(y);
-    parallel_for(count / length, 1 + 4096 / length, [&](std::size_t first, std::size_t last) {
-      for (std::size_t row = first; row < last; ++row) {
-        std::size_t begin = row / stride * stride * length + row % stride;
-        softmax_row(in + begin, out + begin, length, stride);
+    // Rows that share memory lines stay together, and so do ranges to be finished.
+    std::size_t block = stride * length;
+    parallel_for(count / block, 1 + 8192 / block, [&](std::size_t first, std::size_t last) {
+      for (std::size_t row = first * stride; row < last * stride; ++row) {
+        std::size_t begin = row / stride * block + row % stride;
+        if (stride == 1)
+          softmax_row(in + begin, out + begin, length);
+        else
+          softmax_strided(in + begin, out + begin, length, stride);
       }
+      finish(f, first * block, (last - first) * block);
     });
-    if (rounds) round_to_half({out, count});
   };
-  return {.run = run, .name = "softmax"};
+  return {.run = std::move(run), .name = "softmax"};
 }
 
 template <class Op, Opcode opcode>
@@ -116,6 +119,6 @@ std::vector<ElementwiseRule> activation_elementwise() {
   };
 }
 
-std::vector<KernelRule> activation_kernels() { return {kernel<mil::softmax, plan_softmax>()}; }
+std::vector<KernelRule> activation_kernels() { return {kernel<mil::softmax, plan_softmax>({.finishes = true})}; }
 
 }  // namespace pomona::cpu

@@ -147,6 +147,7 @@ Result<Members> read_members(Message pipeline) {
 Result<PackageFiles> files_of(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error)) return PackageFiles{path, {}};
+  POM_REQUIRE(!fs::exists(path + "/coremldata.bin", error), "this is a compiled model; only packages are read");
   return read_manifest(path);
 }
 

@@ -93,6 +93,21 @@ Status write_blob(const OutputFile& file, const PlannedBlob& blob, ContentHash& 
   return file.write(blob.offset + record.size(), data.span());
 }
 
+// Both are made of the same weight, as codes and scales are: what the first leaves behind serves the second.
+bool share_work(const Weight& a, const Weight& b) {
+  const Weight::Step *x = a.step(), *y = b.step();
+  return x && y && !x->inputs.empty() && !y->inputs.empty() && x->inputs[0].identity() == y->inputs[0].identity();
+}
+
+// Where each run of blobs that share work begins, and the end.
+std::vector<std::size_t> runs_of(std::span<const PlannedBlob> blobs) {
+  std::vector<std::size_t> begins;
+  for (std::size_t i = 0; i < blobs.size(); ++i)
+    if (i == 0 || !share_work(blobs[i - 1].weight, blobs[i].weight)) begins.push_back(i);
+  begins.push_back(blobs.size());
+  return begins;
+}
+
 // Tensors of a batch are made at the same time; a large one is alone, and may use all threads itself.
 Status write_weights(const std::string& path, const BlobPlan& plan, const WriteOptions& options, ContentHash& hash) {
   OutputFile file = POM_TRY(OutputFile::create(path));
@@ -105,8 +120,9 @@ Status write_weights(const std::string& path, const BlobPlan& plan, const WriteO
       size += rest[count++].weight.stored_size();
     std::vector<Status> results(count);
     std::vector<ContentHash> hashes(count);
-    parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) results[i] = write_blob(file, rest[i], hashes[i]);
+    std::vector<std::size_t> runs = runs_of(rest.first(count));
+    parallel_for(runs.size() - 1, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = runs[begin]; i < runs[end]; ++i) results[i] = write_blob(file, rest[i], hashes[i]);
     });
     for (Status& result : results) POM_TRY(std::move(result));
     for (const ContentHash& each : hashes) hash.add(each);

@@ -58,9 +58,7 @@ struct HardSigmoid {
   ONNX_IN(X);
   ONNX_ATTR(alpha, float) = 0.2f;
   ONNX_ATTR(beta, float) = 0.5f;
-  Status lower(Lowering& g) const {
-    return g.result(g.add(mil::sigmoid_hard{.x = X, .alpha = *alpha, .beta = *beta}));
-  }
+  Status lower(Lowering& g) const { return g.result(g.add(mil::sigmoid_hard{.x = X, .alpha = *alpha, .beta = *beta})); }
 };
 struct HardSwish {
   ONNX_IN(X);
@@ -70,9 +68,7 @@ struct HardSwish {
 };
 struct Mish {
   ONNX_IN(X);
-  Status lower(Lowering& g) const {
-    return g.result(g.times(X, g.add(mil::tanh{.x = g.add(mil::softplus{.x = X})})));
-  }
+  Status lower(Lowering& g) const { return g.result(g.times(X, g.add(mil::tanh{.x = g.add(mil::softplus{.x = X})}))); }
 };
 struct Gelu {
   ONNX_IN(X);

@@ -39,8 +39,7 @@ Value from_heads(Lowering& g, Value x) {
 Value repeat_heads(Lowering& g, Value x, std::int64_t times) {
   if (!x || times == 1) return x;
   Shape s = x.shape();
-  Value wide = g.add(mil::tile{.x = g.reshape(x, Shape{s[0], s[1], s[2] * s[3]}),
-                               .reps = g.ints({1, 1, times})});
+  Value wide = g.add(mil::tile{.x = g.reshape(x, Shape{s[0], s[1], s[2] * s[3]}), .reps = g.ints({1, 1, times})});
   return g.reshape(wide, Shape{s[0], s[1] * times, s[2], s[3]});
 }
 
@@ -135,6 +134,7 @@ struct Attention {
     Value keys = g.dim(scores, 3), queries = g.dim(scores, 2);
     if (attn_mask) {
       Value given = attn_mask;
+      POM_REQUIRE(given.rank() >= 1, "the mask is a scalar");
       Dim have = given.shape().back(), want = scores.shape()[3];
       if (given.dtype() == DType::boolean) given = allowed_bias(g, given);
       if (!(have == want) && !(have == 1 && !(want == 1))) {
@@ -152,7 +152,7 @@ struct Attention {
       Value offset = g.integer(0);
       if (past_key) offset = g.dim(past_key, 2);
       if (!past_key && nonpad_kv_seqlen) {
-        Value lengths = g.reshape(nonpad_kv_seqlen, Shape{nonpad_kv_seqlen.shape()[0], 1, 1, 1});
+        Value lengths = g.reshape(nonpad_kv_seqlen, Shape{element_count(nonpad_kv_seqlen.shape()), 1, 1, 1});
         offset = g.minus(lengths, queries);
       }
       Value place = g.plus(g.expand_dims(range(g, queries), {1}), offset);
@@ -164,7 +164,7 @@ struct Attention {
         also(allowed_bias(g, g.add(mil::greater_equal{.x = ahead, .y = g.integer(-*right_window_size)})));
     }
     if (nonpad_kv_seqlen) {
-      Value lengths = g.reshape(nonpad_kv_seqlen, Shape{nonpad_kv_seqlen.shape()[0], 1, 1, 1});
+      Value lengths = g.reshape(nonpad_kv_seqlen, Shape{element_count(nonpad_kv_seqlen.shape()), 1, 1, 1});
       also(allowed_bias(g, g.add(mil::less{.x = range(g, keys), .y = lengths})));
     }
     return bias;
@@ -218,7 +218,8 @@ struct CausalConvWithState {
   ONNX_OPTIONAL(past_state);
   ONNX_ATTR(activation, std::string) = "none";
   Status lower(Lowering& g) const {
-    POM_REQUIRE(input.rank() == 3 && weight.rank() == 3 && weight.shape()[2].known() && weight.shape()[0].known(),
+    POM_REQUIRE(input.rank() == 3 && weight.rank() == 3 && (!past_state || past_state.rank() == 3) &&
+                    weight.shape()[2].known() && weight.shape()[0].known(),
                 "input and weight must have rank 3, and the weight a known shape");
     bool silu = *activation == "silu" || *activation == "swish";
     POM_REQUIRE(silu || *activation == "none", "activation is '{}'", *activation);

@@ -115,15 +115,15 @@ struct Loop {
     blocks[0]->set_results({more});
     Block& inner = *blocks[1];
     std::vector<Entry> inputs{{inner.input(0), Elem::int64}, {inner.input(1), Elem::boolean}};
-    for (std::size_t i = 0; i < v_initial.size(); ++i) inputs.push_back({inner.input(i + 2), v_initial.entries[i].elem});
+    for (std::size_t i = 0; i < v_initial.size(); ++i)
+      inputs.push_back({inner.input(i + 2), v_initial.entries[i].elem});
     std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, inner, inputs));
     Builder next(inner);
     Values results{next.add(mil::add{.x = inner.input(0), .y = next.scalar(DType::int32, 1)})};
     for (const Entry& e : out) results.push_back(e.value);
     for (std::size_t i = 0; i < results.size(); ++i)
-      POM_REQUIRE(results[i] && results[i].type() == variables[i].type(),
-                  "a loop variable changes from {} to {}", variables[i].type().text(),
-                  results[i] ? results[i].type().text() : "nothing");
+      POM_REQUIRE(results[i] && results[i].type() == variables[i].type(), "a loop variable changes from {} to {}",
+                  variables[i].type().text(), results[i] ? results[i].type().text() : "nothing");
     inner.set_results(results);
     auto count = std::uint32_t(variables.size());
     Values all = g.add_call(def<mil::while_loop>(), {}, variables, {count}, std::move(blocks));
@@ -155,8 +155,9 @@ struct Scan {
       Value v = given[states + i].value;
       axes.push_back(POM_TRY(g.axis(entry(scan_input_axes, i), v.rank())));
       Dim size = v.shape()[axes[i]];
-      POM_REQUIRE(size.known() && size.value() <= most_rounds && size.value() > 0 && (!rounds || *rounds == size.value()),
-                  "a scan over {} elements is not supported", size.text());
+      POM_REQUIRE(
+          size.known() && size.value() <= most_rounds && size.value() > 0 && (!rounds || *rounds == size.value()),
+          "a scan over {} elements is not supported", size.text());
       rounds = size.value();
     }
     std::vector<Entry> state(given.begin(), given.begin() + std::ptrdiff_t(states));

@@ -18,14 +18,6 @@ Ints spatial_sizes(Value weight) {
   return sizes;
 }
 
-// [C] made to line up with [N, C, ...].
-Value per_channel(Lowering& g, Value bias, std::size_t rank) {
-  Shape shape(rank, 1);
-  if (!bias) return {};
-  shape[1] = bias.shape()[0];
-  return g.reshape(bias, shape);
-}
-
 struct Conv {
   ONNX_IN(X);
   ONNX_IN(W);
@@ -39,7 +31,8 @@ struct Conv {
   Status lower(Lowering& g) const {
     POM_REQUIRE(W.rank() == X.rank(), "the weight has rank {}, the input {}", W.rank(), X.rank());
     Window w = POM_TRY(window_of(
-        X, {.kernel = spatial_sizes(W), .strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}));
+        X,
+        {.kernel = spatial_sizes(W), .strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}));
     POM_REQUIRE(kernel_shape->empty() || *kernel_shape == w.kernel, "kernel_shape differs from the weight's shape");
     Value weight = g.as_constant(W), bias = B ? g.as_constant(B) : Value();
     bool later = bias && !bias.literal() && g.target() < Target::iOS17;
@@ -51,7 +44,7 @@ struct Conv {
                               .pad = w.interleaved(),
                               .dilations = w.dilations,
                               .groups = *group});
-    return g.result(later ? g.plus(y, per_channel(g, bias, X.rank())) : y);
+    return g.result(later ? g.plus(y, g.per_channel(bias, X.rank())) : y);
   }
 };
 
@@ -116,7 +109,7 @@ struct ConvTranspose {
                                         .groups = *group});
     // Rows that no input reaches hold the bias only.
     if (beyond) y = g.add(mil::pad{.x = y, .pad = g.ints(more), .mode = "constant", .constant_val = 0.0});
-    return g.result(later ? g.plus(y, per_channel(g, bias, X.rank())) : y);
+    return g.result(later ? g.plus(y, g.per_channel(bias, X.rank())) : y);
   }
 };
 

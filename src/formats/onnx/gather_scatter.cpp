@@ -19,8 +19,8 @@ struct Gather {
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
-    Value y = g.through_numbers(
-        data, [&](Value x) { return g.add(mil::gather{.x = x, .indices = at, .axis = int(along)}); });
+    Value y =
+        g.through_numbers(data, [&](Value x) { return g.add(mil::gather{.x = x, .indices = at, .axis = int(along)}); });
     return g.result(y, data.elem());
   }
 };
@@ -31,7 +31,8 @@ struct GatherElements {
   ONNX_ATTR(axis, int) = 0;
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
-    POM_REQUIRE(indices.rank() == data.rank(), "data and indices have the ranks {} and {}", data.rank(), indices.rank());
+    POM_REQUIRE(indices.rank() == data.rank(), "data and indices have the ranks {} and {}", data.rank(),
+                indices.rank());
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
     // Indices may leave out the ends of the other dims; MIL wants them equal.
     Value source = data;
@@ -88,7 +89,8 @@ struct ScatterElements {
   Status lower(Lowering& g) const {
     std::size_t along = POM_TRY(g.axis(axis, data.rank()));
     std::string mode = POM_TRY(scatter_mode(reduction));
-    POM_REQUIRE(indices.rank() == data.rank() && updates.rank() == data.rank(), "data, indices and updates differ in rank");
+    POM_REQUIRE(indices.rank() == data.rank() && updates.rank() == data.rank(),
+                "data, indices and updates differ in rank");
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
     if (!at) return g.status().error();
     bool same = true;
@@ -97,8 +99,8 @@ struct ScatterElements {
       POM_REQUIRE(data.dtype() != DType::boolean || mode == "update", "booleans have no {}", mode);
       Value change = data.dtype() == DType::boolean ? g.cast(updates, DType::int32) : *updates;
       Value y = g.through_numbers(data, [&](Value x) {
-        return g.add(mil::scatter_along_axis{
-            .data = x, .indices = at, .updates = change, .axis = int(along), .mode = mode});
+        return g.add(
+            mil::scatter_along_axis{.data = x, .indices = at, .updates = change, .axis = int(along), .mode = mode});
       });
       return g.result(g.wrap(y, data.elem()), data.elem());
     }
@@ -106,7 +108,8 @@ struct ScatterElements {
   }
   // Indices that cover a part of the other dims: as full index tuples.
   Status lower_tuples(Lowering& g, Value at, std::size_t along, const std::string& mode) const {
-    POM_REQUIRE(all_known(indices.shape()) && data.dtype() != DType::boolean,
+    Dim total = element_count(indices.shape());
+    POM_REQUIRE(all_known(indices.shape()) && total.value() < (1 << 24) && data.dtype() != DType::boolean,
                 "indices that cover a part of data need a known shape");
     Values parts;
     for (std::size_t i = 0; i < data.rank(); ++i) {
@@ -165,7 +168,8 @@ struct TopK {
     Dim size = X.shape()[along];
     POM_REQUIRE(count > 0 && count <= INT32_MAX && (!size.known() || count <= size.value()),
                 "K is {}, but the axis has {} elements", count, size.text());
-    Values all = g.add_all(mil::topk{.x = X, .k = int(count), .axis = int(along), .ascending = !*largest, .sort = *sorted});
+    Values all =
+        g.add_all(mil::topk{.x = X, .k = int(count), .axis = int(along), .ascending = !*largest, .sort = *sorted});
     if (all.size() != 2) return g.status();
     POM_TRY(g.result(all[0], X.elem()));
     return g.result(all[1], Elem::int64);
@@ -212,6 +216,8 @@ struct TensorScatter {
     std::size_t along = POM_TRY(g.axis(axis, past_cache.rank()));
     POM_REQUIRE(along > 0 && all_known(update.shape()), "the update needs a known shape, and its axis may not be 0");
     POM_REQUIRE(*mode == "linear" || *mode == "circular", "mode is '{}'", *mode);
+    POM_REQUIRE(update.rank() == past_cache.rank() && update.shape()[along].value() < (1 << 24),
+                "an update {} does not fit a cache {}", to_string(update.shape()), to_string(past_cache.shape()));
     Ints places;
     for (std::int64_t i = 0; i < update.shape()[along].value(); ++i) places.push_back(i);
     Shape line(update.rank(), 1);

@@ -112,6 +112,7 @@ struct OneHot {
   ONNX_IN(values);
   ONNX_ATTR(axis, int) = -1;
   Status lower(Lowering& g) const {
+    POM_REQUIRE(values.rank() == 1, "values has rank {}, not 1", values.rank());
     Value size = g.cast(g.reshape(depth, Shape{}), DType::int32);
     Value at = g.non_negative(g.cast(indices, DType::int32), size, Elem::int64);
     if (!at) return g.status().error();
@@ -165,6 +166,25 @@ struct CastLike {
   Status lower(Lowering& g) const { return cast_to(g, input, target_type.elem()); }
 };
 
+// The same bits under another type of their width, where both are integers: unsigned values of 32 bits and more are
+// below 2^31 here, so nothing changes for them.
+struct BitCast {
+  ONNX_IN(input);
+  ONNX_ATTR(to, int, .required = true);
+  Status lower(Lowering& g) const {
+    const ElemInfo* elem = find_elem(to);
+    const ElemInfo& own = elem_info(input.elem());
+    POM_REQUIRE(elem, "tensors of {} are not supported", elem_name(to));
+    if (elem->elem == own.elem) return g.result(input, own.elem);
+    if (own.elem == Elem::boolean && elem->elem == Elem::uint8)
+      return g.result(g.cast(input, DType::int32), Elem::uint8);
+    bool from_negative = own.is_signed && !elem->is_signed && own.bits >= 32;
+    POM_REQUIRE(own.bits != 0 && elem->bits == own.bits && !from_negative, "the bits of {} cannot be read as {}",
+                own.name, elem->name);
+    return g.result(g.wrap(input, elem->elem), elem->elem);
+  }
+};
+
 struct Dropout {
   ONNX_IN(data);
   ONNX_OPTIONAL(ratio_input, .since = 12);
@@ -199,7 +219,8 @@ struct Window {
     const ElemInfo* elem = find_elem(output_datatype);
     POM_REQUIRE(elem && is_float(elem->compute), "windows of {} are not supported", elem_name(output_datatype));
     Value count = g.cast(g.reshape(size, Shape{}), DType::fp32);
-    Value places = g.add(mil::range_1d{.end = count, .start = g.scalar(DType::fp32, 0), .step = g.scalar(DType::fp32, 1)});
+    Value places =
+        g.add(mil::range_1d{.end = count, .start = g.scalar(DType::fp32, 0), .step = g.scalar(DType::fp32, 1)});
     Value length = periodic ? count : g.minus(count, 1);
     Value angle = g.over(g.times(places, 2 * std::numbers::pi), length);
     Value window = g.plus(g.times(g.add(mil::cos{.x = angle}), -T.b), T.a);
@@ -270,7 +291,8 @@ struct Bernoulli {
   ONNX_ATTR(seed, std::optional<float>);
   Status lower(Lowering& g) const {
     const ElemInfo* elem = find_elem(dtype->value_or(int(input.elem())));
-    POM_REQUIRE(elem && elem->elem != Elem::string, "random tensors of {} are not supported", elem_name(dtype->value_or(0)));
+    POM_REQUIRE(elem && elem->elem != Elem::string, "random tensors of {} are not supported",
+                elem_name(dtype->value_or(0)));
     Value draw = random<false>(g, g.shape_of(input), input.dtype(), 0, 1);
     return g.result(g.cast(g.add(mil::less{.x = draw, .y = input}), elem->compute), elem->elem);
   }
@@ -281,6 +303,7 @@ struct Bernoulli {
 Rules generator_chapter() {
   return {
       rule<Bernoulli>("Bernoulli"),
+      rule<BitCast>("BitCast"),
       rule<Window<blackman>>("BlackmanWindow"),
       rule<Cast>("Cast", 6),
       rule<CastLike>("CastLike"),

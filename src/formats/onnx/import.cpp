@@ -21,7 +21,9 @@ constexpr std::int64_t newest_opset = 28;
 // Functions call functions; nobody nests deeper.
 constexpr int deepest_call = 64;
 // Nodes after inlining; functions that call functions could make any number of them.
-constexpr std::size_t most_nodes = 4'000'000;
+constexpr std::size_t most_nodes = 500'000;
+// Core ML takes five dims; files have more before they are rewritten, but not this many.
+constexpr std::size_t most_dims = 32;
 // Refused nodes that one message tells of.
 constexpr std::size_t most_refusals = 20;
 
@@ -127,8 +129,8 @@ class Importer final : public GraphLowering {
   TensorFiles files_;
   Opsets opsets_;
   std::map<std::tuple<Text, Text, Text>, const FunctionProto*> functions_;  // by domain, name, overload
-  std::map<std::string, Dim> symbols_;  // fixed by given shapes
-  const Scope* scope_ = nullptr;        // of the node in hand
+  std::map<std::string, Dim> symbols_;                                      // fixed by given shapes
+  const Scope* scope_ = nullptr;                                            // of the node in hand
   int call_depth_ = 0;
   std::size_t lowered_ = 0;
   std::vector<Error> refused_;
@@ -167,12 +169,10 @@ Status Importer::check_coverage() const {
   while (!called.empty()) {
     const FunctionProto* function = called.back();
     called.pop_back();
-    if (seen.insert(function).second)
-      note_missing(function->node, opsets_of(function->opset_import), missing, called);
+    if (seen.insert(function).second) note_missing(function->node, opsets_of(function->opset_import), missing, called);
   }
   if (missing.empty()) return {};
-  std::string text =
-      fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
+  std::string text = fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
   for (const auto& [name, entry] : missing)
     text += fmt::format("\n    {} x {}, first: {}", entry.count, name, entry.first);
   return fail("{}", text);
@@ -267,6 +267,7 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
       POM_REQUIRE(input.has_shape, "input '{}' has no shape, not even a rank; give one", input.name);
       for (std::size_t i = 0; i < input.shape.size(); ++i) shape.push_back(dim_of(input.shape[i], input.name, i));
     }
+    POM_REQUIRE(shape.size() <= most_dims, "input '{}' has {} dims", input.name, shape.size());
     for (Dim d : shape) POM_REQUIRE(!d.known() || d.value() >= 0, "input '{}' has a negative size", input.name);
     Value value = main.body.add_input(name, tensor_type(elem->compute, shape));
     POM_REQUIRE(scope.entries.try_emplace(input.name, Entry{value, elem->elem}).second, "input '{}' is there twice",
@@ -322,8 +323,7 @@ void Importer::drop_unused(Block& block) {
   }
 }
 
-Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope,
-                                   bool& poisoned) const {
+Result<NodeCall> Importer::call_of(const NodeProto& node, std::size_t index, const Scope& scope, bool& poisoned) const {
   NodeCall call;
   call.proto = &node;
   call.source = source_of(node, index);

@@ -79,8 +79,8 @@ Value powers_of_two(Lowering& g, unsigned count) {
 // x's bits in a new last dim, lowest first, as 0 and 1. Two's complement falls out of rounding down.
 Value bits(Lowering& g, Value x, unsigned count) {
   Value wide = g.expand_dims(x, {std::int64_t(x.rank())});
-  Value low = g.add(mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}),
-                             .y = g.integer(2)});
+  Value low = g.add(
+      mil::mod{.x = g.add(mil::floor_div{.x = wide, .y = powers_of_two(g, std::min(count, 31u))}), .y = g.integer(2)});
   if (count < 32) return low;
   Value sign = g.cast(g.add(mil::less{.x = wide, .y = g.integer(0)}), DType::int32);
   return g.concat({low, sign}, int(x.rank()));
@@ -88,8 +88,8 @@ Value bits(Lowering& g, Value x, unsigned count) {
 
 Value from_bits(Lowering& g, Value x, Elem elem) {
   unsigned count = bits_of(elem);
-  Value sum = g.add(
-      mil::reduce_sum{.x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
+  Value sum = g.add(mil::reduce_sum{
+      .x = g.times(x, powers_of_two(g, count)), .axes = Ints{std::int64_t(x.rank()) - 1}, .keep_dims = false});
   return g.wrap(sum, elem);
 }
 
@@ -99,6 +99,7 @@ struct BitwiseBinary {
   ONNX_IN(A);
   ONNX_IN(B);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(A.elem()), "{} has no bits to combine", elem_info(A.elem()).name);
     unsigned count = bits_of(A.elem());
     Value a = A, b = B;
     std::size_t rank = std::max(a.rank(), b.rank());
@@ -119,6 +120,7 @@ struct BitwiseBinary {
 struct BitwiseNot {
   ONNX_IN(X);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(X.elem()), "{} has no bits to turn round", elem_info(X.elem()).name);
     unsigned bits = elem_info(X.elem()).bits;
     if (!is_unsigned_integer(X.elem())) return g.result(g.minus(g.number(X, -1), X));
     POM_REQUIRE(bits < 32, "the complement of {} does not fit into Core ML's 32-bit integers",
@@ -132,18 +134,27 @@ struct BitShift {
   ONNX_IN(Y);
   ONNX_ATTR(direction, std::string, .required = true);
   Status lower(Lowering& g) const {
+    POM_REQUIRE(is_integer_elem(X.elem()), "{} has no bits to shift", elem_info(X.elem()).name);
     bool left = *direction == "LEFT";
     POM_REQUIRE(left || *direction == "RIGHT", "direction is '{}', not LEFT or RIGHT", *direction);
-    // Further shifts leave nothing, or the sign.
-    Value amount = g.add(mil::minimum{.x = Y, .y = g.integer(30)});
-    Value power = g.add(mil::gather{.x = powers_of_two(g, 31), .indices = amount, .axis = 0});
-    Value far = g.add(mil::greater{.x = Y, .y = g.integer(30)});
+    // By negative amounts, or by all bits and more: nothing is left but the sign of a shift to the right.
+    Value bits = g.integer(elem_info(X.elem()).bits);
+    Value beyond = g.add(mil::logical_or{.x = g.add(mil::less{.x = Y, .y = g.integer(0)}),
+                                         .y = g.add(mil::greater_equal{.x = Y, .y = bits})});
+    Value amount = g.add(mil::maximum{.x = g.add(mil::minimum{.x = Y, .y = g.integer(31)}), .y = g.integer(0)});
+    auto power = [&](Value exponent) {
+      return g.add(mil::gather{.x = powers_of_two(g, 32), .indices = exponent, .axis = 0});
+    };
     if (left) {
-      Value shifted = g.times(X, power);
-      return g.result(g.wrap(g.select(far, g.times(shifted, 0), shifted), X.elem()));
+      Value shifted = g.times(X, power(amount));
+      return g.result(g.wrap(g.select(beyond, g.times(shifted, 0), shifted), X.elem()));
     }
-    Value shifted = g.add(mil::floor_div{.x = X, .y = power});
-    return g.result(g.select(far, g.add(mil::floor_div{.x = shifted, .y = g.integer(2)}), shifted));
+    // 2^31 is no int32: such a shift takes two steps.
+    Value most = g.add(mil::minimum{.x = amount, .y = g.integer(30)});
+    Value shifted = g.add(mil::floor_div{.x = X, .y = power(most)});
+    shifted = g.add(mil::floor_div{.x = shifted, .y = power(g.minus(amount, most))});
+    Value sign = g.times(g.cast(g.add(mil::less{.x = X, .y = g.integer(0)}), DType::int32), -1);
+    return g.result(g.select(beyond, g.plus(sign, g.times(shifted, 0)), shifted));
   }
 };
 

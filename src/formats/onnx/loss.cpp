@@ -25,8 +25,8 @@ Result<Value> negative_log_likelihood(Lowering& g, Value input, Value target, Va
   POM_REQUIRE(reduction == "none" || reduction == "sum" || reduction == "mean", "reduction is '{}'", reduction);
   Value skipped = ignored ? g.add(mil::equal{.x = target, .y = g.integer(*ignored)}) : Value();
   Value at = skipped ? g.select(skipped, g.integer(0), target) : target;
-  Value picked = g.squeeze(
-      g.add(mil::gather_along_axis{.x = input, .indices = g.expand_dims(at, {1}), .axis = 1}), {1});
+  Value picked =
+      g.squeeze(g.add(mil::gather_along_axis{.x = input, .indices = g.expand_dims(at, {1}), .axis = 1}), {1});
   Value loss = g.times(picked, -1), share;
   if (weight) share = g.add(mil::gather{.x = weight, .indices = at, .axis = 0});
   if (skipped) {
@@ -63,7 +63,8 @@ struct SoftmaxCrossEntropyLoss {
     Value sum = g.add(mil::reduce_log_sum_exp{.x = centred, .axes = Ints{1}, .keep_dims = true});
     Value log = g.minus(centred, sum);
     if (!log) return g.status();
-    POM_TRY(g.result(POM_TRY(negative_log_likelihood(g, log, labels, weights, ignore_index, reduction)), scores.elem()));
+    POM_TRY(
+        g.result(POM_TRY(negative_log_likelihood(g, log, labels, weights, ignore_index, reduction)), scores.elem()));
     return g.wants(1) ? g.result(log, scores.elem()) : Status();
   }
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "formats/onnx/weight_scale.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 
@@ -100,8 +101,10 @@ std::optional<Values> Lowering::fold(const OpDef& op, const std::vector<Attribut
   for (const Type& type : *inferred) {
     if (type.kind != Type::Kind::tensor) return {};
     sized = sized && all_known(type.shape);
-    if (sized) made += count_of(type);
+    std::uint64_t count = sized ? count_of(type) : 0;
+    if (__builtin_add_overflow(made, count, &made)) return {};
   }
+  if (sized && made > (std::uint64_t(1) << 48)) return {};
   if (sized && made > free_elements && made > 2 * most && !whatever_size) return {};
   Values results;
   if (elements + (sized ? made : 0) <= eager_elements) {
@@ -117,12 +120,13 @@ std::optional<Values> Lowering::fold(const OpDef& op, const std::vector<Attribut
     return results;
   }
   if (!sized) return {};
+  if (&op == &def<mil::mul>() && weights.size() == 2)
+    if (auto fast = scaled_weight(weights[0], weights[1]); fast && fast->count() == made)
+      return Values{constant(*fast)};
   std::string text = call.text();
   for (std::size_t i = 0; i < inferred->size(); ++i)
     results.push_back(constant(Weight::derived({inferred->size() == 1 ? text : fmt::format("{}#{}", text, i),
-                                                (*inferred)[i].dtype,
-                                                known_sizes((*inferred)[i].shape),
-                                                weights,
+                                                (*inferred)[i].dtype, known_sizes((*inferred)[i].shape), weights,
                                                 [call, i](std::span<const Tensor> in) -> Result<Tensor> {
                                                   Tensors out = POM_TRY(call.evaluate(in));
                                                   return std::move(out[i]);
@@ -180,8 +184,7 @@ Value Lowering::as_constant(Value value, std::map<Value, Value>& known, int dept
     if (!inputs.back().literal()) return value;
   }
   auto folded = fold(*node.op, node.attributes, inputs, node.counts(), true);
-  if (folded && value.index() < folded->size() && (*folded)[value.index()])
-    known[value] = (*folded)[value.index()];
+  if (folded && value.index() < folded->size() && (*folded)[value.index()]) known[value] = (*folded)[value.index()];
   return known[value];
 }
 
@@ -197,11 +200,11 @@ Status Lowering::result(Value value, std::optional<Elem> elem) {
       if (!elem && input && input.value.dtype() == value.dtype()) elem = input.elem;
     DType d = value.dtype();
     if (!elem)
-      elem = d == DType::boolean ? Elem::boolean
-             : d == DType::int32 ? Elem::int64
-             : d == DType::fp16  ? Elem::float16
+      elem = d == DType::boolean  ? Elem::boolean
+             : d == DType::int32  ? Elem::int64
+             : d == DType::fp16   ? Elem::float16
              : d == DType::string ? Elem::string
-                                 : Elem::float32;
+                                  : Elem::float32;
   }
   outputs_.push_back({value, *elem});
   return {};

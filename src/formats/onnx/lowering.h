@@ -104,6 +104,8 @@ class Lowering {
   Value broadcast_to(Value x, const Shape& shape, const Values& sources);
   // A tensor of one value everywhere.
   Value filled(const Shape& shape, const Values& sources, DType dtype, double value);
+  // [C] made to line up with [N, C, ...] of that rank.
+  Value per_channel(Value x, std::size_t rank);
   // x of rank `rank` with leading ones added.
   Value with_rank(Value x, std::size_t rank);
   // Moves booleans through an operation that takes numbers only.

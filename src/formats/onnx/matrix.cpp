@@ -228,7 +228,8 @@ struct Einsum {
     Term sum = terms[0];
     for (std::size_t i = 1; i < terms.size(); ++i) {
       std::set<char> needed(output.begin(), output.end());
-      for (std::size_t k = i + 1; k < terms.size(); ++k) needed.insert(terms[k].letters.begin(), terms[k].letters.end());
+      for (std::size_t k = i + 1; k < terms.size(); ++k)
+        needed.insert(terms[k].letters.begin(), terms[k].letters.end());
       sum = POM_TRY(contract(g, sum, terms[i], needed));
     }
     sum_out(g, sum, {output.begin(), output.end()});

@@ -27,14 +27,6 @@ Normalized normalized(Lowering& g, Value x, const Ints& axes, double epsilon) {
   return {g.times(difference, inverse), centre, inverse};
 }
 
-// [C] made to line up with [N, C, ...].
-Value per_channel(Lowering& g, Value v, std::size_t rank) {
-  if (!v || rank < 2) return v;
-  Shape shape(rank, 1);
-  shape[1] = v.shape()[0];
-  return g.reshape(v, shape);
-}
-
 struct BatchNormalization {
   ONNX_IN(X);
   ONNX_IN(scale);
@@ -58,7 +50,7 @@ struct BatchNormalization {
           .x = X, .mean = m, .variance = v, .gamma = gamma, .beta = beta, .epsilon = double(*epsilon)}));
     DType own = X.dtype();
     Value x = g.cast(X, DType::fp32);
-    auto line = [&](Value p) { return per_channel(g, g.cast(p, DType::fp32), X.rank()); };
+    auto line = [&](Value p) { return g.per_channel(g.cast(p, DType::fp32), X.rank()); };
     Value factor = g.over(line(gamma), g.add(mil::sqrt{.x = g.plus(line(v), double(*epsilon))}));
     return g.result(g.cast(g.plus(g.times(g.minus(x, line(m)), factor), line(beta)), own), X.elem());
   }
@@ -77,8 +69,7 @@ struct InstanceNormalization {
     Ints axes;
     for (std::size_t i = 2; i < input.rank(); ++i) axes.push_back(std::int64_t(i));
     Value y = normalized(g, input, axes, *epsilon).value;
-    return g.result(
-        g.plus(g.times(y, per_channel(g, scale, input.rank())), per_channel(g, B, input.rank())));
+    return g.result(g.plus(g.times(y, g.per_channel(scale, input.rank())), g.per_channel(B, input.rank())));
   }
 };
 
@@ -142,14 +133,14 @@ struct GroupNormalization {
     Value x = g.reshape(g.cast(X, DType::fp32), Shape{X.shape()[0], groups, area});
     Value y = normalized(g, x, {2}, *epsilon).value;
     // Until operator set 20, scale and bias had one element per group.
-    if (g.opset() < 21 && !(scale.shape()[0] == channels && channels != groups)) {
+    if (g.opset() < 21 && !(element_count(scale.shape()) == Dim(channels) && channels != groups)) {
       Shape line{1, groups, 1};
       y = g.plus(g.times(y, g.reshape(g.cast(scale, DType::fp32), line)), g.reshape(g.cast(bias, DType::fp32), line));
       y = g.add(mil::reshape{.x = y, .shape = g.shape_value(X.shape(), {X}, true)});
       return g.result(g.cast(y, X.dtype()), X.elem());
     }
     y = g.cast(g.add(mil::reshape{.x = y, .shape = g.shape_value(X.shape(), {X}, true)}), X.dtype());
-    return g.result(g.plus(g.times(y, per_channel(g, scale, X.rank())), per_channel(g, bias, X.rank())), X.elem());
+    return g.result(g.plus(g.times(y, g.per_channel(scale, X.rank())), g.per_channel(bias, X.rank())), X.elem());
   }
 };
 
@@ -197,7 +188,7 @@ struct LpNormalization {
 // (x - mean) / (sqrt(mean of x^2 - mean^2) + 1e-9)
 struct MeanVarianceNormalization {
   ONNX_IN(X);
-  ONNX_ATTR(axes, Ints) = Ints{0, 2, 3};
+  ONNX_ATTR(axes, Ints) = Ints { 0, 2, 3 };
   Status lower(Lowering& g) const {
     Value centre = mean(g, X, axes), square = mean(g, g.times(X, X), axes);
     Value deviation = g.add(mil::sqrt{.x = g.minus(square, g.times(centre, centre))});

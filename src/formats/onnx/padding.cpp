@@ -113,13 +113,14 @@ struct Pad {
     if (simple) {
       Ints pad;
       for (std::size_t i = first; i < rank; ++i) pad.insert(pad.end(), {before[i], after[i]});
-      return g.result(
-          g.add(mil::pad{.x = x, .pad = g.ints(pad), .mode = *mode == "edge" ? "replicate" : "reflect"}), data.elem());
+      return g.result(g.add(mil::pad{.x = x, .pad = g.ints(pad), .mode = *mode == "edge" ? "replicate" : "reflect"}),
+                      data.elem());
     }
     for (std::size_t i = first; i < rank; ++i) {
       if (before[i] == 0 && after[i] == 0) continue;
       Dim size = x.shape()[i];
-      POM_REQUIRE(size.known() && size.value() > 0, "{} padding of dim {} needs a known size", *mode, i);
+      POM_REQUIRE(size.known() && size.value() > 0 && size.value() + before[i] + after[i] < (1 << 24),
+                  "{} padding of dim {} needs a known size", *mode, i);
       Ints places;
       for (std::int64_t at = -before[i]; at < size.value() + after[i]; ++at)
         places.push_back(source_of_place(mode, at, size.value()));

@@ -61,7 +61,10 @@ struct MaxPool {
       POM_REQUIRE(is_narrow_integer(X.elem()), "pooling of {} is not supported", elem_info(X.elem()).name);
       x = g.cast(x, DType::fp32);
     }
-    if (w.dilated() || g.wants(1) || w.spatial() > 3) return lower_slices(g, x, w);
+    if (w.dilated() || g.wants(1) || w.spatial() > 3) {
+      if (g.wants(1)) POM_TRY(w.check_listable());
+      return lower_slices(g, x, w);
+    }
     POM_TRY(check_ceil(w));
     Value y = g.add(mil::max_pool{.x = x,
                                   .kernel_sizes = w.kernel,
@@ -183,6 +186,7 @@ struct AveragePool {
                                      .ceil_mode = ceil_mode}));
     bool stretched = w.after != w.declared_after;
     if (w.dilated() || w.spatial() > 3 || (stretched && count_include_pad)) {
+      POM_TRY(w.check_listable());
       Value sums = POM_TRY(window_sums(g, X, w));
       return g.result(g.over(sums, window_counts(g, w, count_include_pad, X.dtype())));
     }

@@ -46,7 +46,6 @@ struct Parser {
   }
   std::uint64_t offset() const { return at ? std::uint64_t(at - begin) : 0; }
 
-
   TensorProto tensor(pbf_reader r) {
     TensorProto t;
     t.offset = std::uint64_t(r.data().data() - begin);

@@ -31,7 +31,7 @@ struct TensorProto {
   std::vector<Text> float_data, int32_data, int64_data, double_data, uint64_data;
   std::vector<Text> string_data;
   std::vector<Text> external_keys, external_values;
-  int data_location = 0;  // 1: external
+  int data_location = 0;     // 1: external
   std::uint64_t offset = 0;  // of this message in the file
 };
 

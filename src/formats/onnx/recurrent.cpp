@@ -29,7 +29,7 @@ struct Activation {
 
 struct Direction {
   Layer layer;
-  Value x;              // [steps, batch, input], already reversed for the backward direction
+  Value x;                    // [steps, batch, input], already reversed for the backward direction
   Value w, r, bias, h, c, p;  // w [gates*H, I], r [gates*H, H], bias [2*gates*H], p [3H]; bias and p may be empty
   std::int64_t hidden = 0;
   std::vector<Activation> activations;
@@ -119,7 +119,8 @@ std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
 }
 
 Result<Value> activate(Lowering& g, const Activation& a, Value x, const std::optional<double>& clip) {
-  if (clip) x = g.add(mil::maximum{.x = g.add(mil::minimum{.x = x, .y = g.number(x, *clip)}), .y = g.number(x, -*clip)});
+  if (clip)
+    x = g.add(mil::maximum{.x = g.add(mil::minimum{.x = x, .y = g.number(x, *clip)}), .y = g.number(x, -*clip)});
   if (a.name == "sigmoid") return g.add(mil::sigmoid{.x = x});
   if (a.name == "tanh") return g.add(mil::tanh{.x = x});
   if (a.name == "relu") return g.add(mil::relu{.x = x});
@@ -197,9 +198,9 @@ Result<std::vector<Activation>> activations_of(Layer layer, std::size_t directio
                   : layer == Layer::gru ? Strings{"sigmoid", "tanh"}
                                         : Strings{"tanh"};
   std::size_t each = usual.size();
-  POM_REQUIRE(names.empty() || names.size() == each * directions ||
-                  (layer == Layer::rnn && names == Strings{"Tanh", "Tanh"}),
-              "{} activations are named, but {} are needed", names.size(), each * directions);
+  POM_REQUIRE(
+      names.empty() || names.size() == each * directions || (layer == Layer::rnn && names == Strings{"Tanh", "Tanh"}),
+      "{} activations are named, but {} are needed", names.size(), each * directions);
   std::vector<Activation> all;
   std::size_t alpha = 0, beta = 0;
   for (std::size_t i = 0; i < each * directions; ++i) {
@@ -245,6 +246,9 @@ Status lower_recurrent(Lowering& g, const Common& k) {
   std::size_t directions = both ? 2 : 1;
   POM_REQUIRE(k.W.shape()[0] == int(directions) && k.R.shape()[0] == int(directions),
               "W and R do not hold {} directions", directions);
+  POM_REQUIRE((!k.B || k.B.rank() == 2) && (!k.P || k.P.rank() == 2) && (!k.initial_h || k.initial_h.rank() == 3) &&
+                  (!k.initial_c || k.initial_c.rank() == 3),
+              "B and P must have rank 2, the initial states rank 3");
   std::int64_t hidden = k.R.shape()[2].value();
   Value x = k.batch_first ? g.transpose(k.X, {1, 0, 2}) : *k.X;
   if (k.sequence_lens) {
@@ -334,8 +338,22 @@ struct GRU {
   ONNX_ATTR(layout, bool, .since = 14) = false;
   ONNX_ATTR(linear_before_reset, bool, .since = 3) = false;
   Status lower(Lowering& g) const {
-    return lower_recurrent(g, {Layer::gru, X, W, R, B, sequence_lens, initial_h, {}, {}, activations, activation_alpha,
-                               activation_beta, clip, direction, layout, linear_before_reset});
+    return lower_recurrent(g, {Layer::gru,
+                               X,
+                               W,
+                               R,
+                               B,
+                               sequence_lens,
+                               initial_h,
+                               {},
+                               {},
+                               activations,
+                               activation_alpha,
+                               activation_beta,
+                               clip,
+                               direction,
+                               layout,
+                               linear_before_reset});
   }
 };
 struct RNN {
@@ -353,8 +371,21 @@ struct RNN {
   ONNX_ATTR(hidden_size, int);
   ONNX_ATTR(layout, bool, .since = 14) = false;
   Status lower(Lowering& g) const {
-    return lower_recurrent(g, {Layer::rnn, X, W, R, B, sequence_lens, initial_h, {}, {}, activations, activation_alpha,
-                               activation_beta, clip, direction, layout});
+    return lower_recurrent(g, {Layer::rnn,
+                               X,
+                               W,
+                               R,
+                               B,
+                               sequence_lens,
+                               initial_h,
+                               {},
+                               {},
+                               activations,
+                               activation_alpha,
+                               activation_beta,
+                               clip,
+                               direction,
+                               layout});
   }
 };
 

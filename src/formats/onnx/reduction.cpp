@@ -103,7 +103,7 @@ struct Reduce {
     if (data.dtype() == DType::boolean) limit = 1;
     if (is_integer_elem(data.elem())) limit = highest_value(elem_info(data.elem()).stored);
     POM_REQUIRE(data.dtype() != DType::int32 || limit <= INT32_MAX, "the extremum of nothing does not fit into int32");
-    double lowest = is_float(data.dtype()) ? -limit
+    double lowest = is_float(data.dtype())         ? -limit
                     : is_integer_elem(data.elem()) ? lowest_value(elem_info(data.elem()).stored)
                                                    : 0;
     return g.result(g.filled(shape, {data}, data.dtype(), highest ? limit : lowest));
@@ -153,6 +153,7 @@ struct CumProd {
     std::size_t a = POM_TRY(g.axis(along[0], x.rank()));
     POM_REQUIRE(x.shape()[a].known(), "the size along the axis must be known before the model runs");
     std::int64_t length = x.shape()[a].value();
+    POM_REQUIRE(length <= INT32_MAX, "the axis has {} elements", length);
     Value y = x;
     if (reverse) y = g.add(mil::reverse{.x = y, .axes = Ints{std::int64_t(a)}});
     if (exclusive && length > 0) {

@@ -32,11 +32,14 @@ struct AxisResize {
 // Where in the input output sample i lies.
 double grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
   auto x = double(i);
-  if (o.grid == "align_corners") return a.out == 1 ? 0 : x * double(a.in - 1) / double(a.out - 1);
+  // ONNX takes the length before it is cut to a whole number here.
+  double length = a.scale * double(a.in);
+  if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * double(a.in - 1) / (length - 1);
   if (o.grid == "asymmetric") return x / a.scale;
   if (o.grid == "tf_crop_and_resize")
-    return a.out > 1 ? a.roi_begin * double(a.in - 1) + x * (a.roi_end - a.roi_begin) * double(a.in - 1) / double(a.out - 1)
-                     : 0.5 * (a.roi_begin + a.roi_end) * double(a.in - 1);
+    return a.out > 1
+               ? a.roi_begin * double(a.in - 1) + x * (a.roi_end - a.roi_begin) * double(a.in - 1) / double(a.out - 1)
+               : 0.5 * (a.roi_begin + a.roi_end) * double(a.in - 1);
   if (o.grid == "pytorch_half_pixel" && a.out <= 1) return 0;
   double point = (x + 0.5) / a.scale - 0.5;
   if (o.grid == "half_pixel_symmetric") {
@@ -124,8 +127,8 @@ Result<Value> resize_by_scale(Lowering& g, Value x, const ResizeOptions& o, cons
   std::size_t rank = x.rank();
   POM_REQUIRE(rank >= 3, "an input of rank {} needs a known size", rank);
   for (std::size_t i = 0; i < rank; ++i)
-    POM_REQUIRE(scales[i] == 1 || (i + 2 >= rank && whole(scales[i])),
-                "resizing by {} needs an input of known size", scales[i]);
+    POM_REQUIRE(scales[i] == 1 || (i + 2 >= rank && whole(scales[i])), "resizing by {} needs an input of known size",
+                scales[i]);
   double h = scales[rank - 2], w = scales[rank - 1];
   if (o.mode == "nearest") {
     POM_REQUIRE(repeats(o, std::int64_t(h)) && repeats(o, std::int64_t(w)),
@@ -165,16 +168,14 @@ Result<Value> resize(Lowering& g, Value x, const ResizeOptions& o, const std::ve
         .x = x, .scale_factor_height = double(h.out / h.in), .scale_factor_width = double(w.out / w.in)});
   bool plain_linear = o.mode == "linear" && !o.exclude_outside && !(o.antialias && (h.scale < 1 || w.scale < 1));
   if (images && exact && plain_linear && !sampling_mode(o).empty() && h.out < INT32_MAX && w.out < INT32_MAX)
-    return g.add(mil::resize_bilinear{.x = x,
-                                      .target_size_height = int(h.out),
-                                      .target_size_width = int(w.out),
-                                      .sampling_mode = sampling_mode(o)});
+    return g.add(mil::resize_bilinear{
+        .x = x, .target_size_height = int(h.out), .target_size_width = int(w.out), .sampling_mode = sampling_mode(o)});
   POM_REQUIRE(is_float(x.dtype()) || o.mode == "nearest", "integers are resized by 'nearest' only");
   Value outside;
   for (const AxisResize& a : changed) {
-    POM_REQUIRE(a.in > 0 && a.out > 0 && a.in < 1 << 20 && a.out < 1 << 20 &&
-                    (o.mode == "nearest" || a.in * a.out < 1 << 26),
-                "resizing {} to {} samples is not supported with these options", a.in, a.out);
+    POM_REQUIRE(
+        a.in > 0 && a.out > 0 && a.in < 1 << 20 && a.out < 1 << 20 && (o.mode == "nearest" || a.in * a.out < 1 << 24),
+        "resizing {} to {} samples is not supported with these options", a.in, a.out);
     x = resize_axis(g, x, o, a);
     if (o.grid != "tf_crop_and_resize" || !x) continue;
     Tensor flags(DType::boolean, {a.out});
@@ -207,8 +208,13 @@ struct Resize {
   ONNX_ATTR(nearest_mode, std::string, .since = 11) = "round_prefer_floor";
 
   Status lower(Lowering& g) const {
-    ResizeOptions o{coordinate_transformation_mode, mode, nearest_mode, *cubic_coeff_a, *extrapolation_value,
-                    exclude_outside, antialias};
+    ResizeOptions o{coordinate_transformation_mode,
+                    mode,
+                    nearest_mode,
+                    *cubic_coeff_a,
+                    *extrapolation_value,
+                    exclude_outside,
+                    antialias};
     if (g.opset() < 11) {
       o.grid = "asymmetric";
       o.nearest = "floor";
@@ -219,7 +225,8 @@ struct Resize {
     return fail("coordinate_transformation_mode is '{}'", o.grid);
   }
   Status lower_known(Lowering& g, const ResizeOptions& o) const {
-    POM_REQUIRE(o.grid != "tf_half_pixel_for_nn", "coordinate_transformation_mode 'tf_half_pixel_for_nn' is not supported");
+    POM_REQUIRE(o.grid != "tf_half_pixel_for_nn",
+                "coordinate_transformation_mode 'tf_half_pixel_for_nn' is not supported");
     POM_REQUIRE(o.mode == "nearest" || o.mode == "linear" || o.mode == "cubic", "mode is '{}'", o.mode);
     std::size_t rank = X.rank();
     std::vector<std::size_t> along;
@@ -229,7 +236,7 @@ struct Resize {
       for (std::size_t i = 0; i < rank; ++i) along.push_back(i);
     Floats factors(rank, 1), rois(2 * rank, 0);
     std::fill(rois.begin() + std::ptrdiff_t(rank), rois.end(), 1.0);
-    bool by_sizes = sizes && !(sizes.shape()[0] == 0);
+    bool by_sizes = sizes && !(element_count(sizes.shape()) == 0);
     std::vector<AxisResize> changes;
     if (o.grid == "tf_crop_and_resize") POM_TRY(read_roi(g, along, rois));
     if (!by_sizes) {
@@ -249,7 +256,8 @@ struct Resize {
     for (std::size_t i : along) {
       if (!X.shape()[i].known()) continue;
       std::int64_t in = X.shape()[i].value();
-      changes.push_back({i, in, std::int64_t(std::floor(double(in) * factors[i])), factors[i], rois[i], rois[rank + i]});
+      changes.push_back(
+          {i, in, std::int64_t(std::floor(double(in) * factors[i])), factors[i], rois[i], rois[rank + i]});
     }
     return g.result(POM_TRY(resize(g, X, o, changes)), X.elem());
   }
@@ -363,7 +371,7 @@ struct AffineGrid {
       POM_REQUIRE(s > 0 && s < 1 << 14, "size holds {}", s);
       points *= s;
     }
-    POM_REQUIRE(points < 1 << 24, "the grid has {} points", points);
+    POM_REQUIRE(points < 1 << 22, "the grid has {} points", points);
     // Homogeneous coordinates, x first: [points, n + 1].
     std::vector<double> base;
     for (std::int64_t p = 0; p < points; ++p) {

@@ -115,25 +115,33 @@ class RuleAttribute : public Field {
 
  private:
   static bool set(Field& f, const Attribute& a) {
-    return AttributeForm<V>::set(static_cast<RuleAttribute&>(f).value, a);
+    V& value = static_cast<RuleAttribute&>(f).value;
+    if constexpr (std::is_same_v<V, bool>) {
+      // ONNX has no booleans among attributes: 0 and 1 stand for them.
+      auto* number = std::get_if<std::int64_t>(&a);
+      if (number) value = *number != 0;
+      return number && (*number == 0 || *number == 1);
+    } else {
+      return AttributeForm<V>::set(value, a);
+    }
   }
   static constexpr FieldRule rule = R;
   static constexpr FieldInfo own_info{N.view(), {}, FieldInfo::Kind::attribute, nullptr, set, &rule};
 };
 
-#define ONNX_IN(name, ...)                                                                               \
-  ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                            \
-                           ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) \
-                                                         __VA_ARGS__,                                    \
-                                                     .required = true}>                                  \
+#define ONNX_IN(name, ...)                                                                                \
+  ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                             \
+                           ::pomona::onnx::FieldRule{                                                     \
+                               .kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) __VA_ARGS__, \
+                               .required = true}>                                                         \
       name
 #define ONNX_OPTIONAL(name, ...)                                                                                   \
   ::pomona::onnx::Declared<::pomona::onnx::InputField, #name,                                                      \
                            ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) \
                                                          __VA_ARGS__}>                                             \
       name
-#define ONNX_VARIADIC(name)                                      \
-  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name, \
+#define ONNX_VARIADIC(name)                                                                              \
+  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name,                                         \
                            ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::variadic}> \
       name
 #define ONNX_ATTR(name, type, ...) \
@@ -163,7 +171,10 @@ int opset_of(const Lowering& g);
 
 template <class R>
 Rule rule(std::string_view op, int since = 1, int until = 1 << 30, std::string_view domain = {}) {
-  return {op, since, until, &record_of<R>,
+  return {op,
+          since,
+          until,
+          &record_of<R>,
           [](Lowering& g, const NodeCall& call) -> Status {
             R fields{};
             POM_TRY(fill_rule(record_of<R>(), &fields, call, opset_of(g)));
@@ -194,6 +205,7 @@ Rules padding_chapter();
 Rules resize_chapter();
 Rules recurrent_chapter();
 Rules quantization_chapter();
+Rules spectral_chapter();
 Rules loss_chapter();
 Rules control_flow_chapter();
 

@@ -25,7 +25,7 @@ struct Reshape {
   Status lower(Lowering& g) const {
     POM_REQUIRE(shape.rank() == 1, "shape has rank {}, not 1", shape.rank());
     auto contents = shape.contents();
-    if (!contents) return g.result(g.reshape(data, *shape), data.elem());
+    if (!contents) return lower_computed(g);
     bool zero = false;
     Shape wanted = *contents;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -49,6 +49,16 @@ struct Reshape {
     }
     return g.result(g.add(mil::reshape{.x = data, .shape = g.shape_value(wanted, {data})}), data.elem());
   }
+  // A shape nothing is known of: 0 is replaced by the input's dim there, since MIL reads it another way.
+  Status lower_computed(Lowering& g) const {
+    POM_REQUIRE(shape.shape()[0].known() && !allowzero, "the shape is not known before the model runs");
+    std::int64_t wanted = shape.shape()[0].value(), rank = std::int64_t(data.rank());
+    Value own = g.shape_of(data);
+    if (wanted < rank) own = g.slice(own, 0, 0, wanted);
+    if (wanted > rank) own = g.concat({own, g.ints(Ints(std::size_t(wanted - rank), 1))}, 0);
+    Value copied = g.add(mil::equal{.x = shape, .y = g.integer(0)});
+    return g.result(g.reshape(data, g.select(copied, own, shape)), data.elem());
+  }
 };
 
 struct Flatten {
@@ -58,7 +68,8 @@ struct Flatten {
     int rank = int(input.rank()), at = *axis < 0 ? *axis + rank : *axis;
     POM_REQUIRE(at >= 0 && at <= rank, "axis {} is outside a tensor of rank {}", *axis, rank);
     Dim before = 1, after = 1;
-    for (int i = 0; i < rank; ++i) (i < at ? before : after) = (i < at ? before : after) * input.shape()[std::size_t(i)];
+    for (int i = 0; i < rank; ++i)
+      (i < at ? before : after) = (i < at ? before : after) * input.shape()[std::size_t(i)];
     if (before.known() || after.known() || rank == 0) return g.result(g.reshape(input, Shape{before, after}));
     return g.result(g.add(mil::flatten2d{.x = input, .axis = at}));
   }
@@ -110,6 +121,7 @@ struct Unsqueeze {
   ONNX_ATTR(axes, std::optional<Ints>, .until = 13);
   Status lower(Lowering& g) const {
     Ints along = POM_TRY(axes_of(g, axes_input, axes));
+    POM_REQUIRE(along.size() <= 32, "{} dims are added", along.size());
     for (std::int64_t& a : along) a = std::int64_t(POM_TRY(g.axis(a, data.rank() + along.size())));
     std::sort(along.begin(), along.end());
     POM_REQUIRE(std::adjacent_find(along.begin(), along.end()) == along.end(), "axes name an axis twice");
@@ -170,7 +182,8 @@ struct Split {
     Ints sizes = split;
     if (split_input) sizes = POM_TRY(g.constant_ints(split_input, "split"));
     auto count = std::int64_t(num_outputs->value_or(int(g.output_count())));
-    POM_REQUIRE(count > 0, "there is no output");
+    POM_REQUIRE(count > 0 && std::size_t(count) == g.output_count(), "there are {} outputs, but {} parts are wanted",
+                g.output_count(), count);
     if (sizes.empty()) {
       POM_REQUIRE(size.known(), "the size along axis {} is {}; give the sizes of the parts", *axis, size.text());
       // Equal parts; the last one may be smaller.
@@ -242,16 +255,17 @@ struct Slice {
     auto count = std::size_t(starts_input.shape()[0].value());
     if (along.empty())
       for (std::size_t i = 0; i < count; ++i) along.push_back(std::int64_t(i));
-    POM_REQUIRE(along.size() == count && (steps.empty() || steps.size() == count), "starts, axes and steps differ in length");
+    POM_REQUIRE(along.size() == count && (steps.empty() || steps.size() == count),
+                "starts, axes and steps differ in length");
     return lower_computed(g, rank, along, steps, from ? &*from : nullptr, to ? &*to : nullptr);
   }
   Status lower_known(Lowering& g, const Ints& from, const Ints& to, Ints along, const Ints& steps) const {
     std::size_t rank = data.rank();
     if (along.empty())
       for (std::size_t i = 0; i < from.size(); ++i) along.push_back(std::int64_t(i));
-    POM_REQUIRE(from.size() == to.size() && along.size() == from.size() &&
-                    (steps.empty() || steps.size() == from.size()),
-                "starts, ends, axes and steps differ in length");
+    POM_REQUIRE(
+        from.size() == to.size() && along.size() == from.size() && (steps.empty() || steps.size() == from.size()),
+        "starts, ends, axes and steps differ in length");
     Ints begin(rank, 0), end(rank, 0), stride(rank, 1), open_begin(rank, 1), open_end(rank, 1);
     std::set<std::size_t> seen;
     Shape shape = data.shape();
@@ -285,7 +299,8 @@ struct Slice {
       POM_REQUIRE(all_known(shape), "the slice is empty");
       return g.result(g.constant(Tensor(data.dtype(), known_sizes(shape))), data.elem());
     }
-    if (shape == data.shape() && all_known(shape) && std::all_of(stride.begin(), stride.end(), [](auto s) { return s == 1; }))
+    if (shape == data.shape() && all_known(shape) &&
+        std::all_of(stride.begin(), stride.end(), [](auto s) { return s == 1; }))
       return g.result(data, data.elem());
     return g.result(slice(g, g.ints(begin), g.ints(end), stride, open_begin, open_end), data.elem());
   }
@@ -314,12 +329,8 @@ struct Slice {
   }
   Value slice(Lowering& g, Value begin, Value end, const Ints& stride, const Ints& open_begin,
               const Ints& open_end) const {
-    return g.add(mil::slice_by_index{.x = data,
-                                     .begin = begin,
-                                     .end = end,
-                                     .stride = stride,
-                                     .begin_mask = open_begin,
-                                     .end_mask = open_end});
+    return g.add(mil::slice_by_index{
+        .x = data, .begin = begin, .end = end, .stride = stride, .begin_mask = open_begin, .end_mask = open_end});
   }
 };
 
@@ -369,7 +380,8 @@ struct SpaceToDepth {
     POM_REQUIRE(input.rank() == 4, "the input has rank {}, not 4", input.rank());
     POM_REQUIRE(*mode == "DCR" || *mode == "CRD", "mode is '{}', not DCR or CRD", *mode);
     POM_REQUIRE(is_float(input.dtype()), "integers are not supported");
-    if (*mode == "CRD") return g.result(g.add(mil::pixel_unshuffle{.x = input, .downscale_factor = std::int64_t(*blocksize)}));
+    if (*mode == "CRD")
+      return g.result(g.add(mil::pixel_unshuffle{.x = input, .downscale_factor = std::int64_t(*blocksize)}));
     return g.result(g.add(mil::space_to_depth{.x = input, .block_size = *blocksize}));
   }
 };

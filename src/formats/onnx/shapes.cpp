@@ -17,6 +17,7 @@ Value Lowering::shape_of(Value x) {
 
 Value Lowering::dim(Value x, std::size_t axis) {
   if (!x) return {};
+  if (axis >= x.rank()) return builder_.refuse(fail("a tensor of rank {} has no dim {}", x.rank(), axis));
   if (x.shape()[axis].known()) return integer(x.shape()[axis].value());
   return add(mil::gather{.x = shape_of(x), .indices = integer(std::int64_t(axis)), .axis = 0});
 }
@@ -67,7 +68,8 @@ Value Lowering::reshape(Value x, const Shape& shape) {
   if (x.shape() == shape) return x;
   if (std::find(shape.begin(), shape.end(), Dim(0)) != shape.end()) {
     // 0 has another meaning in MIL; an empty tensor has no elements to keep.
-    if (!all_known(shape)) return builder_.refuse(fail("a tensor without elements takes the shape {}", to_string(shape)));
+    if (!all_known(shape))
+      return builder_.refuse(fail("a tensor without elements takes the shape {}", to_string(shape)));
     return constant(Tensor(x.dtype(), known_sizes(shape)));
   }
   return add(mil::reshape{.x = x, .shape = shape_value(shape, {x}, true)});
@@ -112,6 +114,12 @@ Value Lowering::expand_dims(Value x, const Ints& axes) {
 Value Lowering::squeeze(Value x, const Ints& axes) {
   return !x || axes.empty() ? x : add(mil::squeeze{.x = x, .axes = axes});
 }
+Value Lowering::per_channel(Value x, std::size_t rank) {
+  if (!x || rank < 2) return x;
+  Shape shape(rank, 1);
+  shape[1] = element_count(x.shape());
+  return reshape(x, shape);
+}
 Value Lowering::with_rank(Value x, std::size_t rank) {
   Ints axes;
   for (std::size_t i = x ? x.rank() : rank; i < rank; ++i) axes.push_back(std::int64_t(axes.size()));
@@ -120,17 +128,14 @@ Value Lowering::with_rank(Value x, std::size_t rank) {
 
 Value Lowering::slice(Value x, std::size_t axis, std::int64_t begin, std::int64_t end, std::int64_t step) {
   if (!x) return {};
+  if (axis >= x.rank()) return builder_.refuse(fail("a tensor of rank {} has no dim {}", x.rank(), axis));
   Ints from(x.rank(), 0), to(x.rank(), 0), stride(x.rank(), 1), open(x.rank(), 1), closed(x.rank(), 1);
   from[axis] = begin;
   to[axis] = end;
   stride[axis] = step;
   open[axis] = closed[axis] = 0;
-  return add(mil::slice_by_index{.x = x,
-                                 .begin = ints(from),
-                                 .end = ints(to),
-                                 .stride = stride,
-                                 .begin_mask = open,
-                                 .end_mask = closed});
+  return add(mil::slice_by_index{
+      .x = x, .begin = ints(from), .end = ints(to), .stride = stride, .begin_mask = open, .end_mask = closed});
 }
 
 Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources) {
@@ -156,8 +161,7 @@ Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources)
       parts.push_back(shape_value({want}, sources));
       any = true;
     } else {
-      return builder_.refuse(
-          fail("a tensor {} does not broadcast to {}", to_string(x.shape()), to_string(shape)));
+      return builder_.refuse(fail("a tensor {} does not broadcast to {}", to_string(x.shape()), to_string(shape)));
     }
   }
   if (!any) return x;
@@ -169,6 +173,7 @@ Value Lowering::broadcast_to(Value x, const Shape& shape, const Values& sources)
 
 Value Lowering::broadcast_to(Value x, Value shape) {
   if (!x || !shape) return {};
+  if (shape.rank() != 1) return builder_.refuse(fail("a shape has rank {}, not 1", shape.rank()));
   auto contents = shape.contents();
   std::size_t length = shape.shape()[0].known() ? std::size_t(shape.shape()[0].value()) : 0;
   if (!contents && !shape.shape()[0].known())
@@ -210,7 +215,8 @@ Value Lowering::through_numbers(Value x, const std::function<Value(Value)>& oper
 Value Lowering::non_negative(Value indices, Value size, Elem elem) {
   if (!indices) return {};
   if (is_unsigned_integer(elem) || elem == Elem::boolean) return indices;
-  if (auto known = indices.integers(); known && std::all_of(known->begin(), known->end(), [](auto i) { return i >= 0; }))
+  if (auto known = indices.integers();
+      known && std::all_of(known->begin(), known->end(), [](auto i) { return i >= 0; }))
     return indices;
   Value negative = add(mil::less{.x = indices, .y = integer(0)});
   return select(negative, plus(indices, size), indices);

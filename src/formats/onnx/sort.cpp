@@ -44,8 +44,8 @@ Result<std::vector<std::size_t>> sorted_nodes(const std::vector<NodeProto>& node
       auto at = producer.find(name);
       if (at == producer.end() || at->second == i) {
         // Read from itself: counted as never available, so that it is found below.
-        if (at != producer.end() && std::find(nodes[i].input.begin(), nodes[i].input.end(), name) !=
-                                        nodes[i].input.end())
+        if (at != producer.end() &&
+            std::find(nodes[i].input.begin(), nodes[i].input.end(), name) != nodes[i].input.end())
           ++missing[i];
         return;
       }

@@ -113,8 +113,7 @@ Result<Weight> typed_weight(const TensorProto& t, Elem elem, TensorFiles& files)
   }
   // A varint takes a byte or more, so the file's size bounds what is allocated.
   std::uint64_t fewest = is_sub_byte(dtype) ? (count + 1) / 2 : count;
-  POM_REQUIRE(available >= fewest, "{} bytes are stored, too few for {} {}", available, name(dtype),
-              to_string(t.dims));
+  POM_REQUIRE(available >= fewest, "{} bytes are stored, too few for {} {}", available, name(dtype), to_string(t.dims));
   if (available <= small_size_bytes) return Weight(POM_TRY(from_varints(*field.chunks, dtype, t.dims)));
   // The owner keeps the mapping that the chunks point into.
   Bytes owner = files.inline_bytes(field.chunks->front());
@@ -146,8 +145,8 @@ Result<Tensor> to_int32(const Tensor& from) {
     }
     if (value >= no_limit || (from.dtype() == DType::uint32 && value == UINT32_MAX)) value = INT32_MAX;
     if (value <= -no_limit) value = INT32_MIN;
-    POM_REQUIRE(value >= INT32_MIN && value <= INT32_MAX,
-                "the constant holds {}, but Core ML's integers have 32 bits", value);
+    POM_REQUIRE(value >= INT32_MIN && value <= INT32_MAX, "the constant holds {}, but Core ML's integers have 32 bits",
+                value);
     out[i] = std::int32_t(value);
   }
   return to;
@@ -217,8 +216,7 @@ Result<Weight> stored_weight(const TensorProto& tensor, TensorFiles& files) {
       return Weight(Tensor::strings(tensor.dims, strings_of(tensor)));
     }
     if (tensor.data_location == 1 || tensor.raw_data) {
-      Bytes bytes =
-          tensor.data_location == 1 ? POM_TRY(files.external(tensor)) : files.inline_bytes(*tensor.raw_data);
+      Bytes bytes = tensor.data_location == 1 ? POM_TRY(files.external(tensor)) : files.inline_bytes(*tensor.raw_data);
       std::uint64_t wanted = stored_size_bytes(dtype, count);
       POM_REQUIRE(bytes.size() == wanted || (tensor.data_location == 1 && bytes.size() > wanted),
                   "{} bytes are stored, but {} {} need {}", bytes.size(), name(dtype), to_string(tensor.dims), wanted);
@@ -226,8 +224,7 @@ Result<Weight> stored_weight(const TensorProto& tensor, TensorFiles& files) {
     }
     return typed_weight(tensor, elem, files);
   }();
-  if (!weight)
-    return std::move(weight).error().in(fmt::format("tensor '{}' at byte {}", tensor.name, tensor.offset));
+  if (!weight) return std::move(weight).error().in(fmt::format("tensor '{}' at byte {}", tensor.name, tensor.offset));
   return eager_when_small(*std::move(weight));
 }
 
@@ -236,11 +233,10 @@ Result<Weight> compute_weight(const Weight& stored, Elem elem) {
   if (stored.dtype() == dtype) return stored;
   if (dtype != DType::int32) return eager_when_small(Weight::cast(stored, dtype));
   if (const Tensor* tensor = stored.in_memory()) return Weight(POM_TRY(to_int32(*tensor)));
-  return Weight::derived({"to int32",
-                          dtype,
-                          stored.sizes(),
-                          {stored},
-                          [](std::span<const Tensor> in) -> Result<Tensor> { return to_int32(in[0]); }});
+  return Weight::derived(
+      {"to int32", dtype, stored.sizes(), {stored}, [](std::span<const Tensor> in) -> Result<Tensor> {
+         return to_int32(in[0]);
+       }});
 }
 
 Result<TensorFile> read_tensor_file(const std::string& path) {

@@ -35,8 +35,15 @@ std::int64_t Window::output(std::size_t i) const {
 }
 std::int64_t Window::volume() const {
   std::int64_t volume = 1;
-  for (std::int64_t k : kernel) volume *= k;
+  for (std::int64_t k : kernel) volume = std::min(volume * k, largest);
   return volume;
+}
+Status Window::check_listable() const {
+  POM_REQUIRE(sizes_known(), "these windows need an input of known size");
+  for (std::size_t i = 0; i < spatial(); ++i)
+    POM_REQUIRE(output(i) < (1 << 16) && kernel[i] < (1 << 10), "there are {} windows of {} elements", output(i),
+                kernel[i]);
+  return {};
 }
 
 Result<Window> window_of(Value x, const WindowAttributes& a) {

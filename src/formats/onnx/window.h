@@ -2,7 +2,8 @@
 // share, made explicit for an input.
 //
 //   Window w = POM_TRY(window_of(g, x, {.kernel = {3, 3}, .strides = *strides, .pads = *pads, .auto_pad = "NOTSET"}));
-//   mil::max_pool{.x = x, .kernel_sizes = w.kernel, .strides = w.strides, .pad_type = w.pad_type, .pad = w.interleaved()}
+//   mil::max_pool{.x = x, .kernel_sizes = w.kernel, .strides = w.strides, .pad_type = w.pad_type, .pad =
+//   w.interleaved()}
 #pragma once
 #include "formats/onnx/lowering.h"
 
@@ -16,10 +17,10 @@ struct WindowAttributes {
 
 struct Window {
   Ints kernel, strides, dilations;
-  Ints before, after;           // padding, ceil_mode's own included
-  Ints declared_after;          // without ceil_mode's own
+  Ints before, after;               // padding, ceil_mode's own included
+  Ints declared_after;              // without ceil_mode's own
   std::string pad_type = "custom";  // or same, same_lower, valid, where sizes are unknown
-  bool ceil_mode = false;       // still to be done, since sizes are unknown
+  bool ceil_mode = false;           // still to be done, since sizes are unknown
   std::vector<Dim> input;
 
   std::size_t spatial() const { return kernel.size(); }
@@ -30,6 +31,8 @@ struct Window {
   // Output size along a spatial dim, when its input size is known.
   std::int64_t output(std::size_t i) const;
   std::int64_t volume() const;
+  // Whether something can be worked out for each place of each window.
+  Status check_listable() const;
 };
 
 Result<Window> window_of(Value x, const WindowAttributes& attributes);

@@ -161,9 +161,16 @@ class HalfPass {
       POM_TRY(infer_again(node));
     }
     Values results = block.results();
-    for (std::size_t i = 0; i < results.size(); ++i)
-      if (wanted[i] == DType::fp32 && is_half(results[i]))
-        results[i] = converted(results[i], DType::fp32, block, nullptr);
+    for (Value& result : results) {
+      if (wanted[std::size_t(&result - results.data())] != DType::fp32 || !is_half(result)) continue;
+      // The name belongs to what the function returns.
+      std::string own = result.name();
+      Value half = result;
+      result = converted(half, DType::fp32, block, nullptr);
+      if (block.owner()) continue;
+      half.set_name(own + "_in_fp16");
+      result.set_name(own);
+    }
     block.set_results(results);
     return {};
   }

@@ -25,9 +25,17 @@ SPECIFICATION = {MIL.FLOAT16: "fp16", MIL.FLOAT32: "float", MIL.INT8: "int8", MI
                  MIL.UINT2: "uint2", MIL.UINT3: "uint3", MIL.UINT4: "uint4", MIL.UINT6: "uint6"}
 
 
-def weight_file(package):
-    path = os.path.join(package, "Data/com.apple.CoreML/weights/weight.bin")
-    return BlobReader(path) if os.path.exists(path) else None
+class Blobs:
+    """The weight files of a package; a pipeline has several."""
+
+    def __init__(self, package):
+        if not os.path.exists(package):
+            package = os.path.join(os.path.dirname(package), os.path.basename(package).split(".")[0] + ".mlpackage")
+        self.folder = os.path.join(package, "Data/com.apple.CoreML/weights")
+
+    def read(self, dtype, place):
+        reader = BlobReader(os.path.join(self.folder, place.fileName.split("/")[-1]))
+        return getattr(reader, f"read_{dtype}_data")(place.offset)
 
 
 def value_bits(value, blobs):
@@ -39,8 +47,7 @@ def value_bits(value, blobs):
             return kind, tuple(value_bits(v, blobs) for v in immediate.list.values)
         return kind, immediate.SerializeToString(deterministic=True)
     dtype = SPECIFICATION[value.type.tensorType.dataType]
-    data = getattr(blobs, f"read_{dtype}_data")(value.blobFileValue.offset)
-    return kind, np.asarray(data).tobytes()
+    return kind, np.asarray(blobs.read(dtype, value.blobFileValue)).tobytes()
 
 
 def operation_key(operation, constants, renamed, blobs):
@@ -110,8 +117,17 @@ def first_difference(a, b, path=""):
     return None
 
 
+def load_spec(path):
+    """A package's model; of pipeline.modelN.mlpackage, that member of pipeline.mlpackage when it has no package itself."""
+    if os.path.exists(path):
+        return ct.models.utils.load_spec(path)
+    package, member = os.path.basename(path).split(".")[:2]
+    spec = ct.models.utils.load_spec(os.path.join(os.path.dirname(path), package + ".mlpackage"))
+    return spec.pipeline.models[int(member.removeprefix("model"))]
+
+
 def check(original, rewritten):
-    a, b = (ct.models.utils.load_spec(p) for p in (original, rewritten))
+    a, b = (load_spec(p) for p in (original, rewritten))
     problems = []
     if a.description != b.description:
         problems.append(f"descriptions differ:\n{a.description}\n---\n{b.description}")
@@ -119,14 +135,12 @@ def check(original, rewritten):
         problems.append(f"versions {a.specificationVersion} / {b.specificationVersion}")
     if build_info(a) != build_info(b):
         problems.append("buildInfo differs")
-    difference = first_difference(functions_key(a, weight_file(original)), functions_key(b, weight_file(rewritten)))
+    difference = first_difference(functions_key(a, Blobs(original)), functions_key(b, Blobs(rewritten)))
     if difference:
         problems.append(f"programs differ at {difference}")
     model = ct.models.MLModel(rewritten, skip_model_load=True)
-    for function in b.mlProgram.functions:
-        milproto.load(b, specification_version=b.specificationVersion, file_weights_dir=model.weights_dir)
-        break
-    if len(b.mlProgram.functions) == 1:
+    milproto.load(b, specification_version=b.specificationVersion, file_weights_dir=model.weights_dir)
+    if len(b.mlProgram.functions) == 1 and os.path.exists(original):
         mine = ct.optimize.coreml.get_weights_metadata(model, weight_threshold=10)
         theirs = ct.optimize.coreml.get_weights_metadata(
             ct.models.MLModel(original, skip_model_load=True), weight_threshold=10

@@ -1,0 +1,191 @@
+#include "api/conformance_case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "api/border.h"
+#include "api/files.h"
+#include "api/run.h"
+#include "formats/npy/npy.h"
+#include "formats/onnx/proto.h"
+#include "formats/onnx/tensor.h"
+
+namespace pomona::api {
+namespace {
+
+namespace fs = std::filesystem;
+using Verdict = CaseResult::Status;
+
+struct DataSet {
+  NamedTensors inputs, expected;
+};
+
+// The files kind_0.pb, kind_1.pb, ... by the names they carry; those of older cases carry none that the model knows,
+// and stand for the features in their order.
+Result<NamedTensors> read_files(const fs::path& folder, const char* kind,
+                                const std::vector<onnx::ValueInfoProto>& features) {
+  NamedTensors tensors;
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    std::string path = (folder / fmt::format("{}_{}.pb", kind, i)).string();
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) break;
+    onnx::TensorFile file = POM_TRY(onnx::read_tensor_file(path));
+    bool known = std::any_of(features.begin(), features.end(), [&](const auto& f) { return f.name == file.name; });
+    tensors[known ? file.name : std::string(features[i].name)] = std::move(file.tensor);
+  }
+  return tensors;
+}
+
+std::string op_of(const onnx::ModelProto& model, const std::string& folder) {
+  if (model.graph.node.size() == 1) return std::string(model.graph.node[0].op_type);
+  return fs::path(folder).filename().string().find("expanded") != std::string::npos ? "(functions, expanded)"
+                                                                                    : "(several ops)";
+}
+
+bool is_near(double got, double want, const ConformanceOptions& options) {
+  if (got == want || (std::isnan(got) && std::isnan(want))) return true;
+  return std::fabs(got - want) <= *options.atol + *options.rtol * std::fabs(want);
+}
+
+Status compare(const Tensor& got, const Tensor& want, const ConformanceOptions& options) {
+  POM_REQUIRE(got.dtype() == want.dtype(), "it is {} instead of {}", pomona::name(got.dtype()),
+              pomona::name(want.dtype()));
+  POM_REQUIRE(got.sizes() == want.sizes(), "its shape is {} instead of {}", to_string(got.sizes()),
+              to_string(want.sizes()));
+  if (want.dtype() == DType::string) {
+    POM_REQUIRE(got.text() == want.text(), "its texts differ");
+    return {};
+  }
+  std::size_t different = 0, first = 0;
+  for (std::size_t i = 0; i < want.count(); ++i)
+    if (!is_near(got.number(i), want.number(i), options) && different++ == 0) first = i;
+  POM_REQUIRE(different == 0, "{} of {} elements differ, the first at {}: {} instead of {}", different, want.count(),
+              first, got.number(first), want.number(first));
+  return {};
+}
+
+class Case {
+ public:
+  Case(const std::string& folder, const std::string& outputs, const ConformanceOptions& options)
+      : folder_(folder), outputs_(outputs), options_(options) {}
+
+  CaseResult run() {
+    auto done = steps();
+    if (!done) {
+      result_.reason = describe(done.error()).substr(std::string_view("error: ").size());
+      if (done.error().fault == Fault::bug) result_.status = Verdict::failed;
+    }
+    return std::move(result_);
+  }
+
+ private:
+  Status steps() {
+    result_.status = Verdict::unsupported;
+    Bytes file = POM_TRY(map_file(folder_ + "/model.onnx"));
+    onnx::ModelProto model = POM_TRY(onnx::parse_model(file));
+    result_.op = op_of(model, folder_);
+    std::vector<DataSet> sets = POM_TRY(data_sets(model));
+    TemporaryFolder work = POM_TRY(TemporaryFolder::make());
+    std::string package = work.path() + "/case.mlpackage";
+    auto constants = POM_TRY(convert_case(model, sets[0].inputs, work.path(), package));
+    result_.status = Verdict::failed;
+    Model written = POM_TRY_IN(open_model(package), "reading back");
+    const Function& function = written.program.main();
+    cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+    result_.status = Verdict::passed;
+    for (DataSet& set : sets) {
+      for (const std::string& constant : constants) set.inputs.erase(constant);
+      auto got = call(runner, written.program, function, set.inputs);
+      if (!got) {
+        result_.status = Verdict::failed;
+        return std::move(got).error().in("running");
+      }
+      POM_TRY(judge(*got, set.expected));
+      if (&set == &sets[0] && !outputs_.empty()) POM_TRY(npy::write_npz(outputs_, *got));
+    }
+    return {};
+  }
+
+  Result<std::vector<DataSet>> data_sets(const onnx::ModelProto& model) {
+    std::vector<onnx::ValueInfoProto> inputs;
+    for (const onnx::ValueInfoProto& input : model.graph.input) {
+      bool initial = false;
+      for (const onnx::TensorProto& tensor : model.graph.initializer) initial = initial || tensor.name == input.name;
+      if (!initial) inputs.push_back(input);
+    }
+    std::vector<DataSet> sets;
+    for (int i = 0;; ++i) {
+      fs::path folder = fs::path(folder_) / fmt::format("test_data_set_{}", i);
+      std::error_code ignored;
+      if (!fs::is_directory(folder, ignored)) break;
+      sets.push_back({POM_TRY_IN(read_files(folder, "input", inputs), "data set {}", i),
+                      POM_TRY_IN(read_files(folder, "output", model.graph.output), "data set {}", i)});
+    }
+    POM_REQUIRE(!sets.empty(), "the case has no data set");
+    return sets;
+  }
+
+  // Converts; when that fails, once more with small inputs as constants, but the first; then with that one, too.
+  // Returns the names of inputs that became constants.
+  Result<Strings> convert_case(const onnx::ModelProto& model, const NamedTensors& inputs, const std::string& work,
+                               const std::string& package) {
+    ConvertOptions options;
+    options.precision = *options_.precision;
+    options.target = *options_.target;
+    options.no_verify = true;
+    options.force = true;
+    auto plain = convert(folder_ + "/model.onnx", package, options, {});
+    if (plain) return Strings{};
+    Strings names, places;
+    for (std::size_t i = model.graph.input.size(); i-- > 0;) {
+      auto found = inputs.find(std::string(model.graph.input[i].name));
+      if (found == inputs.end() || !is_parameter(found->second)) continue;
+      std::string path = fmt::format("{}/{}.npy", work, i);
+      POM_TRY(npy::write_npy(path, found->second));
+      if (i == 0 && !names.empty() && convert(folder_ + "/model.onnx", package, with(options, places), {}))
+        return names;
+      names.push_back(found->first);
+      places.push_back(found->first + "=" + path);
+    }
+    if (names.empty() || !convert(folder_ + "/model.onnx", package, with(options, places), {}))
+      return std::move(plain).error();
+    return names;
+  }
+
+  // Axes, sizes, pads, scales and limits are short lists or single numbers.
+  static bool is_parameter(const Tensor& tensor) {
+    return tensor.rank() <= 1 && tensor.dtype() != DType::string &&
+           (tensor.count() <= 1 || !is_float(tensor.dtype()) || tensor.count() <= 8);
+  }
+  static ConvertOptions with(ConvertOptions options, const Strings& constants) {
+    options.constant = constants;
+    return options;
+  }
+
+  Status judge(const NamedTensors& got, const NamedTensors& expected) {
+    for (const auto& [output, want] : expected) {
+      auto found = got.find(output);
+      auto compared = found == got.end() ? Status(fail("it is missing")) : compare(found->second, want, options_);
+      if (compared) continue;
+      result_.status = Verdict::wrong;
+      result_.reason = fmt::format("output '{}': {}", output, compared.error().what);
+    }
+    return {};
+  }
+
+  const std::string& folder_;
+  const std::string& outputs_;
+  const ConformanceOptions& options_;
+  CaseResult result_;
+};
+
+}  // namespace
+
+CaseResult run_case(const std::string& folder, const std::string& outputs, const ConformanceOptions& options) {
+  return Case(folder, outputs, options).run();
+}
+
+}  // namespace pomona::api

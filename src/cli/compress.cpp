@@ -1,0 +1,115 @@
+#include "api/compress.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "api/files.h"
+#include "cli/flags.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace pomona::cli {
+namespace {
+
+struct Arguments {
+  std::string model, output;
+  api::CompressOptions options;
+  compress::SchemeOptions scheme_options;
+  bool force = false;
+};
+
+// The options of all schemes; which of them go together, the scheme says.
+void add_scheme_flags(CLI::App& app, Arguments& arguments) {
+  std::map<std::string_view, std::pair<const FieldInfo*, std::string>> fields;
+  for (const compress::SchemeInfo& scheme : compress::schemes())
+    for (const FieldInfo* field : scheme.options->fields) {
+      auto& [info, doc] = fields[field->name];
+      info = field;
+      doc += fmt::format("{}{}: {}", doc.empty() ? "" : "; ", scheme.name, field->doc);
+    }
+  for (const auto& [name, found] : fields)
+    add_attribute_flag(app, *found.first, found.second, [&arguments, name](const Attribute& value) {
+      arguments.scheme_options[std::string(name)] = value;
+    });
+}
+
+Json line_json(const compress::WeightLine& line) {
+  Json json{{"function", line.function},         {"name", line.name},
+            {"dtype", name(line.dtype)},         {"shape", line.sizes},
+            {"bytes_before", line.bytes_before}, {"bytes_after", line.bytes_after}};
+  if (line.compressed()) {
+    json["scheme"] = line.scheme;
+    json["bits_per_weight"] = line.bits_per_weight();
+    if (auto error = line.relative_error()) json["relative_error"] = number(*error);
+    if (auto snr = line.snr_decibel()) json["snr_db"] = number(*snr);
+  }
+  if (!line.note.empty()) json["note"] = line.note;
+  return json;
+}
+
+}  // namespace
+
+Json weight_lines_json(const std::vector<compress::WeightLine>& lines) {
+  Json json = Json::array();
+  for (const compress::WeightLine& line : lines) json.push_back(line_json(line));
+  return json;
+}
+
+void say_weight_lines(const Session& session, const std::vector<compress::WeightLine>& lines) {
+  std::vector<std::vector<std::string>> rows{{"weight", "shape", "stored as", "bits", "bytes", "was", "error", ""}};
+  for (const compress::WeightLine& line : lines) {
+    auto error = line.relative_error();
+    rows.push_back({line.name, to_string(line.sizes), line.compressed() ? line.scheme : std::string(name(line.dtype)),
+                    line.compressed() ? fmt::format("{:.2f}", line.bits_per_weight()) : "",
+                    std::to_string(line.bytes_after), std::to_string(line.bytes_before),
+                    error ? fmt::format("{:.2e}", *error) : "", line.note});
+  }
+  session.say(table(rows));
+}
+
+Run declare_compress(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  app.add_option("model", a->model, "the package to compress")->required();
+  app.add_option("-o,--output", a->output, "the package to write")->required();
+  add_flags(app, a->options);
+  add_scheme_flags(app, *a);
+  return [a](const Session& session) -> Result<Outcome> {
+    auto draw = progress(session);
+    auto report = api::compress(a->model, a->output, a->options, a->scheme_options, draw);
+    if (draw) draw("", -1);
+    if (!report) return std::move(report).error();
+    say_weight_lines(session, report->lines);
+    session.say(fmt::format("{} -> '{}', {}; {:.2f} s, peak memory {}", api::size_text(report->bytes_before), a->output,
+                            api::size_text(report->bytes_after), report->seconds, api::size_text(report->peak_memory)));
+    return Outcome{{{"output", a->output},
+                    {"bytes_before", report->bytes_before},
+                    {"bytes_after", report->bytes_after},
+                    {"seconds", report->seconds},
+                    {"peak_memory_bytes", report->peak_memory},
+                    {"weights", weight_lines_json(report->lines)}},
+                   true};
+  };
+}
+
+Run declare_decompress(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  app.add_option("model", a->model, "the package to decompress")->required();
+  app.add_option("-o,--output", a->output, "the package to write")->required();
+  app.add_flag("--force", a->force, "replace an existing output");
+  return [a](const Session& session) -> Result<Outcome> {
+    auto draw = progress(session);
+    auto report = api::decompress(a->model, a->output, a->force, draw);
+    if (draw) draw("", -1);
+    if (!report) return std::move(report).error();
+    session.say(fmt::format("{} weights are plain again: {} -> '{}', {}", report->weights,
+                            api::size_text(report->bytes_before), a->output, api::size_text(report->bytes_after)));
+    return Outcome{{{"output", a->output},
+                    {"weights", report->weights},
+                    {"bytes_before", report->bytes_before},
+                    {"bytes_after", report->bytes_after}},
+                   true};
+  };
+}
+
+}  // namespace pomona::cli

@@ -1,0 +1,80 @@
+#include "api/conformance.h"
+
+#include <fmt/format.h>
+
+#include "cli/flags.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+namespace pomona::cli {
+namespace {
+
+using Status = api::CaseResult::Status;
+constexpr Status statuses[] = {Status::passed, Status::wrong, Status::failed, Status::unsupported};
+
+struct Arguments {
+  Strings folders;
+  api::ConformanceOptions options;
+};
+using Counts = std::map<Status, std::size_t>;
+
+std::map<std::string, Counts> by_op(const api::ConformanceReport& report) {
+  std::map<std::string, Counts> ops;
+  for (const api::CaseResult& c : report.cases) ++ops[c.op.empty() ? "(unreadable)" : c.op][c.status];
+  return ops;
+}
+
+Json counts_json(Counts counts) {
+  Json json = Json::object();
+  for (Status status : statuses) json[std::string(api::name(status))] = counts[status];
+  return json;
+}
+
+Json to_json(const api::ConformanceReport& report) {
+  Json json{{"cases", report.cases.size()}};
+  for (Status status : statuses) json[std::string(api::name(status))] = report.count(status);
+  for (const auto& [op, counts] : by_op(report)) json["by_op"][op] = counts_json(counts);
+  for (const api::CaseResult& c : report.cases) {
+    Json one{{"name", c.name}, {"op", c.op}, {"status", api::name(c.status)}, {"seconds", c.seconds}};
+    if (!c.reason.empty()) one["reason"] = c.reason;
+    json["results"].push_back(one);
+  }
+  return json;
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+void say(const Session& session, const api::ConformanceReport& report) {
+  std::vector<std::vector<std::string>> rows{{"op", "passed", "wrong", "failed", "unsupported"}};
+  for (auto [op, counts] : by_op(report)) {
+    rows.push_back({op});
+    for (Status status : statuses) rows.back().push_back(std::to_string(counts[status]));
+  }
+  session.say(table(rows));
+  for (const api::CaseResult& c : report.cases)
+    if (c.status == Status::wrong || c.status == Status::failed || (session.verbose && c.status != Status::passed))
+      session.say(fmt::format("{}: {}: {}", api::name(c.status), c.name, first_line(c.reason)));
+  std::string line = fmt::format("{} cases:", report.cases.size());
+  for (Status status : statuses)
+    line += fmt::format("{}{} {}", line.back() == ':' ? " " : ", ", report.count(status), api::name(status));
+  session.say(fmt::format("{} ({:.1f}% passed)", line,
+                          100 * double(report.count(Status::passed)) / double(report.cases.size())));
+}
+
+}  // namespace
+
+Run declare_conformance(CLI::App& app) {
+  auto a = std::make_shared<Arguments>();
+  app.add_option("folders", a->folders, "folders with cases")->required();
+  add_flags(app, a->options);
+  return [a](const Session& session) -> Result<Outcome> {
+    auto draw = progress(session);
+    auto report = api::conformance(a->folders, a->options, draw);
+    if (draw) draw("", -1);
+    if (!report) return std::move(report).error();
+    say(session, *report);
+    return Outcome{to_json(*report), report->count(Status::wrong) == 0 && report->count(Status::failed) == 0};
+  };
+}
+
+}  // namespace pomona::cli

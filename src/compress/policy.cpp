@@ -1,0 +1,241 @@
+#include "compress/policy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <unordered_map>
+
+#include "ir/builder.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
+
+namespace pomona::compress {
+namespace {
+
+// Smaller constants are stored within the program.
+constexpr std::size_t fewest_elements = 10;
+
+bool feeds_constexpr(Value value) {
+  return std::ranges::any_of(value.users(), [](const Node* user) { return user->op && user->op->constexpr_op; });
+}
+
+// coremltools' convention: [out, in, ...] everywhere but for transposed convolutions and the operands of matmul.
+ChannelAxes axes_for(const Node& user, Value value) {
+  std::size_t last = value.rank() - 1;
+  if (is<mil::conv_transpose>(&user)) return {1, 0};
+  if (!is<mil::matmul>(&user)) return {0, 1};
+  bool second = user.input("y") == value;
+  bool transposed = std::get<bool>(user.attribute(second ? "transpose_y" : "transpose_x"));
+  return second == transposed ? ChannelAxes{last - 1, last} : ChannelAxes{last, last - 1};
+}
+
+Result<ChannelAxes> channel_axes(Value value) {
+  ChannelAxes axes = axes_for(*value.users().front(), value);
+  for (const Node* user : value.users())
+    POM_REQUIRE(axes_for(*user, value) == axes, "{} and {} have their channels along different axes of it",
+                value.users().front()->label(), user->label());
+  return axes;
+}
+
+// Why a constant is not even tried, or empty.
+std::string reason_to_leave(Value value, std::int64_t threshold) {
+  const auto& users = value.users();
+  if (users.empty()) return "nothing uses it";
+  if (std::ranges::any_of(users, [](const Node* user) { return !user->op; })) return "the model returns it";
+  if (value.dtype() != DType::fp16 && value.dtype() != DType::fp32)
+    return fmt::format("its elements are {}", name(value.dtype()));
+  if (value.rank() < 2) return fmt::format("rank {}", value.rank());
+  std::int64_t count = element_count(known_sizes(value.shape()));
+  if (count <= threshold) return fmt::format("{} elements, and weight_threshold is {}", count, threshold);
+  return {};
+}
+
+void collect(Block& block, std::vector<Node*>& constants, std::vector<Node*>& decoders) {
+  for (const auto& node : block.nodes()) {
+    for (auto& inner : node->blocks) collect(*inner, constants, decoders);
+    if (node->op->constexpr_op) decoders.push_back(node.get());
+    if (!node->op->structural) continue;
+    const Weight& literal = node->literal;
+    const Tensor* tensor = literal.in_memory();
+    if ((tensor && (tensor->is_list() || tensor->is_dictionary())) || literal.dtype() == DType::string) continue;
+    if (literal.count() >= fewest_elements && !feeds_constexpr(node->output())) constants.push_back(node.get());
+  }
+}
+
+// The bytes a decoder reads, those of the decoders before it included.
+std::uint64_t operand_bytes(const Node& decoder, std::set<std::string>& counted) {
+  std::uint64_t bytes = 0;
+  for (Value input : decoder.inputs()) {
+    if (const Weight* weight = input.literal())
+      bytes += counted.insert(weight->identity()).second ? weight->stored_size() : 0;
+    else if (input.producer())
+      bytes += operand_bytes(*input.producer(), counted);
+  }
+  return bytes;
+}
+
+class Compressor {
+ public:
+  Compressor(const Request& request, const CompressProgress& progress) : request_(request), progress_(progress) {}
+
+  Result<Report> run(Program& program) {
+    for (const auto& function : program.functions)
+      POM_TRY_IN(request_.scheme->check(function->opset), "function '{}'", function->name);
+    struct Found {
+      Function* function;
+      std::vector<Node*> constants, decoders;
+    };
+    std::vector<Found> all;
+    std::size_t total = 0, done = 0;
+    for (const auto& function : program.functions) {
+      Found& found = all.emplace_back(Found{function.get(), {}, {}});
+      collect(function->body, found.constants, found.decoders);
+      total += found.constants.size();
+    }
+    for (Found& found : all) {
+      for (const Node* decoder : found.decoders) note_decoder(*decoder, *found.function);
+      for (Node* node : found.constants) {
+        POM_TRY_IN(handle(*node, *found.function), "weight '{}' of function '{}'", node->output().name(),
+                   found.function->name);
+        if (progress_) progress_(++done, total);
+      }
+    }
+    return std::move(report_);
+  }
+
+ private:
+  void note_decoder(const Node& node, const Function& function) {
+    Value value = node.output(node.output_count() - 1);
+    if (feeds_constexpr(value)) return;
+    std::uint64_t bytes = operand_bytes(node, counted_);
+    Sizes sizes = all_known(value.shape()) ? known_sizes(value.shape()) : Sizes();
+    report_.lines.push_back({.function = function.name,
+                             .name = value.name(),
+                             .dtype = value.dtype(),
+                             .sizes = std::move(sizes),
+                             .note = fmt::format("already compressed ({})", node.op->name),
+                             .bytes_before = bytes,
+                             .bytes_after = bytes});
+  }
+
+  Status handle(Node& node, const Function& function) {
+    Value value = node.output();
+    WeightLine line{
+        .function = function.name, .name = value.name(), .dtype = node.literal.dtype(), .sizes = node.literal.sizes()};
+    bool again = !counted_.insert(node.literal.identity()).second;
+    if (!again) line.bytes_before = node.literal.stored_size();
+    line.note = reason_to_leave(value, request_.scheme->weight_threshold());
+    if (!line.note.empty()) {
+      line.bytes_after = line.bytes_before;
+      report_.lines.push_back(std::move(line));
+      return {};
+    }
+    Attempt attempt = POM_TRY(attempt_for(node, function));
+    if (attempt.encoded.op) {
+      POM_TRY(replace(node, attempt.encoded));
+      line.scheme = attempt.encoded.scheme;
+      line.measured = attempt.encoded.measured;
+      line.sum_of_squares = attempt.sum_of_squares;
+    }
+    line.note = attempt.encoded.note;
+    count_bytes(line, attempt.encoded, again);
+    report_.lines.push_back(std::move(line));
+    return {};
+  }
+
+  struct Attempt {
+    Encoded encoded;  // without an op: `note` says why the weight is left
+    double sum_of_squares = 0;
+  };
+
+  // Equal weights that are used alike are encoded alike, once.
+  Result<Attempt> attempt_for(const Node& node, const Function& function) {
+    Value value = node.output();
+    Result<ChannelAxes> axes = channel_axes(value);
+    std::string key = fmt::format("{} {} {}", int(function.opset), node.literal.identity(),
+                                  axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
+    auto [at, fresh] = attempts_.try_emplace(key);
+    if (fresh) at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset));
+    return at->second;
+  }
+
+  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset) {
+    Attempt result;
+    Summary summary = summarise(POM_TRY(weight.materialise()));
+    result.sum_of_squares = summary.sum_of_squares;
+    if (summary.not_finite) {
+      result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
+      return result;
+    }
+    auto encoded = request_.scheme->encode({weight, summary, opset, std::move(axes), shelf_});
+    if (encoded)
+      result.encoded = *std::move(encoded);
+    else
+      result.encoded.note = encoded.error().what;
+    return result;
+  }
+
+  void count_bytes(WeightLine& line, const Encoded& encoded, bool again) {
+    if (!encoded.op) {
+      line.bytes_after = line.bytes_before;
+    } else {
+      for (const Weight& operand : encoded.operands)
+        if (operand && counted_.insert(operand.identity()).second) line.bytes_after += operand.stored_size();
+    }
+    if (again) line.note += fmt::format("{}the same bytes as another weight", line.note.empty() ? "" : "; ");
+  }
+
+  static Status replace(Node& node, const Encoded& encoded) {
+    Value before = node.output();
+    Builder g(*node.block(), &node);
+    g.source = node.source;
+    Values inputs;
+    std::vector<std::uint32_t> counts;
+    for (const Weight& operand : encoded.operands) {
+      counts.push_back(operand ? 1 : 0);
+      if (operand) inputs.push_back(g.constant(operand));
+    }
+    Values made = g.add_call(*encoded.op, encoded.attributes, std::move(inputs), std::move(counts), node.name);
+    POM_TRY(Status(g.status()));
+    POM_REQUIRE(made[0].type() == before.type(), "{} became {}", before.type().text(), made[0].type().text());
+    made[0].set_name(before.name());
+    replace_uses(before, made[0]);
+    node.block()->erase(node);
+    return {};
+  }
+
+  const Request& request_;
+  const CompressProgress& progress_;
+  std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
+  std::set<std::string> counted_;
+  std::unordered_map<std::string, Attempt> attempts_;
+  Report report_;
+};
+
+}  // namespace
+
+double WeightLine::bits_per_weight() const {
+  std::int64_t count = element_count(sizes);
+  return count ? 8.0 * double(bytes_after) / double(count) : 0;
+}
+
+std::optional<double> WeightLine::relative_error() const {
+  if (!measured || measured->squared_error < 0) return {};
+  double error = measured->squared_error;
+  return sum_of_squares > 0 ? std::sqrt(error / sum_of_squares) : 0;
+}
+
+std::optional<double> WeightLine::snr_decibel() const {
+  auto relative = relative_error();
+  if (!relative) return {};
+  return *relative > 0 ? -20 * std::log10(*relative) : std::numeric_limits<double>::infinity();
+}
+
+Result<Report> compress(Program& program, const Request& request, const CompressProgress& progress) {
+  return Compressor(request, progress).run(program);
+}
+
+}  // namespace pomona::compress

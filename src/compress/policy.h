@@ -1,0 +1,56 @@
+// Compresses a program: which constants are weights, which scheme each gets, and a line about every one of them.
+//
+//   Request request{.scheme = POM_TRY(make_scheme("int4"))};
+//   Report report = POM_TRY(compress(program, request));
+//   ... write_package(program, ...);        // encodes, tensor by tensor
+//   report.lines[0].relative_error()        // known once the weight was encoded
+//
+// A weight is a constant of fp16 or fp32 that some op reads. Left as they are, each with its reason: other dtypes, rank
+// below 2 (Core ML mishandles compressed vectors), no more elements than the scheme's threshold, constants that the
+// model returns, NaN or infinity inside, users that disagree about the channel axis where the scheme needs it, and what
+// the scheme itself refuses. What is compressed already stays. Constants of fewer than 10 elements are not mentioned:
+// they are stored within the program, not as weights.
+//
+// Equal weights, also those of different functions, are encoded once and share their bytes.
+#pragma once
+#include <functional>
+
+#include "compress/scheme.h"
+
+namespace pomona::compress {
+
+struct Request {
+  std::shared_ptr<const Scheme> scheme;
+};
+
+struct WeightLine {
+  std::string function, name;
+  DType dtype = DType::fp16;
+  Sizes sizes;
+  std::string scheme;                               // what it is stored as now; empty: it was left
+  std::string note;                                 // why it was left, or what is not as it was asked for
+  std::uint64_t bytes_before = 0, bytes_after = 0;  // both 0 when another line counts the same bytes
+  double sum_of_squares = 0;
+  std::shared_ptr<const Measured> measured;  // null: left
+
+  bool compressed() const { return measured != nullptr; }
+  double bits_per_weight() const;  // of the stored parts; 0 when another line counts them
+  // sqrt(squared error / sum of squares), and the same in decibel; absent until the weight has been encoded.
+  std::optional<double> relative_error() const;
+  std::optional<double> snr_decibel() const;  // infinite without error
+};
+
+struct Report {
+  std::vector<WeightLine> lines;
+};
+
+using CompressProgress = std::function<void(std::size_t done, std::size_t total)>;
+
+// Replaces the program's weights by constexpr nodes, which keep the names. Errors: the scheme is not for the program's
+// operator set; a weight cannot be read.
+Result<Report> compress(Program& program, const Request& request, const CompressProgress& progress = {});
+
+// Replaces every constexpr node by a constant that is decoded when it is written. The number of nodes replaced.
+Result<std::size_t> decompress(Program& program);
+
+}  // namespace pomona::compress

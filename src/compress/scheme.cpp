@@ -1,0 +1,149 @@
+#include "compress/scheme.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/half.h"
+#include "base/threads.h"
+#include "compress/linear.h"
+#include "compress/palettize.h"
+
+namespace pomona::compress {
+namespace {
+
+constexpr std::size_t chunk_elements = 1 << 16;
+
+Summary summarise_chunk(std::span<const float> values) {
+  Summary summary;
+  float largest = 0;
+  double squares = 0;
+  bool finite = true;
+  for (float value : values) {
+    float magnitude = std::fabs(value);
+    largest = std::max(largest, magnitude);
+    squares += double(value) * double(value);
+    finite = finite && magnitude <= std::numeric_limits<float>::max();
+  }
+  summary.largest_magnitude = largest;
+  summary.sum_of_squares = squares;
+  if (!finite)
+    summary.not_finite = std::size_t(
+        std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) - values.begin());
+  return summary;
+}
+
+// Schemes that are known by name, but not made yet.
+constexpr std::string_view later_schemes[] = {"prune", "activations", "sparse", "w8a8"};
+
+std::string known_names() {
+  std::string all;
+  for (const SchemeInfo& scheme : schemes()) all += fmt::format("{}{}", all.empty() ? "" : ", ", scheme.name);
+  for (const ShortName& each : short_names()) all += fmt::format(", {}", each.name);
+  return all;
+}
+
+}  // namespace
+
+Summary summarise(const Tensor& tensor) {
+  std::size_t count = tensor.count(), chunks = (count + chunk_elements - 1) / chunk_elements;
+  std::vector<Summary> parts(chunks);
+  parallel_for(chunks, 1, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> floats;
+    for (std::size_t c = begin; c < end; ++c) {
+      std::size_t first = c * chunk_elements, length = std::min(chunk_elements, count - first);
+      if (tensor.dtype() == DType::fp32) {
+        parts[c] = summarise_chunk(tensor.view<float>().subspan(first, length));
+        continue;
+      }
+      floats.resize(length);
+      halves_to_floats(tensor.view<std::uint16_t>().subspan(first, length), floats.data());
+      parts[c] = summarise_chunk(floats);
+    }
+  });
+  Summary summary;
+  for (std::size_t c = 0; c < chunks; ++c) {
+    summary.largest_magnitude = std::max(summary.largest_magnitude, parts[c].largest_magnitude);
+    summary.sum_of_squares += parts[c].sum_of_squares;
+    if (!summary.not_finite && parts[c].not_finite) summary.not_finite = c * chunk_elements + *parts[c].not_finite;
+  }
+  return summary;
+}
+
+const std::vector<SchemeInfo>& schemes() {
+  static const std::vector<SchemeInfo> all{
+      {"linear", "integers times a scale, perhaps less a zero point", &record_of<LinearSchemeOptions>(), make_linear},
+      {"palettize", "indices into look-up tables", &record_of<PalettizeOptions>(), make_palettize},
+  };
+  return all;
+}
+
+const std::vector<ShortName>& short_names() {
+  auto linear = [](const char* dtype, const char* mode, const char* granularity, SchemeOptions more = {}) {
+    more.insert(
+        {{"dtype", std::string(dtype)}, {"mode", std::string(mode)}, {"granularity", std::string(granularity)}});
+    return more;
+  };
+  auto table = [](std::int64_t bits, bool grouped) {
+    SchemeOptions options{{"nbits", bits},
+                          {"granularity", std::string(grouped ? "per_grouped_channel" : "per_tensor")}};
+    if (grouped) options["group_size"] = std::int64_t(16);
+    return options;
+  };
+  static const std::vector<ShortName> all{
+      {"int8", "linear", "one scale per output channel", linear("int8", "linear_symmetric", "per_channel")},
+      {"int8-per-tensor", "linear", "one scale per weight", linear("int8", "linear_symmetric", "per_tensor")},
+      {"uint8", "linear", "a scale and a zero point per output channel", linear("uint8", "linear", "per_channel")},
+      {"int4", "linear", "one scale per 32 input channels, the best of 16 ranges",
+       linear("int4", "linear_symmetric", "per_block", {{"search", std::int64_t(16)}})},
+      {"uint4", "linear", "a scale and a zero point per 32 input channels, the best of 16 ranges",
+       linear("uint4", "linear", "per_block", {{"search", std::int64_t(16)}})},
+      {"lut1", "palettize", "a table of 2 values per 16 output channels", table(1, true)},
+      {"lut2", "palettize", "a table of 4 values per 16 output channels", table(2, true)},
+      {"lut3", "palettize", "a table of 8 values per 16 output channels", table(3, true)},
+      {"lut4", "palettize", "a table of 16 values per 16 output channels", table(4, true)},
+      {"lut6", "palettize", "a table of 64 values per weight", table(6, false)},
+      {"lut8", "palettize", "a table of 256 values per weight", table(8, false)},
+      {"lut4-per-tensor", "palettize", "a table of 16 values per weight", table(4, false)},
+      {"lut2-per-tensor", "palettize", "a table of 4 values per weight", table(2, false)},
+  };
+  return all;
+}
+
+Result<std::shared_ptr<const Scheme>> make_scheme(std::string_view name, const SchemeOptions& options) {
+  SchemeOptions all = options;
+  std::string_view scheme = name;
+  for (const ShortName& each : short_names())
+    if (each.name == name) {
+      scheme = each.scheme;
+      all.insert(each.options.begin(), each.options.end());
+    }
+  for (const SchemeInfo& each : schemes())
+    if (each.name == scheme) return POM_TRY_IN(each.make(all), "scheme '{}'", name);
+  for (std::string_view later : later_schemes)
+    POM_REQUIRE(!name.starts_with(later), "scheme '{}' is not in this version; there are {}", name, known_names());
+  return fail("there is no scheme '{}'; there are {}", name, known_names());
+}
+
+std::int64_t nearest_divisor(std::int64_t size, std::int64_t wanted) {
+  std::int64_t best = 1;
+  auto consider = [&](std::int64_t divisor) {
+    std::int64_t off = std::abs(divisor - wanted), best_off = std::abs(best - wanted);
+    if (off < best_off || (off == best_off && divisor < best)) best = divisor;
+  };
+  for (std::int64_t d = 1; d <= size / d; ++d)
+    if (size % d == 0) {
+      consider(d);
+      consider(size / d);
+    }
+  return best;
+}
+
+std::string divisor_note(std::string_view what, std::size_t axis, std::int64_t size, std::int64_t wanted,
+                         std::int64_t used) {
+  if (used == wanted) return {};
+  return fmt::format("axis {} of size {} cannot be cut into {}s of {}: {} is used", axis, size, what, wanted, used);
+}
+
+}  // namespace pomona::compress

@@ -1,0 +1,97 @@
+// A scheme says how a weight is stored in fewer bits: an option record, and encode(), which either gives the constexpr
+// node that is to replace the weight or says why the weight is left as it is.
+//
+//   auto scheme = POM_TRY(make_scheme("linear", {{"dtype", "int4"}, {"granularity", "per_block"}}));
+//   auto same   = POM_TRY(make_scheme("int4"));                       // a short name: scheme and options
+//   Encoded e   = POM_TRY(scheme->encode(candidate));                 // or the reason for leaving the weight
+//
+// Option names, values and defaults are those of coremltools' OpLinearQuantizerConfig and OpPalettizerConfig; options
+// of our own stand beside them. Nothing is encoded here: the operands are recipes that share their work (parts.h) and
+// run when a package is written, tensor by tensor.
+//
+// To add a scheme: a file with its record and its Scheme, and a row in scheme.cpp.
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+
+#include "base/record.h"
+#include "compress/parts.h"
+#include "ir/op.h"
+
+namespace pomona::compress {
+
+// What one look at all elements of a weight tells.
+struct Summary {
+  double largest_magnitude = 0;
+  double sum_of_squares = 0;
+  std::optional<std::size_t> not_finite;  // index of the first NaN or infinity
+};
+Summary summarise(const Tensor& tensor);  // of an fp16 or fp32 tensor
+
+// Which axis of a weight counts its users' output channels, which their input channels.
+struct ChannelAxes {
+  std::size_t output = 0, input = 1;
+  friend bool operator==(const ChannelAxes&, const ChannelAxes&) = default;
+};
+
+// A weight that might be encoded: fp16 or fp32, at least rank 2, all elements finite.
+struct Candidate {
+  Weight weight;
+  Summary summary;
+  Target opset = Target::iOS18;
+  Result<ChannelAxes> axes = ChannelAxes{};  // an error when its users disagree
+  std::shared_ptr<Shelf> shelf;
+};
+
+// The squared error of a weight, known once it has been encoded; negative before.
+struct Measured {
+  std::atomic<double> squared_error{-1};
+};
+
+struct Encoded {
+  const OpDef* op = nullptr;          // the constexpr op
+  std::vector<Attribute> attributes;  // one per attribute field of the op
+  std::vector<Weight> operands;       // one per input field, without contents where it is absent
+  std::string scheme;                 // in words: "int4 per block of 32"
+  std::string note;                   // where this is not exactly what was asked for
+  std::shared_ptr<const Measured> measured;
+};
+
+class Scheme {
+ public:
+  virtual ~Scheme() = default;
+  // Weights of at most so many elements are left.
+  virtual std::int64_t weight_threshold() const = 0;
+  // An error, with advice, when programs of that opset cannot hold what this scheme makes.
+  virtual Status check(Target opset) const = 0;
+  // Errors are reasons to leave the weight.
+  virtual Result<Encoded> encode(const Candidate& candidate) const = 0;
+};
+
+using SchemeOptions = std::map<std::string, Attribute>;
+
+// By the name of a scheme or a short name; `options` come on top of what a short name stands for. Errors: an unknown
+// name (the known ones are listed), an option the scheme does not have, a value it does not take.
+Result<std::shared_ptr<const Scheme>> make_scheme(std::string_view name, const SchemeOptions& options = {});
+
+// For help texts.
+struct ShortName {
+  std::string_view name, scheme, doc;
+  SchemeOptions options;
+};
+const std::vector<ShortName>& short_names();
+struct SchemeInfo {
+  std::string_view name, doc;
+  const RecordInfo* options;
+  Result<std::shared_ptr<const Scheme>> (*make)(const SchemeOptions& options);
+};
+const std::vector<SchemeInfo>& schemes();
+
+// The divisor of `size` nearest to `wanted`; the smaller one of two.
+std::int64_t nearest_divisor(std::int64_t size, std::int64_t wanted);
+// What is said when that is not the divisor that was asked for.
+std::string divisor_note(std::string_view what, std::size_t axis, std::int64_t size, std::int64_t wanted,
+                         std::int64_t used);
+
+}  // namespace pomona::compress
