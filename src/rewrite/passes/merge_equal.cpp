@@ -6,16 +6,44 @@
 namespace pomona::rewrite {
 namespace {
 
-// Two nodes with equal keys compute the same.
-std::string key_of(const Node& node) {
-  if (node.op->structural) return "const " + node.literal.identity();
-  std::string key(node.op->name);
-  for (const Attribute& attribute : node.attributes)
-    key += "," + std::to_string(attribute.index()) + to_string(attribute);
-  for (std::uint32_t count : node.counts()) key += ":" + std::to_string(count);
-  for (Value input : node.inputs()) key += "@" + std::to_string(reinterpret_cast<std::uintptr_t>(&input.info()));
-  return key;
+std::size_t combined(std::size_t seed, std::size_t hash) { return (seed ^ hash) * 0x9E3779B97F4A7C15 ^ seed >> 29; }
+
+std::size_t hash_of(const Attribute& attribute) {
+  return std::visit(
+      [&](const auto& value) -> std::size_t {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, std::monostate>) {
+          return 0;
+        } else if constexpr (requires { std::hash<T>()(value); }) {
+          return std::hash<T>()(value);
+        } else {
+          std::size_t hash = value.size();
+          for (const auto& each : value) hash = combined(hash, std::hash<std::decay_t<decltype(each)>>()(each));
+          return hash;
+        }
+      },
+      attribute);
 }
+
+// Nodes that are equal here compute the same.
+struct Hash {
+  std::size_t operator()(const Node* node) const {
+    std::size_t hash = std::hash<const void*>()(node->op);
+    if (node->op->structural) return combined(hash, std::hash<std::string>()(node->literal.identity()));
+    for (const Attribute& attribute : node->attributes) hash = combined(hash, hash_of(attribute));
+    for (Value input : node->inputs()) hash = combined(hash, std::hash<const void*>()(&input.info()));
+    return hash;
+  }
+};
+struct Equal {
+  bool operator()(const Node* a, const Node* b) const {
+    if (a->op != b->op) return false;
+    if (a->op->structural) return a->literal.identity() == b->literal.identity();
+    return a->inputs() == b->inputs() && a->counts() == b->counts() && a->attributes == b->attributes;
+  }
+};
+// Each with itself as the value: the first of its kind.
+using Seen = std::unordered_map<Node*, Node*, Hash, Equal>;
 
 bool mergeable(const Node& node) {
   if (node.op->random || node.op->side_effects || !node.blocks.empty()) return false;
@@ -25,20 +53,18 @@ bool mergeable(const Node& node) {
   return true;
 }
 
-using Seen = std::unordered_map<std::string, Node*>;
-
-// `outer` holds what enclosing blocks have computed before.
+// `seen` holds what this block and enclosing ones have computed before. A node in it keeps its inputs, as these come
+// before it and have been merged already.
 void merge_in(Block& block, Seen& seen) {
-  std::vector<std::string> own;
+  std::vector<Node*> own;
   for (auto at = block.nodes().begin(); at != block.nodes().end();) {
     Node& node = **at;
     ++at;
     for (auto& inner : node.blocks) merge_in(*inner, seen);
     if (!mergeable(node)) continue;
-    std::string key = key_of(node);
-    auto [first, fresh] = seen.try_emplace(key, &node);
+    auto [first, fresh] = seen.try_emplace(&node, &node);
     if (fresh) {
-      own.push_back(std::move(key));
+      own.push_back(&node);
       continue;
     }
     bool nameable = true;
@@ -48,7 +74,8 @@ void merge_in(Block& block, Seen& seen) {
     for (std::size_t i = 0; i < node.output_count(); ++i) replace_uses(node.output(i), first->second->output(i));
     block.erase(node);
   }
-  for (const std::string& key : own) seen.erase(key);
+  if (!block.owner()) return;
+  for (Node* node : own) seen.erase(node);
 }
 
 }  // namespace
