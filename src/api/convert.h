@@ -8,7 +8,7 @@
 
 #include "api/verify.h"
 #include "base/record.h"
-#include "compress/compress.h"
+#include "compress/policy.h"
 
 namespace pomona::api {
 

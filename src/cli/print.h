@@ -5,6 +5,7 @@
 
 #include "api/verify.h"
 #include "cli/command.h"
+#include "compress/policy.h"
 
 namespace pomona::cli {
 
