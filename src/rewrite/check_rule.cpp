@@ -192,7 +192,7 @@ Result<Outcome> try_once(const Rule& rule, Example& example) {
 Result<RuleCheck> check_rule(const Rule& rule, double tolerance) {
   RuleCheck check;
   std::mt19937 random(1);
-  constexpr std::size_t most_spellings = 3000, varied_per_spelling = 40;
+  constexpr std::size_t most_spellings = 3000, varied_per_spelling = 20;
   for (Target opset : {rule.since, iOS18}) {
     Choices choices;
     std::size_t spellings = 0;

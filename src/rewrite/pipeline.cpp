@@ -1,7 +1,9 @@
 #include "rewrite/pipeline.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "ir/verify.h"
 #include "rewrite/passes/passes.h"
 #include "rewrite/rules/rules.h"
 
@@ -29,10 +31,23 @@ class Timer {
   Report& report_;
 };
 
+// What holds between passes, too; the border and the ranks are made right by passes of their own.
+Status check_contract(const Program& program, std::string_view pass) {
+  constexpr std::string_view promised[] = {"order", "types", "constants"};
+  for (const auto& function : program.functions)
+    for (const Finding& finding : findings_of(*function))
+      if (std::find(std::begin(promised), std::end(promised), finding.rule) != std::end(promised))
+        return fail("after {}, {}: {}", pass, finding.place, finding.text).blame(Fault::bug);
+  return {};
+}
+
 }  // namespace
 
 Status optimise(Program& program, const PipelineOptions& options, Report& report) {
   Timer run(report);
+  auto check = [&](std::string_view pass) {
+    return options.check_each_pass ? check_contract(program, pass) : Status();
+  };
   auto add_sentences = [&](std::vector<std::string> found) {
     report.sentences.insert(report.sentences.end(), found.begin(), found.end());
   };
@@ -40,7 +55,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     run("remove_dead", [&] { remove_dead(program); });
     POM_TRY(run("fold_constants", [&] { return fold_constants(program); }));
     run("merge_equal", [&] { merge_equal(program); });
-    return {};
+    return check("fold_constants and merge_equal");
   };
   auto apply = [&](std::string_view topic, std::initializer_list<RuleList> lists) -> Status {
     std::vector<const Rule*> rules;
@@ -48,7 +63,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     auto applied = POM_TRY(run(topic, [&] { return apply_rules(program, rules); }));
     for (std::size_t i = 0; i < rules.size(); ++i)
       if (applied[i]) report.rules[rules[i]->name] += applied[i];
-    return {};
+    return check(topic);
   };
   POM_TRY(clean());
   // One spelling first, so that patterns need not know all of them.
@@ -57,14 +72,17 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(apply("activations and norms", {cleaning_rules(), activation_rules(), norm_rules()}));
   POM_TRY(apply("attention", {attention_rules()}));
   POM_TRY(run("cancel_transposes", [&] { return cancel_transposes(program); }));
+  POM_TRY(check("cancel_transposes"));
   // Scales are pairs of a mul and a constant to every rule before this; here they go into weights.
   POM_TRY(apply("fusions", {cleaning_rules(), fusion_rules()}));
   POM_TRY(run("limit_rank", [&] { return limit_rank(program); }));
+  POM_TRY(check("limit_rank"));
   POM_TRY(run("fit_target", [&] { return fit_target(program); }));
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
   if (options.precision == Precision::half)
     POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); }));
+  POM_TRY(check("use_half"));
   add_sentences(POM_TRY(run("adapt_border", [&] { return adapt_border(program, {.half = options.half_border}); })));
   // Casts that meet cancel.
   POM_TRY(apply("casts", {cleaning_rules()}));

@@ -20,6 +20,7 @@ struct PipelineOptions {
   bool half_border = false;  // fp16 inputs and outputs
   // With half precision: nodes for which this is true compute in fp32 all the same.
   bool (*keep_single)(const Node& node) = nullptr;
+  bool check_each_pass = false;  // an error names the first pass that leaves a broken program
 };
 
 struct Report {

@@ -267,7 +267,8 @@ class Driver {
   Result<bool> replace(const Rule& rule, const Match& found, Refusal& refusal) {
     Node& root = *found.root;
     Block& block = *root.block();
-    Node* previous = block.previous(root);
+    // The replacement's nodes come between this one and the root.
+    Node& mark = block.insert(&const_op(), &root);
     Builder g(block, &root);
     g.source = root.source;
     Value before = root.output(), after = rule.replace(found, g);
@@ -277,29 +278,22 @@ class Driver {
                                                                    after.type().text(), before.type().text())
                      : !take_name(before, after)     ? "both values are results of the model"
                                                      : "";
+    std::vector<Node*> added;
+    for (Node* node = block.next(mark); node != &root; node = block.next(*node)) added.push_back(node);
+    block.erase(mark);
     if (!refusal.reason.empty()) {
-      take_back(block, previous, root);
+      for (auto node = added.rbegin(); node != added.rend(); ++node) block.erase(**node);
       return false;
     }
-    Node* first = previous ? block.next(*previous) : block.nodes().front().get();
-    for (Node* node = first; node && node != &root; node = block.next(*node)) {
+    for (Node* node : added) {
       work_.add(node);
-      if (!node->op->structural)
-        for (Value input : node->inputs()) touch(input);
+      for (Value input : node->inputs()) touch(input);
     }
     replace_uses(before, after);
     work_.add(after.producer());
     add_users(after);
     remove_if_unused(root);
     return true;
-  }
-
-  void take_back(Block& block, Node* previous, Node& root) {
-    while (true) {
-      Node* last = block.previous(root);
-      if (last == previous) return;
-      block.erase(*last);
-    }
   }
 
   // A change may complete a pattern whose root is some way down; patterns are not deep.

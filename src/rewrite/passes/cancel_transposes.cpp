@@ -11,16 +11,10 @@
 #include "rewrite/rule.h"
 
 // A transpose can move down through ops that do not mind the order of dims, until it meets its inverse. Whether that
-// pays is known only for a whole region: all such ops that hang together behind transposes of one permutation.
+// pays is known only for a whole region: all such ops that hang together behind transposes T of one permutation.
 //
-//        T       T                                  |       |
-//        |       |              the region          |       |
-//       relu     |     ------>  {relu, add},       relu     |
-//         \     /               2 transposes         \     /
-//           add                 saved, and            add
-//          /   \                1 made               /    \  .
-//       T^-1    other                               |      T
-//        |        |                                 |    other
+//   before     a = relu(T(x))       b = a + T(y)        uses: T^-1(b), other(b)      3 transposes
+//   after      a = relu(x)          b = a + y           uses: b, other(T(b))         1 transpose
 //
 // A region is changed when more transposes go than come.
 namespace pomona::rewrite {

@@ -1,28 +1,15 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
 #include <set>
 
 #include "ir/border.h"
+#include "ir/naming.h"
 #include "rewrite/passes/passes.h"
 
 namespace pomona::rewrite {
 namespace {
 
-// Words that MIL's text form gives a meaning.
-constexpr std::array<std::string_view, 26> reserved{
-    "any",   "bool",   "program", "func",   "tensor", "list",  "dict", "tuple", "true",
-    "false", "string", "bf16",    "fp16",   "fp32",   "fp64",  "int8", "int16", "int32",
-    "int64", "uint8",  "uint16",  "uint32", "uint64", "state", "int4", "uint4"};
-
-std::string legal(std::string name) {
-  for (char& c : name)
-    if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') && c != '_') c = '_';
-  if (name.empty() || (name[0] >= '0' && name[0] <= '9')) name = "var_" + name;
-  if (std::find(reserved.begin(), reserved.end(), name) != reserved.end()) name += "_workaround";
-  return name;
-}
+std::string legal(const std::string& name) { return legal_name(name, "var_"); }
 
 // What a value without a name does: "<node>_weight" for what a node takes as its weight, else the op that makes it.
 std::string role_of(Value value) {

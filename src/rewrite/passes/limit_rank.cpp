@@ -47,9 +47,17 @@ Ints first_of(const Ints& values, const Runs& runs) {
   return result;
 }
 
-// A value under another shape; constants at once.
+bool is_large(Value value) { return value.type().kind == Type::Kind::tensor && value.rank() > most_dims; }
+
+bool is_layout(const Node& node) {
+  return is<mil::reshape>(&node) || is<mil::expand_dims>(&node) || is<mil::squeeze>(&node);
+}
+
+// A value under another shape; constants at once. Large shapes between here and where the data come from are left out.
 Value as_shape(Builder& g, Value value, const Shape& shape) {
-  if (!value || value.shape() == shape) return value;
+  if (!value) return value;
+  while (value.producer() && is_layout(*value.producer()) && is_large(value)) value = value.producer()->input(0);
+  if (value.shape() == shape) return value;
   Ints sizes;
   for (Dim d : shape) sizes.push_back(d.known() ? d.value() : -1);
   if (std::count(sizes.begin(), sizes.end(), -1) > 1)
@@ -159,19 +167,6 @@ Value smaller_elementwise(const Node& node, Builder& g) {
   return y.empty() ? Value() : as_shape(g, y[0], full);
 }
 
-bool is_large(Value value) { return value.type().kind == Type::Kind::tensor && value.rank() > most_dims; }
-
-bool is_layout(const Node& node) {
-  return is<mil::reshape>(&node) || is<mil::expand_dims>(&node) || is<mil::squeeze>(&node);
-}
-
-// A layout op that only makes or takes a large shape is joined to its neighbours.
-Value joined_layout(const Node& node, Builder& g) {
-  Value x = node.input(0);
-  while (x.producer() && is_layout(*x.producer()) && is_large(x)) x = x.producer()->input(0);
-  return as_shape(g, x, node.output().shape());
-}
-
 Status limit(Node& node) {
   bool large_input = false, large_output = false;
   for (Value input : node.inputs()) large_input |= is_large(input);
@@ -180,7 +175,7 @@ Status limit(Node& node) {
   if (is_layout(node) && !large_input) return {};
   Builder g(*node.block(), &node);
   g.source = node.source;
-  Value result = is_layout(node)             ? joined_layout(node, g)
+  Value result = is_layout(node)             ? as_shape(g, node.input(0), node.output().shape())
                  : is<mil::transpose>(&node) ? smaller_transpose(node, g)
                  : is<mil::tile>(&node)      ? smaller_tile(node, g)
                  : node.op->elementwise      ? smaller_elementwise(node, g)

@@ -123,6 +123,7 @@ class HalfPass {
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
     if (index_arithmetic_.count(&node) || adds_up_many(node)) return true;
+    if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (options_.keep_single && options_.keep_single(node)) return true;
     for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);

@@ -23,14 +23,15 @@ const Rule attention{
     .pattern =
         [] {
           Pattern q = any("q", {2, 3, 4, 8}), v = any("v", {2, 3, 5, 6}), mask = any("mask", {2, 1, 4, 5});
-          Pattern product = either({op<mil::matmul>(q, any("k", {2, 3, 5, 8}))
-                                        .with("transpose_x", false)
-                                        .with("transpose_y", true)
-                                        .named("scores"),
-                                    op<mil::matmul>(q, any("k", {2, 3, 8, 5}))
-                                        .with("transpose_x", false)
-                                        .with("transpose_y", false)
-                                        .named("scores")});
+          // Some exporters scale queries and keys by the square root of the scale each.
+          auto scores_of = [&](Sizes key, bool transposed) {
+            Pattern k = any("k", std::move(key));
+            return op<mil::matmul>(q, either({op<mil::mul>(k, number("key_scale", 0.7)), k}))
+                .with("transpose_x", false)
+                .with("transpose_y", transposed)
+                .named("scores");
+          };
+          Pattern product = either({scores_of({2, 3, 5, 8}, true), scores_of({2, 3, 8, 5}, false)});
           Pattern scores = either({op<mil::mul>(product, number("scale", 0.3)), product});
           Pattern weights = op<mil::softmax>(either({op<mil::add>(scores, mask), scores})).named("softmax");
           return op<mil::matmul>(weights, v).with("transpose_x", false).with("transpose_y", false);
@@ -49,7 +50,9 @@ const Rule attention{
     .replace =
         [](const Match& m, Builder& g) {
           Value q = m["q"], k = m["k"];
-          double factor = std::sqrt(double(q.shape().back().value())) * (m["scale"] ? m.number("scale") : 1);
+          double factor = std::sqrt(double(q.shape().back().value()));
+          for (std::string_view scale : {"scale", "key_scale"})
+            if (m[scale]) factor *= m.number(scale);
           if (std::fabs(factor - 1) > 1e-6) q = g.add(mil::mul{.x = q, .y = g.number(q, factor)});
           if (!std::get<bool>(m.node("scores").attribute("transpose_y"))) k = last_two_swapped(g, k);
           mil::scaled_dot_product_attention op{.query = q, .key = k, .value = m["v"]};

@@ -120,6 +120,26 @@ const Rule linear_scale{
     .doc = "linear(x) * c, in the weight",
     .pattern = op<mil::mul>(linear_node.named("node"), either({constant("c", {5}), constant("c", {1})})),
     .replace = scaled};
+const Rule linear_scale_behind_heads{
+    .name = "linear_scale_behind_heads",
+    .doc = "linear(x) cut into heads, times a number: in the weight",
+    .pattern =
+        [] {
+          Pattern cut =
+              op<mil::reshape>(linear_node.named("node"), any("shape").like(integers("", {2, 3, 5, 1}))).named("cut");
+          Pattern turned = op<mil::transpose>(cut).such_as("perm", Ints{0, 2, 1, 3}).named("turned");
+          return op<mil::mul>(either({cut, turned}), number("c", 0.25));
+        }(),
+    .replace =
+        [](const Match& m, Builder& g) {
+          Value c = reshaped(g, g.number(m.node("node").output(), m.number("c")), {1});
+          Value y = scaled_and_shifted(
+              m, g, channel_vector(g, m.node("node").output(), c, channel_axis(m.node("node"))), Value());
+          if (y) y = g.add(mil::reshape{.x = y, .shape = m["shape"]});
+          if (y && m["turned"])
+            y = g.add(mil::transpose{.x = y, .perm = std::get<Ints>(m.node("turned").attribute("perm"))});
+          return y;
+        }};
 const Rule conv_shift{
     .name = "conv_shift",
     .doc = "conv(x) + c, as bias",
@@ -213,8 +233,9 @@ const Rule matmul_transpose{
           return g.add(mil::matmul{.x = m["x"], .y = m["t"], .transpose_x = x, .transpose_y = !y});
         }};
 
-const Rule* const list[] = {&linear_from_matmul, &linear_shift,    &linear_scale, &conv_shift,
-                            &conv_scale,         &conv_batch_norm, &conv_pad,     &matmul_transpose};
+const Rule* const list[] = {&linear_from_matmul,        &linear_shift, &linear_scale,
+                            &linear_scale_behind_heads, &conv_shift,   &conv_scale,
+                            &conv_batch_norm,           &conv_pad,     &matmul_transpose};
 
 }  // namespace
 
