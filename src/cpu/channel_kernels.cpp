@@ -77,17 +77,6 @@ void pool_here(const PixelBlock& in, Pooling pooling) {
     }
 }
 
-void add_here(const float* x, std::size_t count, std::size_t channels, float* sums) {
-  const Floats d;
-  const std::size_t lanes = hn::Lanes(d);
-  for (std::size_t k = 0; k < channels; k += lanes) {
-    const std::size_t left = channels - k;
-    Vector sum = load(sums + k, left);
-    for (std::size_t i = 0; i < count; ++i) sum = hn::Add(sum, load(x + i * channels + k, left));
-    store(sum, sums + k, left);
-  }
-}
-
 }  // namespace pomona::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -97,7 +86,6 @@ namespace {
 
 HWY_EXPORT(depthwise_here);
 HWY_EXPORT(pool_here);
-HWY_EXPORT(add_here);
 
 }  // namespace
 
@@ -105,9 +93,6 @@ void depthwise_pixels(const PixelBlock& block, const float* weight, const float*
   HWY_DYNAMIC_DISPATCH(depthwise_here)(block, weight, bias);
 }
 void pool_pixels(const PixelBlock& block, Pooling pooling) { HWY_DYNAMIC_DISPATCH(pool_here)(block, pooling); }
-void add_pixels(const float* x, std::size_t count, std::size_t channels, float* sums) {
-  HWY_DYNAMIC_DISPATCH(add_here)(x, count, channels, sums);
-}
 
 }  // namespace pomona::cpu
 #endif

@@ -15,7 +15,5 @@ constexpr std::size_t most_pixels = 4;
 void depthwise_pixels(const PixelBlock& block, const float* weight, const float* bias);
 enum class Pooling : unsigned char { maximum, sum, sum_of_squares };
 void pool_pixels(const PixelBlock& block, Pooling pooling);
-// sums[k] += x[i][k] for `count` pixels one after another.
-void add_pixels(const float* x, std::size_t count, std::size_t channels, float* sums);
 
 }  // namespace pomona::cpu

@@ -188,9 +188,9 @@ struct SliceFields {
   const Ints &stride, &begin_mask, &end_mask, &squeeze_mask;
 };
 
-// The smaller of a bound and a size. A bound of int32's largest value is how writers say "to the end".
+// The smaller of a bound and a size. A bound of 10^9 or more is how writers say "to the end": no dimension is that long.
 Dim within(Dim bound, Dim size) {
-  constexpr std::int64_t endless = (std::int64_t(1) << 31) - 1;
+  constexpr std::int64_t endless = 1'000'000'000;
   if (!size.known() && bound.known() && bound.value() >= endless) return size;
   if (bound == 0 || never_negative(bound - size)) return bound == 0 ? bound : size;
   return never_negative(size - bound) ? bound : minimum(bound, size);

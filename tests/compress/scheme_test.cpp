@@ -5,7 +5,6 @@
 #include <cmath>
 #include <random>
 
-#include "api/compress.h"
 #include "base/half.h"
 #include "compress/policy.h"
 #include "ir/builder.h"
@@ -96,13 +95,6 @@ TEST(Schemes, NamesAndOptions) {
   EXPECT_THAT(error_of("palettize", {{"nbits", std::int64_t(5)}}), HasSubstr("nbits is 1, 2, 3, 4, 6 or 8, not 5"));
   EXPECT_THAT(error_of("lut4", {{"cluster_dim", std::int64_t(2)}}), HasSubstr("cluster_dim 2 is not in this version"));
   for (const ShortName& each : short_names()) EXPECT_EQ(error_of(each.name), "");
-}
-
-TEST(Schemes, TheCommandLineHasEveryOption) {
-  std::vector<std::string_view> flags;
-  for (const FieldInfo* field : record_of<api::CompressOptions>().fields) flags.push_back(field->name);
-  for (const SchemeInfo& each : schemes())
-    for (const FieldInfo* field : each.options->fields) EXPECT_THAT(flags, ::testing::Contains(field->name));
 }
 
 TEST(Schemes, DivisorsNearestToTheWantedSize) {

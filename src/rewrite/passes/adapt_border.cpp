@@ -45,8 +45,14 @@ class Border {
   Result<std::vector<std::string>> run() {
     for (std::size_t i = 0; i < function_.body.input_count(); ++i) POM_TRY(adapt_input(function_.body.input(i)));
     Values results = function_.body.results();
+    // Outputs are called what their features are called: a result may be a value that has another name of its own.
+    bool described = function_.outputs.size() == results.size();
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < results.size(); ++i)
+      names.push_back(described ? function_.outputs[i].name : results[i].name());
     std::set<const ValueInfo*> seen;
-    for (Value& result : results) POM_TRY(adapt_output(result, !seen.insert(&result.info()).second));
+    for (std::size_t i = 0; i < results.size(); ++i)
+      POM_TRY(adapt_output(results[i], names[i], !seen.insert(&results[i].info()).second));
     function_.body.set_results(results);
     return std::move(sentences_);
   }
@@ -83,36 +89,40 @@ class Border {
   }
 
   // `again`: the value is a result already, and each result needs a name of its own.
-  Status adapt_output(Value& result, bool again) {
-    if (result.type().kind != Type::Kind::tensor || result.dtype() == DType::string) {
-      feature_for(function_.outputs, result);
-      return {};
+  Status adapt_output(Value& result, std::string output, bool again) {
+    bool plain = result.type().kind == Type::Kind::tensor && result.dtype() != DType::string;
+    if (again && result.name() == output) output += "_again";
+    bool given = !result.producer() || result.is_weight();  // not computed: an input or a constant
+    if (given && !result.is_weight() && result.name() == output) output += "_output";
+    Value named = result;
+    std::string before = result.name();
+    if (result.is_weight() && before == output) result.set_name(output + "_constant");
+    DType inside = result.dtype(), outside = plain ? border_dtype(inside, function_.opset, options_.half) : inside;
+    if (const Feature* feature = find_feature(output); feature && feature->kind == Feature::Kind::image)
+      outside = inside;
+    bool scalar = plain && result.rank() == 0;
+    if (outside != inside || scalar || again || given) {
+      Builder g(function_.body);
+      if (!given && !again) result.set_name(before + "_inside");
+      if (outside != inside) named = g.add(mil::cast{.x = named, .dtype = std::string(name(outside))});
+      if (scalar && named) named = g.add(mil::expand_dims{.x = named, .axes = Ints{0}});
+      if (named == result) named = g.add(mil::identity{.x = named});
+      POM_TRY_IN(Status(g.status()), "output '{}'", output);
+      describe("output", output, inside, outside, scalar);
     }
-    std::string output = result.name();
-    if (again) output += "_again";
-    Feature& feature = feature_for(function_.outputs, result);
-    if (feature.kind == Feature::Kind::image) return {};
-    DType inside = result.dtype(), outside = border_dtype(inside, function_.opset, options_.half);
-    bool scalar = result.rank() == 0, passes_through = !result.producer() || result.is_weight();
+    named.set_name(output);
+    result = named;
+    Feature& feature = feature_for(function_.outputs, named);
+    if (!plain || feature.kind == Feature::Kind::image) return {};
     feature.dtype = outside;
-    if (outside == inside && !scalar && !again && !passes_through) return {};
-    Builder g(function_.body);
-    Value value = result;
-    if (!passes_through && !again) result.set_name(output + "_inside");
-    if (outside != inside) value = g.add(mil::cast{.x = value, .dtype = std::string(name(outside))});
-    if (scalar && value) value = g.add(mil::expand_dims{.x = value, .axes = Ints{0}});
-    if (value == result) value = g.add(mil::identity{.x = value});
-    POM_TRY_IN(Status(g.status()), "output '{}'", output);
-    if (passes_through && result.name() == output) output += "_output";
-    value.set_name(output);
-    result = value;
-    if (feature.name != output && !again) feature.name = output;
-    Feature& own = feature_for(function_.outputs, value);
-    own.dtype = outside;
-    own.has_shape = all_known(value.shape());
-    own.shape = own.has_shape ? known_sizes(value.shape()) : Sizes();
-    describe("output", output, inside, outside, scalar);
+    feature.has_shape = all_known(named.shape());
+    feature.shape = feature.has_shape ? known_sizes(named.shape()) : Sizes();
     return {};
+  }
+  const Feature* find_feature(const std::string& wanted) const {
+    for (const Feature& feature : function_.outputs)
+      if (feature.name == wanted) return &feature;
+    return nullptr;
   }
 
   void describe(std::string_view what, const std::string& feature, DType inside, DType outside, bool scalar) {

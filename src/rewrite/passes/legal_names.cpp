@@ -11,6 +11,17 @@ namespace {
 
 std::string legal(const std::string& name) { return legal_name(name, "var_"); }
 
+// What a value without a name does: "<node>_weight" for what a node takes as its weight, else the op that makes it.
+std::string role_of(Value value) {
+  const Node* user = value.users().empty() ? nullptr : value.users().front();
+  if (value.literal() && user && user->op) {
+    std::string name = user->output_count() ? user->output().name() : user->name;
+    for (std::size_t i = 0; i < user->op->inputs.size() && !name.empty(); ++i)
+      if (user->input(i) == value) return name + "_" + std::string(user->op->inputs[i]->name);
+  }
+  return std::string(value.producer()->op->name) + "_0";
+}
+
 // Hands out names; a taken one gets the first free number behind it.
 class Names {
  public:
@@ -61,8 +72,7 @@ class Renamer {
       for (std::size_t i = 0; i < node->output_count(); ++i) {
         Value value = node->output(i);
         if (!named_.insert(&value.info()).second) continue;
-        std::string wanted = value.name().empty() ? std::string(node->op->name) + "_0" : legal(value.name());
-        value.set_name(names_.unique(wanted));
+        value.set_name(names_.unique(legal(value.name().empty() ? role_of(value) : value.name())));
       }
       std::string own = node->name.empty() && node->output_count() ? node->output().name() : legal(node->name);
       node->name = node_names_.unique(own);

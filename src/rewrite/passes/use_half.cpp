@@ -192,7 +192,7 @@ class HalfPass {
     auto known = other_.find(&value.info());
     if (known != other_.end()) return known->second;
     Value result;
-    std::string wanted_name = value.name() + "_to_" + std::string(name(wanted));
+    std::string wanted_name = value.name().empty() ? "" : value.name() + "_to_" + std::string(name(wanted));
     Node* producer = value.producer();
     Block& home = value.block() ? *value.block() : block;
     Node* place = producer ? home.next(*producer) : home.nodes().empty() ? user : home.nodes().front().get();

@@ -33,6 +33,34 @@ Pattern kept(Pattern of) {
   return op<Op>(std::move(of)).with("keep_dims", true).such_as("axes", Ints{-1});
 }
 
+// The difference of two nearly equal numbers has no digits left in fp16; the mean of squares around the mean has.
+const Rule variance{.name = "variance",
+                    .doc = "mean(x^2) - mean(x)^2 as mean((x - mean)^2)",
+                    .pattern =
+                        [] {
+                          Pattern mean = op<mil::reduce_mean>(x).such_as("axes", Ints{-1}).named("mean").shared();
+                          Pattern of_squares = either({op<mil::square>(x), op<mil::mul>(x, x)});
+                          return op<mil::sub>(
+                              op<mil::reduce_mean>(of_squares).such_as("axes", Ints{-1}).named("mean of squares"),
+                              either({op<mil::square>(mean), op<mil::mul>(mean, mean)}));
+                        }(),
+                    .condition = [](const Match& m) -> std::string_view {
+                      const Node &mean = m.node("mean"), &of_squares = m.node("mean of squares");
+                      if (axes_of(mean) != axes_of(of_squares)) return "the two means are over different axes";
+                      if (!(mean.attribute("keep_dims") == of_squares.attribute("keep_dims")))
+                        return "the two means differ in rank";
+                      return "";
+                    },
+                    .replace =
+                        [](const Match& m, Builder& g) {
+                          Ints axes = axes_of(m.node("mean"));
+                          bool keep = std::get<bool>(m.node("mean").attribute("keep_dims"));
+                          Value mean = g.add(mil::reduce_mean{.x = m["x"], .axes = axes, .keep_dims = true});
+                          Value centred = g.add(mil::sub{.x = m["x"], .y = mean});
+                          Value squares = g.add(mil::mul{.x = centred, .y = centred});
+                          return g.add(mil::reduce_mean{.x = squares, .axes = axes, .keep_dims = keep});
+                        }};
+
 const Rule layer_norm{
     .name = "layer_norm",
     .doc = "(x - mean) / sqrt(mean((x - mean)^2) + epsilon) over the last axes",
@@ -140,7 +168,7 @@ const Rule mean_from_sum{
               .x = m["x"], .axes = axes_of(sum), .keep_dims = std::get<bool>(sum.attribute("keep_dims"))});
         }};
 
-const Rule* const list[] = {&layer_norm, &layer_norm_scale, &layer_norm_shift, &softmax, &mean_from_sum};
+const Rule* const list[] = {&variance, &layer_norm, &layer_norm_scale, &layer_norm_shift, &softmax, &mean_from_sum};
 
 }  // namespace
 
