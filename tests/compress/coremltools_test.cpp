@@ -55,8 +55,9 @@ TEST(CoreMLTools, CompressedPackagesAgree) {
     GTEST_SKIP() << "no coremltools and scikit-learn in " << python;
   Folder own;
   fs::path folder = environment("POMONA_TEST_COMPRESSED", own.path.c_str());
-  if (folder == own.path)
+  if (folder == own.path) {
     ASSERT_EQ(run(python + " -B " + scripts + "make_compressed.py " + folder.string() + " > /dev/null 2>&1"), 0);
+  }
   for (const char* made : {"ours", "plain"}) {
     fs::remove_all(folder / made);
     fs::create_directories(folder / made);
