@@ -66,6 +66,7 @@ TEST(CoreMLTools, CompressedPackagesAgree) {
   for (const auto& one : cases)
     for (const char* source : {"half", "single", "older"}) {
       if (source == std::string("older") && !one.value("older", false)) continue;
+      if (source == std::string("single") && one.value("half_only", false)) continue;
       Status status = compress_and_decompress(folder, source, one);
       ASSERT_TRUE(status) << source << " " << one["name"] << "\n" << describe(status.error());
     }
