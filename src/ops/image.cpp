@@ -215,7 +215,7 @@ Result<Tensors> upsample_bilinear::eval(const At& at) const {
 }
 
 Result<Types> crop::infer(const At&) const {
-  POM_TRY(check_planes(x));
+  POM_REQUIRE(x.rank() >= 2, "x has rank {}, but at least 2 is needed", x.rank());
   POM_TRY(check_amounts(*crop_height, "crop_height"));
   POM_TRY(check_amounts(*crop_width, "crop_width"));
   const Ints &h = *crop_height, &w = *crop_width;

@@ -55,8 +55,9 @@ TEST(CoreMLTools, CompressedPackagesAgree) {
     GTEST_SKIP() << "no coremltools and scikit-learn in " << python;
   Folder own;
   fs::path folder = environment("POMONA_TEST_COMPRESSED", own.path.c_str());
-  if (folder == own.path)
+  if (folder == own.path) {
     ASSERT_EQ(run(python + " -B " + scripts + "make_compressed.py " + folder.string() + " > /dev/null 2>&1"), 0);
+  }
   for (const char* made : {"ours", "plain"}) {
     fs::remove_all(folder / made);
     fs::create_directories(folder / made);
@@ -65,6 +66,7 @@ TEST(CoreMLTools, CompressedPackagesAgree) {
   for (const auto& one : cases)
     for (const char* source : {"half", "single", "older"}) {
       if (source == std::string("older") && !one.value("older", false)) continue;
+      if (source == std::string("single") && one.value("half_only", false)) continue;
       Status status = compress_and_decompress(folder, source, one);
       ASSERT_TRUE(status) << source << " " << one["name"] << "\n" << describe(status.error());
     }

@@ -47,19 +47,19 @@ Tensor ramp(DType dtype, Sizes sizes, double step = 1) {
 // Every op that a program of activations can have: a weight in the file, one in place, attributes of each kind.
 void fill(Program& program, Target target, DType dtype) {
   Function& main = program.add_function("main", target);
-  Value x = main.body.add_input("x", tensor_type(dtype, {1, 12, 2}));
+  Value x = main.body.add_input("x", tensor_type(dtype, {1, 12, 2, 1}));
   Builder g(main);
   Value slopes = g.constant(ramp(dtype, {12}, 0.25), "slopes");
   Value y = g.add(mil::prelu{.x = x, .alpha = slopes}, "layer/0.act");
   y = g.add(mil::leaky_relu{.x = y, .alpha = 0.125});
   y = g.add(mil::gelu{.x = y, .mode = "TANH_APPROXIMATION"}, "tensor");
   y = g.add(mil::softmax{.x = y, .axis = 1}, "y");
-  main.body.set_results({y});
   ASSERT_TRUE(g.status()) << describe(g.status().error());
+  main.body.set_results({y});
 }
 
 void expect_same_results(const Program& a, const Program& b) {
-  Tensor x = ramp(a.main().body.input(0).dtype(), {1, 12, 2}, -0.5);
+  Tensor x = ramp(a.main().body.input(0).dtype(), {1, 12, 2, 1}, -0.5);
   auto first = Evaluation(a.main())({{"x", x}}), second = Evaluation(b.main())({{"x", x}});
   ASSERT_TRUE(first && second);
   EXPECT_TRUE((*first)[0].same_bits((*second)[0]));
@@ -82,7 +82,7 @@ TEST(Package, WhatIsWrittenIsReadBack) {
     EXPECT_EQ(back->build_info.at("tool"), "1");
     EXPECT_EQ(back->main().opset, target);
     ASSERT_EQ(back->main().inputs.size(), 1u);
-    EXPECT_EQ(back->main().inputs[0].shape, (Sizes{1, 12, 2}));
+    EXPECT_EQ(back->main().inputs[0].shape, (Sizes{1, 12, 2, 1}));
   }
 }
 
@@ -104,7 +104,7 @@ TEST(Package, EqualWeightsOfSeveralFunctionsAreStoredOnce) {
   Weight shared(ramp(DType::fp16, {64}, 0.01));
   for (const char* name : {"first", "second"}) {
     Function& function = program.add_function(name, Target::iOS18);
-    Value x = function.body.add_input("x", tensor_type(DType::fp16, {1, 64, 2}));
+    Value x = function.body.add_input("x", tensor_type(DType::fp16, {1, 64, 2, 1}));
     Builder g(function);
     function.body.set_results({g.add(mil::prelu{.x = x, .alpha = g.constant(shared)}, "y")});
     ASSERT_TRUE(g.status());
@@ -130,7 +130,7 @@ TEST(Package, FailedWritingLeavesTheOldOne) {
 
   Program broken;
   Function& main = broken.add_function("main", Target::iOS16);
-  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, 12, 2}));
+  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, 12, 2, 1}));
   Builder g(main);
   Weight bad = Weight::derived({"bad", DType::fp16, {12}, {}, [](std::span<const Tensor>) -> Result<Tensor> {
                                   return fail("this weight cannot be computed");
@@ -269,7 +269,7 @@ TEST(Package, WritingNeedsMemoryForTheTensorsInHandOnly) {
   };
   Program program;
   Function& main = program.add_function("main", Target::iOS17);
-  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, elements, 1}));
+  Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, elements, 1, 1}));
   Builder g(main);
   for (std::int64_t i = 0; i < tensors; ++i) {
     auto part = source->slice(std::uint64_t(i * elements * 4), elements * 4);

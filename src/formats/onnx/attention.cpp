@@ -80,8 +80,11 @@ struct Attention {
                   "{} query heads do not share {} key heads", q.shape()[1].text(), k.shape()[1].text());
       repeats = q.shape()[1].value() / k.shape()[1].value();
     }
-    k = repeat_heads(g, k, repeats);
-    v = repeat_heads(g, v, repeats);
+    // In fp32 whatever the inputs are: three roundings to fp16 on the way would show in the result.
+    q = g.cast(q, DType::fp32);
+    k = repeat_heads(g, g.cast(k, DType::fp32), repeats);
+    v = repeat_heads(g, g.cast(v, DType::fp32), repeats);
+    if (!g.status()) return g.status().error();
     double factor = scale->has_value() ? **scale : 0;
     if (!scale->has_value()) {
       POM_REQUIRE(q.shape()[3].known(), "the head size must be known before the model runs");
@@ -98,32 +101,29 @@ struct Attention {
     if (*qk_matmul_output_mode == 2) seen = scores;
     Value weights = softmax(g, scores, bool(bias));
     if (*qk_matmul_output_mode == 3) seen = weights;
-    Value y = g.add(mil::matmul{.x = weights, .y = v});
+    Value y = g.cast(g.add(mil::matmul{.x = weights, .y = v}), Q.dtype());
     if (Q.rank() == 3) y = from_heads(g, y);
     if (!g.status()) return g.status().error();
     POM_TRY(g.result(y, Q.elem()));
     if (g.output_count() > 1) POM_TRY(g.result(present_key, K.elem()));
     if (g.output_count() > 2) POM_TRY(g.result(present_value, V.elem()));
-    if (g.output_count() > 3) POM_TRY(g.result(seen, Q.elem()));
+    if (g.output_count() > 3) POM_TRY(g.result(g.cast(seen, Q.dtype()), Q.elem()));
     return {};
   }
 
   // A row in which everything is masked gives zeros.
   Value softmax(Lowering& g, Value scores, bool masked) const {
-    DType own = Q.dtype();
-    if (softmax_precision->has_value() && **softmax_precision != int(Elem::float16))
-      scores = g.cast(scores, DType::fp32);
     Value weights = g.add(mil::softmax{.x = scores, .axis = -1});
     if (masked) {
       Value most = g.add(mil::reduce_max{.x = scores, .axes = Ints{-1}, .keep_dims = true});
       Value none = g.add(mil::equal{.x = most, .y = g.number(scores, minus_infinity)});
       weights = g.select(none, g.number(weights, 0), weights);
     }
-    return g.cast(weights, own);
+    return weights;
   }
 
   Value allowed_bias(Lowering& g, Value allowed) const {
-    return g.select(allowed, g.number(Q, 0), g.number(Q, minus_infinity));
+    return g.select(allowed, g.scalar(DType::fp32, 0), g.scalar(DType::fp32, minus_infinity));
   }
 
   // The sum of all masks as what is added to the scores; empty when there is none.
@@ -136,7 +136,8 @@ struct Attention {
       Value given = attn_mask;
       POM_REQUIRE(given.rank() >= 1, "the mask is a scalar");
       Dim have = given.shape().back(), want = scores.shape()[3];
-      if (given.dtype() == DType::boolean) given = allowed_bias(g, given);
+      given = given.dtype() == DType::boolean ? allowed_bias(g, given) : g.cast(given, DType::fp32);
+      if (!given) return g.status().error();
       if (!(have == want) && !(have == 1 && !(want == 1))) {
         POM_REQUIRE(have.known() && want.known() && have.value() < want.value(), "the mask has {} columns for {} keys",
                     have.text(), want.text());

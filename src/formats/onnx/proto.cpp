@@ -157,6 +157,8 @@ struct Parser {
           break;
         case bytes_field(2):
           d.dim_param = view(r);
+          // Exporters write "?" for each size they do not know; it is no name that makes sizes equal.
+          if (d.dim_param == "?") d.dim_param = {};
           break;
         default:
           r.skip();

@@ -16,23 +16,38 @@ namespace {
 // Matrices larger than this are no way to compute a transform.
 constexpr std::int64_t largest_transform = 2048;
 
+// A matrix and what rounding it to fp32 has cut off. Where a transform cancels, the second part is what is left.
+struct Matrix {
+  Value high, low;
+};
+Matrix matrix(Lowering& g, const Sizes& sizes, const std::vector<double>& numbers) {
+  std::vector<double> rest;
+  for (double v : numbers) rest.push_back(v - double(float(v)));
+  return {g.constant(Tensor::from_numbers(DType::fp32, sizes, numbers)),
+          g.constant(Tensor::from_numbers(DType::fp32, sizes, rest))};
+}
+
 struct Transform {
-  Value cosine, sine;  // [inputs, outputs], of the angle 2 pi k n / length
+  Matrix cosine, sine;  // [inputs, outputs], of the angle 2 pi k n / length
 };
 Transform transform(Lowering& g, std::int64_t inputs, std::int64_t outputs, std::int64_t length, double factor) {
   std::vector<double> c, s;
   for (std::int64_t n = 0; n < inputs; ++n)
     for (std::int64_t k = 0; k < outputs; ++k) {
-      // The product is reduced first, so that large angles lose nothing.
-      double angle = 2 * std::numbers::pi * double(n * k % length) / double(length);
+      // Brought into the first half turn, so that what cancels does so exactly.
+      std::int64_t turn = n * k % length;
+      bool mirrored = 2 * turn > length;
+      if (mirrored) turn = length - turn;
+      double angle = 2 * std::numbers::pi * double(turn) / double(length);
       c.push_back(std::cos(angle) * factor);
-      s.push_back(std::sin(angle) * factor);
+      s.push_back(2 * turn == length ? 0 : std::sin(angle) * (mirrored ? -factor : factor));
     }
-  return {g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, c)),
-          g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, s))};
+  return {matrix(g, {inputs, outputs}, c), matrix(g, {inputs, outputs}, s)};
 }
 
-Value product(Lowering& g, Value x, Value matrix) { return g.add(mil::matmul{.x = x, .y = matrix}); }
+Value product(Lowering& g, Value x, const Matrix& m) {
+  return g.plus(g.add(mil::matmul{.x = x, .y = m.high}), g.add(mil::matmul{.x = x, .y = m.low}));
+}
 
 struct DFT {
   ONNX_IN(input);

@@ -55,9 +55,9 @@ def check(folder, path, originals):
         # Sums of fp16 values in another order; nothing else may be worse.
         if mine > other * (1 + 1e-9):
             faults.append(f"{name}: squared error {mine:.6g}, coremltools {other:.6g}")
-        print(f"{path.stem:36} {name:28} {str(value.shape):16} {mine:.5g} / {other:.5g}")
-    if case != "lut_unique" and changed < 8:
-        faults.append(f"only {changed} weights were compressed")
+    # Seven weights are large enough, and one of few levels may survive unchanged.
+    if case != "lut_unique" and changed < 7:
+        faults.append(f"only {changed} weights have changed")
     return [f"{path.stem}: {fault}" for fault in faults]
 
 
