@@ -185,7 +185,7 @@ class Matcher {
 class Worklist {
  public:
   void add(Node* node) {
-    if (node && node->op && waiting_.insert(node).second) order_.push_back(node);
+    if (waiting_.insert(node).second) order_.push_back(node);
   }
   void forget(Node* node) { waiting_.erase(node); }
   Node* take() {
@@ -237,9 +237,14 @@ class Driver {
   }
 
  private:
+  // Most nodes are no rule's root.
+  void add(Node* node) {
+    if (node && node->op && by_root_.count(node->op)) work_.add(node);
+  }
+
   void add_all(Block& block) {
     for (auto& node : block.nodes()) {
-      work_.add(node.get());
+      add(node.get());
       ++node_count_;
       for (auto& inner : node->blocks) add_all(*inner);
     }
@@ -286,11 +291,11 @@ class Driver {
       return false;
     }
     for (Node* node : added) {
-      work_.add(node);
+      add(node);
       for (Value input : node->inputs()) touch(input);
     }
     replace_uses(before, after);
-    work_.add(after.producer());
+    add(after.producer());
     add_users(after);
     remove_if_unused(root);
     return true;
@@ -300,24 +305,24 @@ class Driver {
   void add_users(Value value) {
     constexpr std::size_t most = 64;
     std::vector<Node*> found;
-    auto add = [&](Value v) {
+    auto reach = [&](Value v) {
       for (Node* user : v.users()) {
         if (found.size() >= most) return;
         if (user->op && std::find(found.begin(), found.end(), user) == found.end()) found.push_back(user);
       }
     };
-    add(value);
+    reach(value);
     for (std::size_t i = 0; i < found.size(); ++i)
-      for (std::size_t k = 0; k < found[i]->output_count(); ++k) add(found[i]->output(k));
-    for (Node* node : found) work_.add(node);
+      for (std::size_t k = 0; k < found[i]->output_count(); ++k) reach(found[i]->output(k));
+    for (Node* node : found) add(node);
   }
 
   // Rules may ask whether a value has other users, so all of its users are worth another look.
   void touch(Value value) {
     constexpr std::size_t few = 4;
-    work_.add(value.producer());
+    add(value.producer());
     if (value.users().size() <= few)
-      for (Node* user : value.users()) work_.add(user);
+      for (Node* user : value.users()) add(user);
   }
 
   void remove_if_unused(Node& first) {
