@@ -114,9 +114,18 @@ std::string Node::label() const {
 
 Block::Block(Function* function, Node* owner) : function_(function), owner_(owner), return_(new Node(nullptr, this)) {}
 Block::~Block() {
+  // All uses go before any value: a program that breaks the order of definitions is destroyed like any other. From the
+  // last to the first, as forgetting a use looks from the end.
+  drop_uses();
   return_.reset();
-  // Users go before what they use.
   while (!nodes_.empty()) nodes_.pop_back();
+}
+void Block::drop_uses() {
+  return_->set_inputs({}, {});
+  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
+    for (auto& inner : (*node)->blocks) inner->drop_uses();
+    (*node)->set_inputs({}, {});
+  }
 }
 Value Block::add_input(std::string name, Type type) {
   auto& info = inputs_.emplace_back(std::make_unique<ValueInfo>());

@@ -159,6 +159,7 @@ class Block {
   Node* previous(const Node& node);
 
  private:
+  void drop_uses();
   Function* function_;
   Node* owner_;
   Nodes nodes_;
