@@ -18,8 +18,5 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pomonaConfig.cmake ${CMAKE_CURRENT_BIN
 # The prefix is found from the place of pomona.pc, so that an installed tree may be moved.
 set(pkgconfig_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH pomona_pc_prefix /prefix/${pkgconfig_folder} /prefix)
-if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY)
-  set(pomona_pc_dnnl ${DNNL_LIBRARY})
-endif()
 configure_file(cmake/pomona.pc.in pomona.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pomona.pc DESTINATION ${pkgconfig_folder})

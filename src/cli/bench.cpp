@@ -1,5 +1,8 @@
 #include "api/bench.h"
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <fmt/format.h>
 
 #include "api/files.h"

@@ -3,10 +3,16 @@
 // A command declares its flags on a CLI11 subcommand and returns what it found as JSON, having printed it for people
 // when that is wanted. It holds no logic of its own: api/ does the work.
 #pragma once
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
+
+namespace CLI {
+class App;
+}
 
 namespace pomona::cli {
 
@@ -26,8 +32,9 @@ struct Session {
 
 // What a verb did: its JSON, and whether the answer was yes (exit 0) or no (exit 1).
 struct Outcome {
-  Json json = Json::object();
-  bool yes = true;
+  std::string json;  // the object's text
+  bool yes;
+  explicit Outcome(const Json& object, bool answer = true);
 };
 
 struct Command {

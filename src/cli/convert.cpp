@@ -1,5 +1,8 @@
 #include "api/convert.h"
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <fmt/format.h>
 
 #include "api/files.h"

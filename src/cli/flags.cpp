@@ -1,5 +1,7 @@
 #include "cli/flags.h"
 
+#include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>

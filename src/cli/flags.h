@@ -5,9 +5,13 @@
 //
 // Lists are repeated flags, bools take no value. The field's documentation is the flag's help, its value the default.
 #pragma once
-#include <CLI/CLI.hpp>
+#include <functional>
 
 #include "base/record.h"
+
+namespace CLI {
+class App;
+}
 
 namespace pomona::cli {
 

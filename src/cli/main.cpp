@@ -1,6 +1,8 @@
 // The command line: parsing, printing and exit statuses. The verbs are in files of their own.
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <cstdio>
 
@@ -13,6 +15,8 @@ namespace pomona::cli {
 void Session::say(std::string_view line) const {
   if (!json && !quiet) fmt::print("{}\n", line);
 }
+Outcome::Outcome(const Json& object, bool answer)
+    : json(object.dump(2, ' ', false, Json::error_handler_t::replace)), yes(answer) {}
 void Session::note(std::string_view line) const {
   if (!quiet) fmt::print(stderr, "{}\n", line);
 }
@@ -47,7 +51,7 @@ int report(const Error& error, const Session& session) {
 int run_verb(const std::function<Result<Outcome>(const Session&)>& run, const Session& session) {
   auto outcome = run(session);
   if (!outcome) return report(outcome.error(), session);
-  if (session.json) fmt::print("{}\n", outcome->json.dump(2, ' ', false, Json::error_handler_t::replace));
+  if (session.json) fmt::print("{}\n", outcome->json);
   std::fflush(stdout);
   return outcome->yes ? 0 : 1;
 }

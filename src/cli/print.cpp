@@ -1,5 +1,7 @@
 #include "cli/print.h"
 
+#include <nlohmann/json.hpp>
+
 #include <fmt/format.h>
 
 #include <cmath>

@@ -1,5 +1,8 @@
 #include "api/run.h"
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -81,15 +84,13 @@ Run declare_run(CLI::App& app) {
   return [a](const Session& session) -> Result<Outcome> {
     auto report = api::run(a->model, a->options);
     if (!report) return std::move(report).error();
-    Outcome outcome;
-    outcome.json["load_seconds"] = report->load_seconds;
-    outcome.json["run_seconds"] = report->run_seconds;
+    Json found{{"load_seconds", report->load_seconds}, {"run_seconds", report->run_seconds}};
     for (const auto& [name, tensor] : report->outputs) {
-      Json& json = outcome.json["outputs"][name] = summary(tensor);
+      Json& json = found["outputs"][name] = summary(tensor);
       if (a->options.outputs->empty() || session.verbose) session.say(sentence(name, json));
     }
     for (const std::string& place : *a->options.outputs) session.say("wrote " + place);
-    return outcome;
+    return Outcome(found);
   };
 }
 

@@ -1,5 +1,8 @@
 #include "api/show.h"
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include "cli/flags.h"
 #include "cli/verbs.h"
 

@@ -1,5 +1,8 @@
 #include "api/verify.h"
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"

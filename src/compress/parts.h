@@ -28,7 +28,7 @@ class SharedParts;
 
 class Shelf {
  public:
-  explicit Shelf(std::uint64_t limit_bytes = 64 << 20) : limit_(limit_bytes) {}
+  explicit Shelf(std::uint64_t limit_bytes = 32 << 20) : limit_(limit_bytes) {}
   // Called by SharedParts when it has made its parts; drops the oldest of others.
   void add(const std::shared_ptr<SharedParts>& parts, std::uint64_t bytes);
 

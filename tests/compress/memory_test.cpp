@@ -78,6 +78,7 @@ Result<double> peak_of(const Bytes& file, const char* name, const fs::path& outp
     x = g.add(mil::linear{.x = x, .weight = g.constant(POM_TRY(Weight::stored(bytes, DType::fp16, {side, side})))});
   }
   POM_TRY(Status(g.status()));
+  x.set_name("y");
   main.body.set_results({x});
   double before = anonymous_megabytes();
   Peak peak;
@@ -99,9 +100,9 @@ TEST(Memory, IsThatOfTheWeightsInHand) {
   auto file = map_file((folder / "weights").string());
   ASSERT_TRUE(file);
   // A weight's codes are 4 MB, those of all 96 MB. Scales of a whole tensor are asked for long before its codes, so
-  // that codes wait on the shelf, which holds 64 MB.
+  // that codes wait on the shelf, which holds 32 MB; and a block being coded, here the whole weight, is held in fp32.
   for (auto [name, limit] :
-       {std::pair("int4", 60.0), std::pair("lut4-per-tensor", 60.0), std::pair("int8-per-tensor", 90.0)}) {
+       {std::pair("int4", 60.0), std::pair("lut4-per-tensor", 60.0), std::pair("int8-per-tensor", 125.0)}) {
     auto peak = peak_of(*file, name, folder / "output.mlpackage");
     ASSERT_TRUE(peak) << describe(peak.error());
     EXPECT_LT(*peak, limit) << name;

@@ -85,11 +85,12 @@ Status compare_distribution(const Tensor& got, const json& want) {
 
 Status compare_plain(const Tensor& got, const json& want, const Case& c) {
   if (want.contains("string"))
-    POM_REQUIRE(!got.is_dictionary() && got.dtype() == DType::string && got.text()[0] == want["string"],
-                "the label differs from '{}'", want["string"].get<std::string>());
+    POM_REQUIRE(
+        !got.is_dictionary() && got.dtype() == DType::string && got.text()[0] == want["string"].get<std::string>(),
+        "the label differs from '{}'", want["string"].get<std::string>());
   if (want.contains("int64"))
-    POM_REQUIRE(got.dtype() == DType::int64 && got.integers()[0] == want["int64"], "the label differs from {}",
-                want["int64"].get<std::int64_t>());
+    POM_REQUIRE(got.dtype() == DType::int64 && got.integers()[0] == want["int64"].get<std::int64_t>(),
+                "the label differs from {}", want["int64"].get<std::int64_t>());
   if (!want.contains("dictionary")) return {};
   POM_REQUIRE(got.is_dictionary(), "the result is a {}, not a dictionary", got.type().text());
   const Tensor &keys = got.elements()[0], &values = got.elements()[1];

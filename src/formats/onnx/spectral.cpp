@@ -16,19 +16,8 @@ namespace {
 // Matrices larger than this are no way to compute a transform.
 constexpr std::int64_t largest_transform = 2048;
 
-// A matrix and what rounding it to fp32 has cut off. Where a transform cancels, the second part is what is left.
-struct Matrix {
-  Value high, low;
-};
-Matrix matrix(Lowering& g, const Sizes& sizes, const std::vector<double>& numbers) {
-  std::vector<double> rest;
-  for (double v : numbers) rest.push_back(v - double(float(v)));
-  return {g.constant(Tensor::from_numbers(DType::fp32, sizes, numbers)),
-          g.constant(Tensor::from_numbers(DType::fp32, sizes, rest))};
-}
-
 struct Transform {
-  Matrix cosine, sine;  // [inputs, outputs], of the angle 2 pi k n / length
+  Value cosine, sine;  // [inputs, outputs], of the angle 2 pi k n / length
 };
 Transform transform(Lowering& g, std::int64_t inputs, std::int64_t outputs, std::int64_t length, double factor) {
   std::vector<double> c, s;
@@ -42,12 +31,11 @@ Transform transform(Lowering& g, std::int64_t inputs, std::int64_t outputs, std:
       c.push_back(std::cos(angle) * factor);
       s.push_back(2 * turn == length ? 0 : std::sin(angle) * (mirrored ? -factor : factor));
     }
-  return {matrix(g, {inputs, outputs}, c), matrix(g, {inputs, outputs}, s)};
+  return {g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, c)),
+          g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, s))};
 }
 
-Value product(Lowering& g, Value x, const Matrix& m) {
-  return g.plus(g.add(mil::matmul{.x = x, .y = m.high}), g.add(mil::matmul{.x = x, .y = m.low}));
-}
+Value product(Lowering& g, Value x, Value matrix) { return g.add(mil::matmul{.x = x, .y = matrix}); }
 
 struct DFT {
   ONNX_IN(input);
@@ -65,7 +53,7 @@ struct DFT {
     Dim size = input.shape()[along];
     bool complex = input.shape().back() == 2, to_real = inverse && onesided;
     POM_REQUIRE(along + 1 < rank && (complex || input.shape().back() == 1), "the last dim must hold 1 or 2 parts");
-    POM_REQUIRE(complex != (onesided && !inverse) && (!to_real || complex), "onesided does not go with these parts");
+    POM_REQUIRE(!(complex && onesided && !inverse) && (!to_real || complex), "onesided does not go with these parts");
     POM_REQUIRE(size.known() || dft_length, "the length of the signal is not known");
     std::int64_t length = to_real ? 2 * (size.value() - 1) : size.value();
     if (dft_length) length = std::int64_t(POM_TRY(g.constant_number(dft_length, "dft_length")));

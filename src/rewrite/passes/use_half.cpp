@@ -58,7 +58,18 @@ Weight to_half(const Weight& weight) {
        DType::fp16,
        weight.sizes(),
        {weight},
-       [keep_small](std::span<const Tensor> in) -> Result<Tensor> { return rounded(in[0], keep_small); }});
+       [keep_small](std::span<const Tensor> in) -> Result<Tensor> {
+         // Constants that were looked through beforehand fit; the large ones show what they hold only now.
+         Tensor half = in[0].converted(DType::fp16);
+         std::span<const std::uint16_t> bits = half.view<std::uint16_t>();
+         for (std::size_t i = 0; i < bits.size(); ++i) {
+           double number = (bits[i] & 0x7fff) == 0x7c00 ? in[0].number(i) : 0;
+           if (std::isfinite(number) && std::fabs(number) > largest_half && std::fabs(number) < as_good_as_infinite)
+             return fail("a weight {} holds {}, which is beyond fp16", to_string(in[0].sizes()), number)
+                 .advise("--precision fp32");
+         }
+         return rounded(in[0], keep_small);
+       }});
 }
 
 // Whether the node adds up so many elements that a sum beyond fp16's range must be expected.
