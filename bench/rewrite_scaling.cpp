@@ -100,7 +100,12 @@ void pipeline(benchmark::State& state, bool transformer) {
   for (const auto& pass : report.times) state.counters["ms " + std::string(pass.pass)] += pass.seconds * 1e3;
 }
 
-BENCHMARK_CAPTURE(pipeline, transformer, true)->Arg(5000)->Arg(15000)->Arg(50000)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(pipeline, conv, false)->Arg(5000)->Arg(15000)->Arg(50000)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(pipeline, transformer, true)
+    ->Arg(5000)
+    ->Arg(15000)
+    ->Arg(50000)
+    ->Arg(150000)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(pipeline, conv, false)->Arg(5000)->Arg(15000)->Arg(50000)->Arg(150000)->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -211,6 +211,15 @@ TEST_F(PassTest, LongSumsStaySingle) {
   keeps_results([&] { return use_half(program); }, 1e-5);
 }
 
+TEST_F(PassTest, TheSpectrumUnderALogarithmStaysSingle) {
+  Value x = input("x", {1, 1, 40});
+  inputs["x"] = Tensor::from_numbers(DType::fp32, {1, 1, 40}, std::vector<double>(40, 1e-4));
+  Value y = g.add(mil::conv{.x = x, .weight = g.constant(numbers({4, 1, 8}))});
+  Value power = g.add(mil::reduce_sum{.x = g.add(mil::square{.x = y}), .axes = {1}, .keep_dims = true});
+  f.body.set_results({g.add(mil::log{.x = power, .epsilon = 1e-12})});
+  keeps_results([&] { return use_half(program); }, 5e-3);
+}
+
 // Multi-head attention with a feed-forward part, as exporters of PyTorch write it.
 struct PipelineTest : PassTest {
   Value linear(Value x, std::int64_t in, std::int64_t out) {

@@ -61,7 +61,8 @@ struct HalfOptions {
 };
 // Makes fp32 computations fp16: constants are converted, casts placed where precisions meet. What stays fp32: ops that
 // accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), sums
-// of 16384 elements and more, and arithmetic on numbers that end as integers (indices). Constants and epsilons that
+// of 16384 elements and more, logarithms with the few ops that lead to them (the filters of a spectrum included), and
+// arithmetic on numbers that end as integers (indices). Constants and epsilons that
 // would become 0 become 2^-24. Types of function inputs, block inputs and results stay as they are.
 Status use_half(Program& program, const HalfOptions& options = {});
 

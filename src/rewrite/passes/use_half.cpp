@@ -103,12 +103,35 @@ bool carries_indices(const Node& node) {
   return node.op->elementwise || layout.count(node.op->name);
 }
 
+// Ops between a layer and the logarithm of what becomes of its results: powers, magnitudes, probabilities.
+bool makes_small_numbers(const Node& node) {
+  static const std::unordered_set<std::string_view> names{
+      "square",      "mul",        "pow",        "sqrt",       "abs",         "add",
+      "sub",         "real_div",   "clip",       "maximum",    "relu",        "exp",
+      "softmax",     "sigmoid",    "reshape",    "transpose",  "squeeze",     "concat",
+      "expand_dims", "reduce_sum", "reduce_max", "reduce_min", "reduce_mean", "reduce_sum_square"};
+  return node.op && names.count(node.op->name);
+}
+
+bool squares(const Node& node) {
+  static const std::unordered_set<std::string_view> names{"square", "reduce_sum_square", "reduce_l2_norm"};
+  return names.count(node.op->name) || (node.op->name == "mul" && node.inputs()[0] == node.inputs()[1]);
+}
+bool filters_linearly(const Node& node) {
+  static const std::unordered_set<std::string_view> names{
+      "conv",    "linear",         "matmul",        "add",         "sub",    "mul",
+      "reshape", "transpose",      "squeeze",       "expand_dims", "concat", "stack",
+      "pad",     "slice_by_index", "slice_by_size", "split"};
+  return names.count(node.op->name);
+}
+
 class HalfPass {
  public:
   HalfPass(Function& function, const HalfOptions& options) : function_(function), options_(options) {}
 
   Status run() {
     find_index_arithmetic(function_.body);
+    find_logarithms(function_.body);
     return convert(function_.body);
   }
 
@@ -131,9 +154,40 @@ class HalfPass {
     }
   }
 
+  // Below 2^-14 fp16 has fewer digits and below 2^-25 none, which is where a logarithm looks closest: it and the few
+  // ops that lead to it stay single. When these square something, it is a spectrum, and what filters the signal before
+  // is part of it, too.
+  void find_logarithms(const Block& block) {
+    for (const auto& node : block.nodes()) {
+      for (const auto& inner : node->blocks) find_logarithms(*inner);
+      if (node->op->name == "log" && is_single(node->input(0))) mark_small_numbers(*node);
+    }
+  }
+  void mark_small_numbers(const Node& logarithm) {
+    constexpr int steps_back = 8;
+    struct Step {
+      const Node* node;
+      bool filters;  // behind a square
+      int left;
+    };
+    std::vector<Step> pending{{&logarithm, false, steps_back}};
+    while (!pending.empty()) {
+      Step step = pending.back();
+      pending.pop_back();
+      if (!logarithms_.insert(step.node).second) continue;
+      bool filters = step.filters || squares(*step.node);
+      if (!filters && step.left == 0) continue;
+      for (Value input : step.node->inputs()) {
+        const Node* from = input.producer();
+        if (from && is_single(input) && (filters ? filters_linearly(*from) : makes_small_numbers(*from)))
+          pending.push_back({from, filters, step.left - 1});
+      }
+    }
+  }
+
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
-    if (index_arithmetic_.count(&node) || adds_up_many(node)) return true;
+    if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (options_.keep_single && options_.keep_single(node)) return true;
     for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
@@ -240,7 +294,7 @@ class HalfPass {
 
   Function& function_;
   const HalfOptions& options_;
-  std::unordered_set<const Node*> index_arithmetic_;
+  std::unordered_set<const Node*> index_arithmetic_, logarithms_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;
