@@ -46,13 +46,6 @@ Result<Sample> sample(const Program& program, const Function& function, std::uin
   return std::move(*first).in("running the reference on random inputs");
 }
 
-bool has_random_ops(const Block& block) {
-  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    return node->op->random || std::any_of(node->blocks.begin(), node->blocks.end(),
-                                           [](const auto& inner) { return has_random_ops(*inner); });
-  });
-}
-
 constexpr const char* deadline_words = "the time for verifying is over";
 // The import's answers op by op, or an error with deadline_words.
 Result<NamedTensors> evaluate(const Program& program, const Function& function, const NamedTensors& given,
@@ -138,6 +131,13 @@ void join(VerifyReport& all, VerifyReport one, int number, int count) {
 
 }  // namespace
 
+bool draws_numbers(const Block& block) {
+  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
+    return node->op->random || std::any_of(node->blocks.begin(), node->blocks.end(),
+                                           [](const auto& inner) { return draws_numbers(*inner); });
+  });
+}
+
 Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
                  double max_abs) {
   for (const auto& [name, want] : expected) {
@@ -196,7 +196,7 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
     NamedTensors got = POM_TRY_IN(call(runner, model.program, function, s.inputs), "'{}'", path);
     VerifyReport one;
     POM_TRY(add_lines(one, got, s.expected, options.min_cosine, options.max_abs));
-    if (has_random_ops(function.body)) {
+    if (draws_numbers(function.body)) {
       compare_shapes_only(one);
       report.note = one.note;
     }
@@ -240,7 +240,7 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
   NamedTensors got =
       POM_TRY_IN(call(runner, written.program, written.program.main(), s.inputs), "running what was written");
   POM_TRY(add_lines(report, got, s.expected, check.min_cosine, 0));
-  if (has_random_ops(function.body)) compare_shapes_only(report);
+  if (draws_numbers(function.body)) compare_shapes_only(report);
   report.seconds = watch.seconds();
   return report;
 }

@@ -63,6 +63,9 @@ struct ConversionCheck {
 };
 Result<VerifyReport> verify_conversion(const ConversionCheck& check);
 
+// Whether running the block draws random numbers: its answers are then one draw of many, and only their dtypes and
+// shapes can be compared.
+bool draws_numbers(const Block& block);
 // Compares outputs by name and adds a line for each.
 Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
                  double max_abs);

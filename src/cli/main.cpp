@@ -70,7 +70,7 @@ void add_shared_flags(CLI::App& app, Session& session, unsigned& threads) {
       ->check(CLI::Range(1, 1024));
 }
 
-int help(const std::vector<Parsed>& verbs, const std::string& wanted, const CLI::App& app) {
+int help(const std::vector<Parsed>& verbs, const std::string& wanted, const std::string& overview) {
   for (const Parsed& verb : verbs) {
     if (verb.command->name != wanted) continue;
     fmt::print("{}\nExamples:\n{}", verb.app->help(), verb.command->examples);
@@ -80,7 +80,7 @@ int help(const std::vector<Parsed>& verbs, const std::string& wanted, const CLI:
     fmt::print(stderr, "error: there is no verb '{}'\n", wanted);
     return 2;
   }
-  fmt::print("{}", app.help());
+  fmt::print("{}", overview);
   return 0;
 }
 
@@ -109,6 +109,8 @@ int main(int argc, char** argv) {
   std::string wanted;
   CLI::App* help_verb = app.add_subcommand("help", "what a verb does, with examples");
   help_verb->add_option("verb", wanted);
+  // Taken now: once a verb is parsed, the app's help is the verb's.
+  std::string overview = app.help();
   // An error in the flags is reported as --json asks, wherever that stands.
   for (int i = 1; i < argc; ++i) session.json = session.json || std::string_view(argv[i]) == "--json";
   try {
@@ -118,7 +120,7 @@ int main(int argc, char** argv) {
     return report(fail("{}", problem.what()).advise("pomona help"), session);
   }
   if (threads) set_thread_count(threads);
-  if (help_verb->parsed()) return help(verbs, wanted, app);
+  if (help_verb->parsed()) return help(verbs, wanted, overview);
   for (const Parsed& verb : verbs)
     if (verb.app->parsed()) return run_verb(verb.run, session);
   fmt::print("{}", app.help());

@@ -218,7 +218,7 @@ class SegmentPlanner {
     auto place_of = [&](const Operand& operand) {
       SlotNumber slot = slot_for(operand);
       bool full = known_sizes(operand.type->shape) == sizes && segment_.slots[slot].where != Slot::Where::constant;
-      if (full) slot = in_layout(slot, channels_last);
+      if (full) slot = in_layout(slot, sizes, channels_last);
       used.push_back(slot);
       return Place{slot, segment_.slots[slot].channels_last};
     };
@@ -254,7 +254,7 @@ class SegmentPlanner {
       auto& slots = context.sources.emplace_back();
       for (const Operand& operand : anchor.operands[i]) {
         SlotNumber slot = slot_for(operand);
-        if (slot != no_slot) slot = in_layout(slot, channels_last && i == 0);
+        if (slot != no_slot) slot = in_layout(slot, known_sizes(operand.type->shape), channels_last && i == 0);
         slots.push_back(slot);
         used.push_back(slot);
       }
@@ -304,7 +304,7 @@ class SegmentPlanner {
       auto& slots = context.sources.emplace_back();
       for (const Operand& operand : field) {
         SlotNumber slot = slot_for(operand);
-        if (slot != no_slot) slot = in_layout(slot, false);
+        if (slot != no_slot) slot = in_layout(slot, known_sizes(operand.type->shape), false);
         slots.push_back(slot);
         used.push_back(slot);
       }
@@ -325,15 +325,16 @@ class SegmentPlanner {
     segment_.steps.push_back({&node, std::move(kernel)});
   }
 
-  // The slot itself, or a copy of it in the wanted layout.
-  SlotNumber in_layout(SlotNumber slot, bool channels_last) {
+  // The slot itself, or a copy of it in the wanted layout. The sizes are those of the value: one that is an alias lies
+  // in a slot whose own sizes may be others.
+  SlotNumber in_layout(SlotNumber slot, const Sizes& sizes, bool channels_last) {
     const Slot& given = segment_.slots[slot];
-    if (given.channels_last == channels_last || same_in_both_layouts(given.sizes)) return slot;
-    auto [at, fresh] = relaid_.try_emplace(slot, SlotNumber(segment_.slots.size()));
+    if (given.channels_last == channels_last || same_in_both_layouts(sizes)) return slot;
+    auto [at, fresh] = relaid_.try_emplace({slot, sizes}, SlotNumber(segment_.slots.size()));
     if (!fresh) return at->second;
-    Slot copy{Slot::Where::arena, given.dtype, given.sizes, Value()};
+    Slot copy{Slot::Where::arena, given.dtype, sizes, Value()};
     copy.channels_last = channels_last;
-    Kernel kernel = reorder_kernel(slot, at->second, given.sizes, given.dtype, channels_last);
+    Kernel kernel = reorder_kernel(slot, at->second, sizes, given.dtype, channels_last);
     segment_.slots.push_back(std::move(copy));
     add_step(*current_, std::move(kernel), {slot, at->second});
     return at->second;
@@ -375,7 +376,7 @@ class SegmentPlanner {
       if (slot == slot_of_value_.end()) return;
       const Slot& found = segment_.slots[slot->second];
       if (found.value && found.value.is_weight()) return;
-      slot->second = in_layout(slot->second, false);
+      slot->second = in_layout(slot->second, known_sizes(types_[&value.info()].shape), false);
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.
       live_out_values_.emplace_back(value, slot->second);
     };
@@ -421,7 +422,7 @@ class SegmentPlanner {
   std::unordered_map<const ValueInfo*, Tensor> known_;
   std::unordered_map<const ValueInfo*, Type> types_;
   std::unordered_map<const ValueInfo*, SlotNumber> slot_of_value_;
-  std::unordered_map<SlotNumber, SlotNumber> relaid_;  // a slot's copy in the other layout
+  std::map<std::pair<SlotNumber, Sizes>, SlotNumber> relaid_;  // a copy in the other layout
   std::map<SlotNumber, std::size_t> first_use_, last_use_;
   std::vector<std::pair<Value, SlotNumber>> live_out_values_;
 };

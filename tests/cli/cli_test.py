@@ -100,7 +100,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(wrong.returncode, 2)
         self.assertEqual(json.loads(wrong.stdout)["error"]["kind"], "request")
         self.assertIn("error: ", wrong.stderr)
-        flag = pomona("inspect", "--wrong-flag", "--json")
+        flag = pomona("inspect", self.model, "--wrong-flag", "--json")
         self.assertEqual(flag.returncode, 2)
         self.assertIn("wrong-flag", json.loads(flag.stdout)["error"]["what"])
 
@@ -111,7 +111,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("NOT within the tolerance", done.stdout)
         self.assertIn("bisect: the first that leaves the tolerance", done.stdout)
-        self.assertIn("'last'", done.stdout)
+        self.assertIn("its source: ONNX ", done.stdout)
 
     def test_exit_status_3_without_onnxruntime(self):
         env = {**os.environ, "PATH": "/nonexistent", "HOME": str(self.folder), "POMONA_PYTHON": "/nonexistent/python"}

@@ -132,6 +132,15 @@ std::vector<Case> cases() {
          s = g.add(mil::add{.x = g.add(mil::mul{.x = s, .y = g.number(s, 0.25)}), .y = x[2]});
          return Values{g.add(mil::softmax{.x = s})};
        }});
+  // A transpose or reshape of a tensor with one channel moves nothing; what it gives has other sizes than its memory's
+  // owner.
+  add({"conv_of_aliases", {{'F', {1, 12, 15, 1}}}, [](Builder& g, const Values& v) {
+         Value weight = random_constant(g, v[0], {4, 1, 3, 3}, 1, 0.3);
+         Value t = g.add(mil::transpose{.x = v[0], .perm = {0, 3, 1, 2}});
+         Value r = g.add(mil::reshape{.x = v[0], .shape = g.ints({1, 1, 9, 20})});
+         return Values{g.add(mil::conv{.x = t, .weight = weight, .strides = {1, 3}, .pad_type = std::string("same")}),
+                       g.add(mil::conv{.x = r, .weight = weight}), g.add(mil::relu{.x = t})};
+       }});
   // Convolutions one after another, with everything between them that can take channels last.
   add({"conv_net", {{'F', {2, 3, 16, 20}}}, [](Builder& g, const Values& v) {
          Value x = v[0];
