@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
+#include <exception>
+#include <new>
 
 #include "base/threads.h"
 #include "cli/command.h"
@@ -130,4 +132,15 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace pomona::cli
 
-int main(int argc, char** argv) { return pomona::cli::main(argc, argv); }
+int main(int argc, char** argv) {
+  // Nothing of ours throws; what the standard library does when memory ends comes here.
+  try {
+    return pomona::cli::main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "error: this machine has not enough memory for it\n");
+    return 3;
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "error: {}; this is a bug of pomona\n", problem.what());
+    return 70;
+  }
+}

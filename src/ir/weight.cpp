@@ -26,6 +26,19 @@ std::string contents_identity(std::span<const std::uint8_t> bytes) {
   return text;
 }
 
+// Identities of steps are made of their inputs' identities; a digest of 128 bits keeps chains of steps from growing.
+std::string short_identity(const std::string& text) {
+  constexpr std::size_t readable = 200;
+  if (text.size() <= readable) return text;
+  // FNV-1a (Fowler, Noll, Vo) from two starting points, the second one over the text backwards.
+  std::uint64_t forwards = 0xCBF29CE484222325, backwards = 0x84222325CBF29CE4;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    forwards = (forwards ^ std::uint8_t(text[i])) * 0x100000001B3;
+    backwards = (backwards ^ std::uint8_t(text[text.size() - 1 - i])) * 0x100000001B3;
+  }
+  return fmt::format("%{:016x}{:016x}{}", forwards, backwards, text.size());
+}
+
 Tensor unpacked(DType dtype, const Sizes& sizes, const Bytes& bytes) {
   if (!is_sub_byte(dtype)) {
     // Files put elements where they like; a tensor's are aligned, so that kernels may read them as they are.
@@ -87,9 +100,9 @@ Result<Weight> Weight::stored(Bytes bytes, DType dtype, Sizes sizes) {
 
 Weight Weight::derived(Step step) {
   auto recipe = std::make_shared<Recipe>();
-  recipe->identity = step.what + "(";
-  for (const Weight& input : step.inputs) recipe->identity += input.identity() + ",";
-  recipe->identity += ")";
+  std::string text = step.what + "(";
+  for (const Weight& input : step.inputs) text += input.identity() + ",";
+  recipe->identity = short_identity(text + ")");
   recipe->step = std::move(step);
   Weight weight;
   weight.recipe_ = std::move(recipe);
@@ -116,7 +129,16 @@ Result<Tensor> Weight::materialise() const {
   if (recipe_->is_tensor) return recipe_->tensor;
   if (!step()) return unpacked(dtype(), sizes(), recipe_->bytes);
   std::vector<Tensor> inputs;
-  for (const Weight& input : recipe_->step.inputs) inputs.push_back(POM_TRY(input.materialise()));
+  for (const Weight& input : recipe_->step.inputs) {
+    // An input that is used twice is computed once.
+    const Weight* earlier = nullptr;
+    for (const Weight& other : recipe_->step.inputs) {
+      if (&other == &input) break;
+      if (other.recipe_ == input.recipe_) earlier = &other;
+    }
+    inputs.push_back(earlier ? inputs[std::size_t(earlier - recipe_->step.inputs.data())]
+                             : POM_TRY(input.materialise()));
+  }
   return recipe_->step.apply(inputs);
 }
 

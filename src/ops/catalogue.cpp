@@ -28,17 +28,6 @@ constexpr std::vector<const OpDef*> (*chapters[])() = {
     gather_scatter_chapter,
     shape_chapter,
     tensor_operation_chapter,
-    recurrent_chapter,
-    image_chapter,
-    nms_chapter,
-    control_flow_chapter,
-    list_chapter,
-    classify_chapter,
-    state_chapter,
-    attention_chapter,
-    constexpr_chapter,
-    quantization_chapter,
-    random_chapter,
 };
 
 }  // namespace

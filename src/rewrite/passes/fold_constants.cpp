@@ -68,7 +68,10 @@ struct Call {
 
 Weight recipe(const Node& node, std::size_t output, std::vector<Weight> inputs) {
   std::string what = fmt::format("{}.{}", node.op->name, output);
-  for (const Attribute& attribute : node.attributes) what += "," + to_string(attribute);
+  for (const Attribute& attribute : node.attributes)
+    what += fmt::format(",{}:{}", attribute.index(), to_string(attribute));
+  for (std::uint32_t count : node.counts()) what += fmt::format(";{}", count);
+  what += name(node.block()->function().opset);
   Call call{node.op, node.attributes, node.counts(), node.block()->function().opset};
   const Type& type = node.output(output).type();
   return Weight::derived(
