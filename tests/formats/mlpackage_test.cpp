@@ -305,7 +305,9 @@ TEST(Package, WritingNeedsMemoryForTheTensorsInHandOnly) {
   EXPECT_GE(calls, 4u);
   EXPECT_GT(most, before);
   // The address sanitizer keeps freed memory for a while, so its builds show nothing here.
-  if (!under_address_sanitizer) EXPECT_LT(most, before + (100 << 10));  // the result is 256 MB; a batch is 64 MB
+  if (!under_address_sanitizer) {
+    EXPECT_LT(most, before + (100 << 10));  // the result is 256 MB; a batch is 64 MB
+  }
   EXPECT_EQ(fs::file_size(folder.path / "large.mlpackage" / weight_path), 64 + tensors * (64 + elements * 2u));
 }
 
