@@ -36,12 +36,13 @@ class Stages {
 
 Result<rewrite::PipelineOptions> pipeline_options(const ConvertOptions& options, Target target) {
   rewrite::PipelineOptions pipeline;
-  if (*options.precision == "fp16")
+  // fp16 keeps in fp32 what would lose its meaning there, which is what others call mixed.
+  if (*options.precision == "fp16" || *options.precision == "mixed")
     pipeline.precision = rewrite::Precision::half;
   else if (*options.precision == "fp32")
     pipeline.precision = rewrite::Precision::single;
   else
-    return fail("--precision is fp16 or fp32, not '{}'", *options.precision);
+    return fail("--precision is fp16, mixed or fp32, not '{}'", *options.precision);
   POM_REQUIRE(*options.io_dtype == "fp32" || *options.io_dtype == "fp16", "--io-dtype is fp32 or fp16, not '{}'",
               *options.io_dtype);
   pipeline.half_border = *options.io_dtype == "fp16";

@@ -33,7 +33,7 @@ Json to_json(const api::ConvertReport& report) {
 }
 
 void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
-  for (const std::string& sentence : report.border) session.say(sentence);
+  for (const std::string& sentence : report.border) session.note(sentence);
   if (!report.weights.empty()) say_weight_lines(session, report.weights);
   std::string seconds;
   for (const api::Stage& stage : report.stages)

@@ -8,6 +8,7 @@
 #include <exception>
 #include <new>
 
+#include "base/record.h"
 #include "base/threads.h"
 #include "cli/command.h"
 #include "pomona/version.h"
@@ -86,6 +87,17 @@ int help(const std::vector<Parsed>& verbs, const std::string& wanted, const std:
   return 0;
 }
 
+// Whether the first word is a verb, if it is a word.
+Status check_verb(int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::vector<std::string_view> known{"help"};
+  for (const Command& command : commands()) known.push_back(command.name);
+  for (std::string_view verb : known)
+    if (verb == argv[1]) return {};
+  std::string near = nearest_word(argv[1], known);
+  return fail("there is no verb '{}'", argv[1]).advise(near.empty() ? "pomona help" : "pomona " + near);
+}
+
 int main(int argc, char** argv) {
   CLI::App app{"Pomona turns models into programs that run well on Apple M chips, and proves it on any machine.",
                "pomona"};
@@ -119,6 +131,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() == 0) return app.exit(problem);
+    if (Status known = check_verb(argc, argv); !known) return report(known.error(), session);
     return report(fail("{}", problem.what()).advise("pomona help"), session);
   }
   if (threads) set_thread_count(threads);
