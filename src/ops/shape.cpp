@@ -188,7 +188,8 @@ struct SliceFields {
   const Ints &stride, &begin_mask, &end_mask, &squeeze_mask;
 };
 
-// The smaller of a bound and a size. A bound of 10^9 or more is how writers say "to the end": no dimension is that long.
+// The smaller of a bound and a size. A bound of 10^9 or more is how writers say "to the end": no dimension is that
+// long.
 Dim within(Dim bound, Dim size) {
   constexpr std::int64_t endless = 1'000'000'000;
   if (!size.known() && bound.known() && bound.value() >= endless) return size;

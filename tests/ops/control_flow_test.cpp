@@ -272,7 +272,8 @@ TEST(Random, ShapeKnownOnlyWhenRunning) {
   EXPECT_EQ(y.rank(), 2u);
   EXPECT_EQ(t.run({y})[0].sizes(), (Sizes{3, 2}));
   Graph u;
-  EXPECT_EQ(u.error({u.g.add(mil::random_uniform{.shape = u.g.ints({3, -2})})}), "the result would have the negative size -2");
+  EXPECT_EQ(u.error({u.g.add(mil::random_uniform{.shape = u.g.ints({3, -2})})}),
+            "the result would have the negative size -2");
 }
 
 }  // namespace
