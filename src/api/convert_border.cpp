@@ -260,12 +260,20 @@ class Ranges {
     for (const auto& [name, ranges] : request_.ranges) POM_TRY(take(name, ranges));
     for (std::size_t i = 0; i < function_.body.input_count(); ++i) {
       Value input = function_.body.input(i);
-      if (input.type().kind == Type::Kind::tensor && !all_known(input.shape())) POM_TRY(bound(input));
+      bool open = input.type().kind == Type::Kind::tensor && !all_known(input.shape());
+      if (open && !is_bounded(input)) POM_TRY(bound(input));
     }
     return {};
   }
 
  private:
+  // Whether the model itself says which sizes it takes (a package does), and nobody asked for others.
+  bool is_bounded(Value input) const {
+    if (request_.ranges.count(input.name())) return false;
+    for (const Feature& feature : function_.inputs)
+      if (feature.name == input.name()) return !feature.ranges.empty() || !feature.enumerated.empty();
+    return false;
+  }
   struct Bounds {
     Feature::Range range;
     std::int64_t size;
