@@ -148,7 +148,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   POM_TRY(apply(border, import.program));
   bool half = pipeline.precision != rewrite::Precision::single;
   double bar = !options.compress->empty() ? compressed_cosine : half ? half_cosine : single_cosine;
-  ConversionCheck check{output, &import.program, options.against, source, bar, options.verify_seconds};
+  ConversionCheck check{output, &import.program, options.against, source, bar, options.verify_seconds, half};
   report.verification = POM_TRY(stage("verify", [&] { return verify_conversion(check); }));
   return report;
 }

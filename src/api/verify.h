@@ -60,6 +60,7 @@ struct ConversionCheck {
   std::string source;
   double min_cosine = 0.999;
   double seconds = 60;
+  bool half = false;  // computed in fp16, which cannot tell numbers apart that differ by less than 2^-14
 };
 Result<VerifyReport> verify_conversion(const ConversionCheck& check);
 
