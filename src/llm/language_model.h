@@ -1,0 +1,72 @@
+// Builds the program of a language model from its checkpoint, and says how such a program is called.
+//
+//   Checkpoint c = POM_TRY(open_checkpoint(path));
+//   Program p = POM_TRY(build_program(c, {.cache = Cache::state, .context = 2048}));
+//   LanguageModel m = POM_TRY(language_model_of(p));      // also of a program read back from a package
+//
+// How generation calls it (all dtypes at the border: int32, and fp16 or fp32):
+//   inputs   input_ids int32 [1, T]: T tokens
+//            position  int32 [1]: the place of the first of them in the text, from 0
+//            last      int32 [1]: the index in 0..T-1 whose logits are wanted (functions with T > 1 only)
+//   output   logits [1, 1, vocabulary]; with all_logits [1, T, vocabulary] and no `last`
+//   caches   Cache::state: MLStates, written in place, key_cache.N and value_cache.N of [1, kv_heads, context,
+//   head_dim]
+//            (or stacked); Cache::io: inputs key_cache.N, value_cache.N with the past, outputs new_keys.N and
+//            new_values.N [1, kv_heads, T, head_dim], which the caller puts at `position`; Cache::none: no past,
+//            input_ids holds all.
+// T is fixed per function ("decode": 1, "prefill": its own), or bounded (1..prefill) with in_memory. Rows of a prefill
+// beyond the text may hold any token: what they leave in the cache is overwritten before it is looked at.
+// A layer with a sliding window keeps a rotating cache of window + prefill - 1 places: token at place p lives at p
+// modulo that.
+//
+// Encoders (bert and kin) have one function "main": input_ids, attention_mask, (token_type_ids) -> last_hidden_state
+// and, when the checkpoint says how to pool, sentence_embedding.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llm/checkpoint.h"
+
+namespace pomona::llm {
+
+enum class Engine : std::uint8_t { gpu, ane };
+enum class Cache : std::uint8_t { state, io, none };
+
+struct BuildOptions {
+  Target target = Target::iOS18;
+  Engine engine = Engine::gpu;
+  Cache cache = Cache::state;
+  std::int64_t context = 0;   // 0: the model's own, at most 4096
+  std::int64_t prefill = 64;  // tokens per call of "prefill"; 1: "decode" alone
+  DType dtype = DType::fp16;  // of activations and decoded weights
+  bool in_memory = false;     // for running here: one function "main" whose T is 1..prefill
+  bool all_logits = false;
+  int split_head = 1;  // the output projection in so many parts
+};
+
+// Errors: a model_type that no family has; configuration keys or tensors that the family does not know (all named).
+Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options);
+
+// What a program made by build_program says of itself, in the metadata key com.pomona.llm (JSON).
+struct CacheLayout {
+  std::string keys, values;          // names of the state, or of the inputs
+  std::string new_keys, new_values;  // Cache::io: names of the outputs
+  Sizes shape;                       // of keys and of values
+  std::int64_t places = 0;           // along axis 2: context, or the length of a rotating cache
+  bool rotating = false;
+};
+struct LanguageModel {
+  std::string family;  // model_type
+  Engine engine = Engine::gpu;
+  Cache cache = Cache::state;
+  std::int64_t context = 0, prefill = 1, vocabulary = 0;
+  bool in_memory = false, all_logits = false;
+  std::vector<CacheLayout> caches;
+  std::string tokenizer, tokenizer_config, generation_config;  // JSON texts, from their own metadata keys
+};
+Result<LanguageModel> language_model_of(const Program& program);
+bool is_language_model(const Program& program);
+
+}  // namespace pomona::llm
