@@ -58,7 +58,9 @@ class Pool {
     job_.store(&job, std::memory_order_relaxed);
     gate_ = ((gate_ >> generation_shift) + 1) << generation_shift | open;
     if (sleeping_ > 0) {
-      { std::lock_guard lock(mutex_); }
+      {
+        std::lock_guard lock(mutex_);
+      }
       wake_.notify_all();
     }
     inside_job = true;

@@ -35,7 +35,7 @@ class IntegerEncoder {
   bool choose_form() {
     m_->rows = from_.rows;
     m_->depth = from_.depth;
-    m_->code = from_.table      ? EncodedMatrix::Code::table
+    m_->code = from_.table       ? EncodedMatrix::Code::table
                : from_.bits == 4 ? EncodedMatrix::Code::four
                                  : EncodedMatrix::Code::eight;
     std::size_t block = from_.depth_block;

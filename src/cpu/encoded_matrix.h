@@ -53,13 +53,13 @@ using SharedMatrix = std::shared_ptr<const EncodedMatrix>;
 // A matrix of one byte per element with a scale, and perhaps an offset, per block: scale * (code - offset).
 struct IntegerMatrix {
   const std::uint8_t* codes;
-  unsigned bits;        // 4 or 8
-  bool is_signed;       // codes are int8 then
+  unsigned bits;   // 4 or 8
+  bool is_signed;  // codes are int8 then
   std::size_t rows, depth;
   std::ptrdiff_t row_stride, depth_stride;
   std::size_t row_block, depth_block;  // of the scales
   std::ptrdiff_t scale_row_stride, scale_depth_stride;
-  std::vector<float> scale, offset;  // offset: as many, or none
+  std::vector<float> scale, offset;    // offset: as many, or none
   const std::int8_t* table = nullptr;  // 16 entries that four-bit codes stand for
 };
 SharedMatrix encode_integers(const IntegerMatrix& from);

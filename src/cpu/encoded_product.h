@@ -3,8 +3,8 @@
 //   product.quantise(p, 0, tokens);                       // vectors to integers, into p.activations
 //   product.multiply(p, first_tile, last_tile, 0, tokens);
 //
-// A vector's elements become 16-bit integers with a scale per group of 32 (or 16) of them: integer dot products are then
-// exact, and the result is within some 2e-5 of what floats give. They are held as two planes of 8 bits where the
+// A vector's elements become 16-bit integers with a scale per group of 32 (or 16) of them: integer dot products are
+// then exact, and the result is within some 2e-5 of what floats give. They are held as two planes of 8 bits where the
 // processor multiplies bytes, else as they are. Halves are multiplied by the vector's floats.
 //
 // Every result is summed in one order, whatever part of the work a call does.

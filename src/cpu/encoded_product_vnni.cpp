@@ -111,8 +111,8 @@ template <Code code, int group, int tokens, int tiles>
 POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token) {
   const EncodedMatrix& m = *p.m;
   const ActivationLayout layout(m);
-  const std::size_t bytes = layout.bytes(), units = m.units(), tile_bytes = m.tile_bytes(),
-                    unit_bytes = m.unit_bytes(), header = m.header_bytes(), scale_bytes = m.scale_bytes(),
+  const std::size_t bytes = layout.bytes(), units = m.units(), tile_bytes = m.tile_bytes(), unit_bytes = m.unit_bytes(),
+                    header = m.header_bytes(), scale_bytes = m.scale_bytes(),
                     per_scale = scale_bytes * (m.second == EncodedMatrix::Second::none ? 1 : 2);
   const bool wide = m.wide, offsets = m.second == EncodedMatrix::Second::offset,
              seconds = m.scales != 0 && m.second != EncodedMatrix::Second::none;
