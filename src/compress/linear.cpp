@@ -309,7 +309,8 @@ class LinearScheme : public Scheme {
     if (loss <= *options_.max_error) return encode(candidate, std::move(asked));
     std::string lost = fmt::format("{} would lose {:.2g} %", asked.words, 100 * loss);
     auto finer = cut(candidate, "per_block");
-    bool better = finer && candidate.opset >= iOS18 && POM_TRY(relative_error(candidate, *finer)) <= *options_.max_error;
+    bool better =
+        finer && candidate.opset >= iOS18 && POM_TRY(relative_error(candidate, *finer)) <= *options_.max_error;
     if (!better) return fail("{}", lost);
     finer->note += (finer->note.empty() ? "" : "; ") + lost;
     return encode(candidate, *std::move(finer));
@@ -317,7 +318,7 @@ class LinearScheme : public Scheme {
 
  private:
   Coding coding_for(const Candidate& candidate, Cut cut) const {
-    Coding coding{dtype_, coding_, range_, *options_.percentile, !coding_.symmetric || !coding_.is_signed,
+    Coding coding{dtype_,        coding_, range_, *options_.percentile, !coding_.symmetric || !coding_.is_signed,
                   std::move(cut)};
     coding.options.scale_type = candidate.weight.dtype() == DType::fp16 ? ScaleType::fp16 : ScaleType::fp32;
     return coding;
@@ -347,9 +348,9 @@ class LinearScheme : public Scheme {
     Sizes scale_sizes = old_form ? old_scale_sizes(coding.cut) : coding.cut.scale_sizes;
     std::vector<PartType> types{{dtype_, weight.sizes()}, {weight.dtype(), scale_sizes}};
     if (coding.has_zero_points) types.push_back({dtype_, scale_sizes});
-    std::string what = fmt::format("linear {} {} {} search {} {} {} {}", *options_.mode, encoded.scheme, *options_.range,
-                                   *options_.search, *options_.percentile, options_.full_range ? "full" : "",
-                                   to_string(scale_sizes));
+    std::string what =
+        fmt::format("linear {} {} {} search {} {} {} {}", *options_.mode, encoded.scheme, *options_.range,
+                    *options_.search, *options_.percentile, options_.full_range ? "full" : "", to_string(scale_sizes));
     auto parts = parts_of(what, {weight}, types, encoder(coding, scale_sizes, measured), candidate.shelf);
     encoded.add(old_form ? old_stage(parts, coding.cut) : new_stage(parts));
     return encoded;

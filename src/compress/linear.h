@@ -19,7 +19,9 @@ struct LinearSchemeOptions {
   POM_OPTION(nbits, std::optional<int>, "a range of fewer bits than the dtype has: 2 to 8");
   POM_OPTION(granularity, std::string, "a scale per_tensor, per_channel or per_block") = "per_channel";
   POM_OPTION(block_size, Ints,
-             "with per_block: input channels per scale, or a size for each axis (0: the whole one)") = Ints{32};
+             "with per_block: input channels per scale, or a size for each axis (0: the whole one)") = Ints {
+    32
+  };
   POM_OPTION(channel_axis, std::optional<int>, "the axis of the channels, instead of the output channels'");
   POM_OPTION(weight_threshold, std::int64_t, "weights of at most so many elements are left") = 2048;
   POM_OPTION(range, std::string,

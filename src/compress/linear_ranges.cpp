@@ -29,15 +29,14 @@ Grid covering(double low, double high, const LinearOptions& options) {
   const CodeRange& range = grid.range;
   if (options.symmetric) {
     grid.zero = range.symmetric_zero;
-    double step = std::max(std::max(high, 0.0) / (range.highest - grid.zero),
-                           std::max(-low, 0.0) / (grid.zero - range.lowest));
+    double step =
+        std::max(std::max(high, 0.0) / (range.highest - grid.zero), std::max(-low, 0.0) / (grid.zero - range.lowest));
     if (step > 0) grid.scale = rounded_scale(step, options.scale_type);
     return grid;
   }
   low = std::min(low, 0.0), high = std::max(high, 0.0);
   if (high > low) grid.scale = rounded_scale((high - low) / (range.highest - range.lowest), options.scale_type);
-  grid.zero =
-      std::clamp(float(std::nearbyint(range.lowest - low / double(grid.scale))), range.lowest, range.highest);
+  grid.zero = std::clamp(float(std::nearbyint(range.lowest - low / double(grid.scale))), range.lowest, range.highest);
   return grid;
 }
 
