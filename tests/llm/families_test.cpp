@@ -96,8 +96,7 @@ class Caller {
  public:
   Caller(const Program& program, LanguageModel model) : model_(std::move(model)) {
     for (const auto& function : program.functions) functions_.push_back(function.get());
-    for (const Function* f : functions_)
-      runners_.push_back(std::make_unique<cpu::Runner>(*f, cpu::RunOptions{}));
+    for (const Function* f : functions_) runners_.push_back(std::make_unique<cpu::Runner>(*f, cpu::RunOptions{}));
     for (const CacheLayout& c : model_.caches)
       for (const std::string& name : {c.keys, c.values})
         past_[name] = Tensor(model_.cache == Cache::io ? logits_dtype() : DType::fp32, c.shape);
