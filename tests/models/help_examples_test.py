@@ -14,7 +14,7 @@ MODELS = pathlib.Path(os.environ["POMONA_MODELS"])
 class Examples(unittest.TestCase):
     def test_all(self):
         overview = subprocess.run([POMONA, "help"], capture_output=True, text=True, check=True).stdout
-        verbs = [line.split()[0] for line in overview[overview.index("ubcommands"):].splitlines()[1:] if line.startswith("  ") and line.split()]
+        verbs = [line.split()[0] for line in overview[overview.index("ubcommands"):].splitlines()[1:] if line.startswith("  ") and line.split() and line.split()[0] != "help"]
         with tempfile.TemporaryDirectory() as home:
             home = pathlib.Path(home)
             # What the shell sees: the program, the fetched models, the demo's packages; the cases of the onnx package need no download here.
