@@ -65,6 +65,13 @@ std::string shape_text(const ValueInfoProto& info) {
   return text + "]";
 }
 
+// Integers of two bits are bytes to whoever uses the model.
+std::string border_dtype(int data_type) {
+  const ElemInfo* elem = find_elem(data_type);
+  if (elem && elem->packed_bits && elem->bits) return std::string(name(elem->stored));
+  return std::string(elem_name(data_type));
+}
+
 class Importer final : public GraphLowering {
  public:
   Importer(const ModelProto& model, const std::string& folder, const ImportOptions& options)
@@ -272,7 +279,7 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     Value value = main.body.add_input(name, tensor_type(elem->compute, shape));
     POM_REQUIRE(scope.entries.try_emplace(input.name, Entry{value, elem->elem}).second, "input '{}' is there twice",
                 input.name);
-    note_source_feature(program.metadata, {true, name, std::string(elem->name), shape_text(input), name});
+    note_source_feature(program.metadata, {true, name, border_dtype(input.elem_type), shape_text(input), name});
     Feature feature;
     feature.name = name;
     feature.dtype = elem->compute;
@@ -302,7 +309,7 @@ Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
     feature.has_shape = all_known(value.shape());
     if (feature.has_shape) feature.shape = known_sizes(value.shape());
     main.outputs.push_back(std::move(feature));
-    std::string dtype(elem_name(output.elem_type ? output.elem_type : int(entry->elem)));
+    std::string dtype = border_dtype(output.elem_type ? output.elem_type : int(entry->elem));
     note_source_feature(program.metadata,
                         {false, std::string(output.name), dtype, shape_text(output), std::string(output.name)});
   }

@@ -43,9 +43,10 @@ Result<Value> aligned(Lowering& g, Value parameter, Value x, std::int64_t axis, 
 Value quantized(Lowering& g, Value x, Value scale, Value zero, Elem elem) {
   Value y = g.add(mil::round{.x = g.over(x, scale)});
   if (zero) y = g.plus(y, g.cast(zero, x.dtype()));
-  DType stored = elem_info(elem).stored;
-  y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest_value(stored))});
-  return g.cast(g.add(mil::minimum{.x = y, .y = g.number(y, highest_value(stored))}), DType::int32);
+  const ElemInfo& type = elem_info(elem);
+  double range = double(1u << type.bits), lowest = type.is_signed ? -range / 2 : 0;
+  y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest)});
+  return g.cast(g.add(mil::minimum{.x = y, .y = g.number(y, lowest + range - 1)}), DType::int32);
 }
 
 struct QuantizeLinear {
@@ -64,10 +65,12 @@ struct QuantizeLinear {
       POM_REQUIRE(named, "output_dtype {} is not supported", elem_name(output_dtype));
       elem = named->elem;
     }
-    POM_REQUIRE(is_narrow_integer(elem), "quantising to {} is not supported", elem_info(elem).name);
+    bool narrow = narrow_float(elem) != nullptr;
+    POM_REQUIRE(narrow || is_narrow_integer(elem), "quantising to {} is not supported", elem_info(elem).name);
     // fp16 cannot hold the sums; fp32 can.
     Value wide = g.cast(x, DType::fp32), scale = g.cast(y_scale, DType::fp32);
     scale = POM_TRY(aligned(g, scale, wide, *axis, *block_size));
+    if (narrow) return g.result(g.rounded_to(g.over(wide, scale), elem, *saturate), elem);
     Value zero = y_zero_point ? POM_TRY(aligned(g, y_zero_point, wide, *axis, *block_size)) : Value();
     return g.result(quantized(g, wide, scale, zero, elem), elem);
   }
@@ -81,11 +84,12 @@ struct DequantizeLinear {
   ONNX_ATTR(block_size, int, .since = 21) = 0;
   ONNX_ATTR(output_dtype, int, .since = 23) = 0;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(x.dtype() == DType::int32, "dequantising {} is not supported", elem_info(x.elem()).name);
+    bool narrow = narrow_float(x.elem()) || x.elem() == Elem::float8e8m0;
+    POM_REQUIRE(narrow || x.dtype() == DType::int32, "dequantising {} is not supported", elem_info(x.elem()).name);
     const ElemInfo* out = *output_dtype ? find_elem(output_dtype) : &elem_info(x_scale.elem());
     POM_REQUIRE(out && is_float(out->compute), "output_dtype {} is not supported", elem_name(output_dtype));
     Value q = x, scale = POM_TRY(aligned(g, g.cast(x_scale, DType::fp32), x, *axis, *block_size));
-    if (x_zero_point) {
+    if (x_zero_point && !narrow) {
       Value zero = POM_TRY(aligned(g, x_zero_point, x, *axis, *block_size));
       auto number = zero ? zero.number() : std::nullopt;
       if (!number || *number != 0) q = g.minus(q, zero);
