@@ -72,6 +72,35 @@ std::string border_dtype(int data_type) {
   return std::string(elem_name(data_type));
 }
 
+// Operators whose results are elements of their inputs, or are rounded already.
+bool only_moves(Text op) {
+  static const std::set<Text> names{
+      "Cast",      "CastLike", "Clip",   "Compress", "Concat",  "Constant",  "ConstantOfShape", "DepthToSpace",
+      "Expand",    "Flatten",  "Gather", "GatherND", "If",      "Identity",  "GatherElements",  "Loop",
+      "Max",       "MaxPool",  "Min",    "Neg",      "Pad",     "ReduceMax", "ReduceMin",       "Relu",
+      "Reshape",   "Scan",     "Abs",    "Slice",    "Sign",    "Split",     "SpaceToDepth",    "Squeeze",
+      "Tile",      "TopK",     "Trilu",  "Unique",   "Where",   "Transpose", "Unsqueeze",       "ScatterND",
+      "Attention", "OneHot",   "Floor",  "Ceil",     "Dropout", "Round",     "ReverseSequence", "ScatterElements",
+      "EyeLike",   "Range"};
+  return names.count(op) != 0;
+}
+
+// Arithmetic on bfloat16 is done in fp32; what follows sees its results as bfloat16 holds them.
+Result<std::vector<Entry>> rounded_outputs(Lowering& g, Text op) {
+  std::vector<Entry> outputs = g.outputs();
+  bool wide = op == "Attention" || op == "Softmax";
+  for (const Entry& output : outputs)
+    POM_REQUIRE(
+        !wide || output.elem != Elem::bfloat16,
+        "in bfloat16 the result depends on how each sum is rounded; a float16 or float32 model can be converted");
+  if (only_moves(op)) return outputs;
+  for (Entry& output : outputs)
+    if (output.elem == Elem::bfloat16 && output.value && is_float(output.value.dtype()))
+      output.value = g.rounded_to(output.value, Elem::bfloat16);
+  if (!g.status()) return g.status().error();
+  return outputs;
+}
+
 class Importer final : public GraphLowering {
  public:
   Importer(const ModelProto& model, const std::string& folder, const ImportOptions& options)
@@ -397,7 +426,7 @@ Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& blo
       Status lowered = rule->lower(g, call);
       if (!g.status()) return g.status().error();
       if (!lowered) return std::move(lowered).error();
-      return g.outputs();
+      return rounded_outputs(g, node.op_type);
     }();
     scope_ = outer;
     if (!made) return std::move(made).error();
