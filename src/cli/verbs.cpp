@@ -52,7 +52,11 @@ const std::vector<Command>& commands() {
        "  pomona bench encoder.mlpackage --size input_ids_1=128 --json\n",
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
-      {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
+      {"plan", "where each operation would run on an M chip, how fast, in how much memory",
+       "  pomona plan encoder.mlpackage --chip M4\n"
+       "  pomona plan encoder.mlpackage --chips all --json\n"
+       "  pomona plan --rows speeds.csv -o predicted.csv\n",
+       declare_plan},
       {"generate", "text from a language model", "", nullptr},
       {"chat", "a conversation with a language model", "", nullptr},
       {"serve", "an HTTP server for a language model", "", nullptr},
