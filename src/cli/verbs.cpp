@@ -64,7 +64,11 @@ const std::vector<Command>& commands() {
       {"perplexity", "perplexity of a text", "", nullptr},
       {"edit", "rename, combine and extract parts of a package", "", nullptr},
       {"split", "a chain of smaller packages", "", nullptr},
-      {"doctor", "what this machine can do", "", nullptr},
+      {"doctor", "what this machine can do; what is likely to go wrong with a model",
+       "  pomona doctor\n"
+       "  pomona doctor encoder.mlpackage --target iOS17\n"
+       "  pomona doctor --error 'ANECCompile() FAILED'\n",
+       declare_doctor},
   };
   return all;
 }
