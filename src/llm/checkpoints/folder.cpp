@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
 
 namespace pomona::llm {
@@ -25,7 +25,7 @@ Status read_pooling(const fs::path& folder, Checkpoint& checkpoint) {
   POM_REQUIRE(modules.is_array(), "modules.json is no JSON array");
   for (const Json& module : modules) {
     POM_REQUIRE(module.is_object(), "an entry of modules.json is no object");
-    std::string type = module.value("type", ""), path = module.value("path", "");
+    std::string type = text_field(module, "type", ""), path = text_field(module, "path", "");
     if (type.ends_with(".Transformer")) continue;
     if (type.ends_with(".Normalize")) {
       checkpoint.normalize = true;
@@ -105,7 +105,7 @@ Status take_quantised(const Json& config, RawTensors& raw, Checkpoint& checkpoin
   for (const char* key : {"quantization_config", "quantization"}) {
     if (!config.contains(key) || !config[key].is_object()) continue;
     const Json& settings = config[key];
-    std::string name = settings.value("quant_method", "mlx"), known;
+    std::string name = text_field(settings, "quant_method", "mlx"), known;
     for (const Method& method : methods) {
       if (method.name == name) return method.take(settings, raw, checkpoint);
       known += (known.empty() ? "" : ", ") + std::string(method.name);

@@ -1,5 +1,5 @@
-#include <nlohmann/json.hpp>
 
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/packed.h"
 #include "llm/checkpoints/taken.h"
 
@@ -89,7 +89,7 @@ Result<Gptq> gptq(const std::string& module, const Json& settings, Taken& taken)
     result.columns =
         POM_TRY(column_order(POM_TRY(taken.take(module + ".g_idx", {t.in}, DType::int32)), t.groups, q.group));
   // The first version stores zero points less one, so that they reach 2^bits.
-  float added = settings.value("checkpoint_format", "gptq") == "gptq_v2" ? 0 : 1;
+  float added = text_field(settings, "checkpoint_format", "gptq") == "gptq_v2" ? 0 : 1;
   std::size_t in = std::size_t(t.in), out = std::size_t(t.out), groups = std::size_t(t.groups),
               zero_row = std::size_t(zero_words);
   q.read_codes = [=, order = result.columns](std::span<const Tensor> from, std::size_t begin, std::size_t count,
@@ -114,7 +114,7 @@ Result<Gptq> gptq(const std::string& module, const Json& settings, Taken& taken)
 }  // namespace
 
 Status take_awq(const Json& settings, RawTensors& raw, Checkpoint& checkpoint) {
-  std::string version = settings.value("version", "gemm");
+  std::string version = text_field(settings, "version", "gemm");
   POM_REQUIRE(version == "gemm" || version == "GEMM", "AWQ weights of version '{}' are not read, only 'gemm'", version);
   POM_REQUIRE(bits_in(settings) == 4, "AWQ weights have 4 bits, not {}", bits_in(settings));
   Taken taken(raw);

@@ -1,8 +1,8 @@
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/bits.h"
 #include "base/half.h"
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/taken.h"
 
 namespace pomona::llm {
@@ -18,8 +18,8 @@ struct Mode {
 Result<Mode> mode_of(const Json& settings, const std::string& module) {
   const Json* own = settings.contains(module) && settings[module].is_object() ? &settings[module] : &settings;
   Mode mode;
-  mode.name = own->value("mode", settings.value("mode", "affine"));
-  mode.group = own->value("group_size", settings.value("group_size", std::int64_t(64)));
+  mode.name = text_field(*own, "mode", text_field(settings, "mode", "affine"));
+  mode.group = integer_field(*own, "group_size", integer_field(settings, "group_size", 64));
   POM_REQUIRE(mode.group > 0 && mode.group <= 1 << 20, "its group_size is {}", mode.group);
   return mode;
 }

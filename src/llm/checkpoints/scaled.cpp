@@ -1,8 +1,8 @@
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/half.h"
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/packed.h"
 #include "llm/checkpoints/taken.h"
 
@@ -199,10 +199,10 @@ Result<State> state_of(const Weight& weight) {
                   json["shape"][0].is_number_unsigned() && json["shape"][1].is_number_unsigned(),
               "its quant_state gives no shape of two sizes");
   State s;
-  s.kind = json.value("quant_type", "nf4");
-  s.block = json.value("blocksize", s.block);
-  s.nested_block = json.value("nested_blocksize", s.nested_block);
-  s.nested_offset = json.value("nested_offset", 0.0);
+  s.kind = text_field(json, "quant_type", "nf4");
+  s.block = integer_field(json, "blocksize", s.block);
+  s.nested_block = integer_field(json, "nested_blocksize", s.nested_block);
+  s.nested_offset = number_field(json, "nested_offset", 0);
   s.rows = json["shape"][0];
   s.columns = json["shape"][1];
   POM_REQUIRE(
