@@ -51,8 +51,8 @@ HWY_INLINE void dots(const float* queries, const T* key, std::size_t width, floa
   }
   HWY_UNROLL(4) for (int r = 0; r < rows; ++r) {
     HWY_UNROLL(4)
-    for (int k = 0; k < keys; ++k) scores[std::size_t(r) * stride + std::size_t(k)] =
-        scale * hn::GetLane(hn::SumOfLanes(d, sums[r][k]));
+    for (int k = 0; k < keys; ++k)
+      scores[std::size_t(r) * stride + std::size_t(k)] = scale * hn::GetLane(hn::SumOfLanes(d, sums[r][k]));
   }
 }
 
