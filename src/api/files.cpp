@@ -21,24 +21,12 @@ Status check_free(const std::string& path, bool force) {
 
 Status write_whole_file(const std::string& path, const std::string& contents, bool force) {
   POM_TRY(check_free(path, force));
-  std::string draft = fmt::format("{}.{}.part", path, getpid());
-  {
-    std::ofstream file(draft, std::ios::binary);
-    file.write(contents.data(), std::streamsize(contents.size()));
-    file.close();
-    if (!file) {
-      Error error = fail("'{}' cannot be written: {}", path, std::strerror(errno)).blame(Fault::environment);
-      std::error_code ignored;
-      fs::remove(draft, ignored);
-      return error;
-    }
-  }
-  std::error_code failed;
-  fs::rename(draft, path, failed);
-  if (!failed) return {};
-  std::error_code ignored;
-  fs::remove(draft, ignored);
-  return fail("'{}' cannot be written: {}", path, failed.message()).blame(Fault::environment);
+  Unfinished draft(beside(path));
+  std::ofstream file(draft.path(), std::ios::binary);
+  file.write(contents.data(), std::streamsize(contents.size()));
+  file.close();
+  if (!file) return fail("'{}' cannot be written: {}", path, std::strerror(errno)).blame(Fault::environment);
+  return draft.move_to(path);
 }
 
 Status make_folder(const std::string& path) {
@@ -87,11 +75,6 @@ Result<TemporaryFolder> TemporaryFolder::make() {
     return fail("no temporary folder can be made: {}", failed ? failed.message() : std::strerror(errno))
         .blame(Fault::environment);
   return TemporaryFolder(pattern);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 
 }  // namespace pomona::api

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
+#include "base/unfinished.h"
 
 namespace pomona::api {
 
@@ -30,14 +30,11 @@ std::uint64_t peak_memory_bytes();
 class TemporaryFolder {
  public:
   static Result<TemporaryFolder> make();
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  ~TemporaryFolder();
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return folder_.path(); }
 
  private:
-  explicit TemporaryFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
+  explicit TemporaryFolder(std::string path) : folder_(std::move(path)) {}
+  Unfinished folder_;
 };
 
 class Stopwatch {

@@ -21,6 +21,7 @@ struct Arguments {
 Json to_json(const api::ConvertReport& report) {
   Json json{{"format", report.source_format},
             {"output", report.output},
+            {"written", report.written},
             {"source_bytes", report.source_bytes},
             {"output_bytes", report.output_bytes},
             {"peak_memory_bytes", report.peak_memory},
@@ -46,6 +47,9 @@ void say(const Session& session, const api::ConvertReport& report, const api::Co
                               : fmt::format("'{}', {}", report.output, api::size_text(report.output_bytes))));
   session.say(fmt::format("{} ops; {}; peak memory {}", ops, seconds, api::size_text(report.peak_memory)));
   if (report.verification) say_verification(session, *report.verification);
+  if (!report.verification || report.verification->passed) return;
+  session.note(report.written ? fmt::format("'{}' is kept all the same (--keep)", report.output)
+                              : fmt::format("'{}' was not written; --keep writes it all the same", report.output));
 }
 
 }  // namespace
