@@ -53,6 +53,11 @@ const std::vector<Command>& commands() {
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
+      {"tokenize", "text to a language model's token ids, and back",
+       "  pomona tokenize tokenizer.json --text 'Hello, world!'\n"
+       "  pomona tokenize model.gguf --file text.txt --json\n"
+       "  pomona tokenize model.gguf --decode 504,3575,282\n",
+       declare_tokenize},
       {"generate", "text from a language model", "", nullptr},
       {"chat", "a conversation with a language model", "", nullptr},
       {"serve", "an HTTP server for a language model", "", nullptr},

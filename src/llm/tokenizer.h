@@ -53,15 +53,17 @@ class StreamDecoder {
   std::size_t given_ = 0;  // bytes of the decoded text given out
 };
 
-// Other forms as tokenizer.json text: a SentencePiece .model's bytes; a tiktoken file's, with the regular expression that
-// goes with it (empty: the one usual for its number of tokens); BERT's vocab.txt. `tokenizer_config` (may be empty) says
-// which tokens are added and which enclose a text.
-Result<std::string> tokenizer_json_of_sentencepiece(std::string_view model_bytes, std::string_view tokenizer_config = {});
+// Other forms as tokenizer.json text: a SentencePiece .model's bytes; a tiktoken file's, with the regular expression
+// that goes with it (empty: the one usual for its number of tokens); BERT's vocab.txt. `tokenizer_config` (may be
+// empty) says which tokens are added and which enclose a text.
+Result<std::string> tokenizer_json_of_sentencepiece(std::string_view model_bytes,
+                                                    std::string_view tokenizer_config = {});
 Result<std::string> tokenizer_json_of_tiktoken(std::string_view text, std::string_view pattern = {},
                                                std::string_view tokenizer_config = {});
 Result<std::string> tokenizer_json_of_vocabulary(std::string_view text);
 
-// From tokenizer.json, a .model, a tiktoken file or vocab.txt, told apart by their bytes; or from a folder with one.
+// From tokenizer.json, a .model, a tiktoken file, vocab.txt or GGUF, told apart by their bytes; or from a folder with
+// one.
 Result<std::string> tokenizer_json_of(const std::string& path);
 
 }  // namespace pomona::llm

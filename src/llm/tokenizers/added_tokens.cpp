@@ -7,9 +7,6 @@
 namespace pomona::llm {
 namespace {
 
-bool is_word(Character c) {
-  return c == '_' || is_numeric(c) || is_mark(c) || !(c < 128 ? !std::isalpha(c) : is_punctuation(c) || is_white_space(c) || is_other(c));
-}
 // Bytes of white space that the text begins with, that it ends in.
 std::size_t space_at_start(std::string_view text) {
   std::size_t count = 0;

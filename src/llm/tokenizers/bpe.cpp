@@ -53,9 +53,7 @@ class Merging {
   struct Candidate {
     std::uint32_t rank;
     int left, left_id, right_id, result;
-    bool operator<(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : left > other.left;
-    }
+    bool operator<(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
   };
 
   void consider(int left) {

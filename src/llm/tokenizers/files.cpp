@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "llm/tokenizer.h"
+#include "llm/tokenizers/gguf.h"
 #include "llm/tokenizers/translate.h"
 
 namespace pomona::llm {
@@ -23,8 +24,7 @@ Result<std::string> tokenizer_json_of_vocabulary(std::string_view text) {
   }
   Assembly parts;
   for (const char* token : {"[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"})
-    if (vocabulary.contains(token))
-      parts.added.push_back({.content = token, .id = vocabulary[token], .special = true});
+    if (vocabulary.contains(token)) parts.added.push_back({.content = token, .id = vocabulary[token], .special = true});
   for (auto [token, place] : {std::pair{"[CLS]", &parts.before}, {"[SEP]", &parts.after}}) {
     POM_REQUIRE(vocabulary.contains(token), "the vocabulary of {} pieces has no '{}'", vocabulary.size(), token);
     place->push_back(vocabulary[token]);
@@ -42,7 +42,8 @@ namespace {
 bool is_tiktoken(std::string_view text) {
   std::string_view line = text.substr(0, std::min<std::size_t>(text.find('\n'), 200));
   std::size_t space = line.find(' ');
-  return space != line.npos && space % 4 == 0 && space > 0 && line.find_first_not_of("0123456789\r", space + 1) == line.npos;
+  return space != line.npos && space % 4 == 0 && space > 0 &&
+         line.find_first_not_of("0123456789\r", space + 1) == line.npos;
 }
 
 }  // namespace
@@ -53,8 +54,8 @@ Result<std::string> tokenizer_json_of(const std::string& path) {
   std::string file = path, config;
   if (fs::is_directory(path, ignored)) {
     file.clear();
-    for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-                             "qwen.tiktoken", "vocab.txt"})
+    for (const char* name :
+         {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "vocab.txt"})
       if (file.empty() && fs::exists(fs::path(path) / name, ignored)) file = (fs::path(path) / name).string();
     POM_REQUIRE(!file.empty(), "the folder '{}' has neither tokenizer.json, tokenizer.model nor vocab.txt", path);
     if (auto beside = map_file((fs::path(path) / "tokenizer_config.json").string())) config = beside->text();
@@ -63,6 +64,10 @@ Result<std::string> tokenizer_json_of(const std::string& path) {
   std::string_view text = bytes.text();
   std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != text.npos && text[first] == '{') return std::string(text);
+  if (text.starts_with("GGUF")) {
+    gguf::File parts = POM_TRY(gguf::read_gguf(file));
+    return POM_TRY_IN(tokenizer_json_of_gguf(parts), "file '{}'", file);
+  }
   if (is_tiktoken(text)) return POM_TRY_IN(tokenizer_json_of_tiktoken(text, {}, config), "tokenizer '{}'", file);
   // A message whose first field is a piece.
   if (text.starts_with('\n') && text.find('\0') != text.npos)

@@ -48,7 +48,7 @@ struct BertNormalizer {
       append(result, c);
       if (alone) result += ' ';
     }
-    if (accents) result = without_marks(normalised(result, Form::NFD));
+    if (accents) result = without_marks(normalised(result, Form::NFD), true);
     return lower ? lower_case(result) : result;
   }
 };
@@ -103,14 +103,15 @@ Result<Normalizer> normalizer_of(const Json& json) {
   if (kind == "Replace") return replace(json);
   if (kind == "BertNormalizer") return bert(json);
   if (kind == "Lowercase") return pure(lower_case);
-  if (kind == "StripAccents") return pure(without_marks);
+  if (kind == "StripAccents") return pure([](const std::string& text) { return without_marks(text, false); });
   if (kind == "Nmt") return pure(nmt);
   if (kind == "ByteLevel") return pure(byte_characters);
   for (auto [name, form] :
        {std::pair{"NFC", Form::NFC}, {"NFD", Form::NFD}, {"NFKC", Form::NFKC}, {"NFKD", Form::NFKD}})
     if (kind == name) return pure([form](const std::string& text) { return normalised(text, form); });
   if (kind == "Prepend")
-    return pure([with = text_field(json, "prepend")](const std::string& text) { return text.empty() ? text : with + text; });
+    return pure(
+        [with = text_field(json, "prepend")](const std::string& text) { return text.empty() ? text : with + text; });
   if (kind == "Strip")
     return pure([left = flag_field(json, "strip_left", true), right = flag_field(json, "strip_right", true)](
                     const std::string& text) { return stripped(text, left, right); });

@@ -16,7 +16,7 @@ constexpr std::size_t largest_stack = std::size_t{16} << 20;  // of compiled exp
 // What Oniguruma means by \s and \w, as members of a class.
 constexpr std::string_view spaces =
     R"(\x09-\x0D\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
-constexpr std::string_view word_characters = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view word_characters = R"(\p{Alphabetic}\p{M}\p{N}\p{Pc})";
 
 // Of the properties with long names, scripts: PCRE2 would take \p{Han} for "used with Han" otherwise.
 bool is_script(std::string_view name) {
@@ -33,7 +33,9 @@ Result<std::string> translated(std::string_view expression) {
     char c = expression[i];
     if (c == '\\' && i + 1 < expression.size()) {
       char next = expression[++i];
-      std::string_view members = next == 's' || next == 'S' ? spaces : next == 'w' || next == 'W' ? word_characters : "";
+      std::string_view members = next == 's' || next == 'S'   ? spaces
+                                 : next == 'w' || next == 'W' ? word_characters
+                                                              : "";
       bool negated = next == 'S' || next == 'W';
       if (!members.empty() && !(depth && negated)) {
         result += depth ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members);

@@ -3,8 +3,8 @@
 //   Pattern words = POM_TRY(Pattern::regular(R"(\p{L}+|\s+)"));
 //   for (Span s : POM_TRY(words.find_all(text))) ...            // in order, not overlapping, never empty
 //
-// The two engines differ in what \s and \w hold and in where ^ and $ match: expressions are rewritten for that. Matching
-// has a limit, so that an expression which backtracks without end is an error and not a hang.
+// The two engines differ in what \s and \w hold and in where ^ and $ match: expressions are rewritten for that.
+// Matching has a limit, so that an expression which backtracks without end is an error and not a hang.
 #pragma once
 #include <memory>
 #include <string>

@@ -51,7 +51,7 @@ Stretches joined(const Stretches& all, Joins joins) {
   return result;
 }
 
-Stretches apply(Behaviour behaviour, const Stretches& all) {
+Stretches divided(Behaviour behaviour, const Stretches& all) {
   switch (behaviour) {
     case Behaviour::removed: {
       Stretches kept;
@@ -77,7 +77,7 @@ PreTokenizer splitter(Finder find, Behaviour behaviour, bool invert = false) {
   return [find = std::move(find), behaviour, invert](std::vector<Piece>& pieces) -> Status {
     std::vector<Piece> result;
     for (Piece& piece : pieces) {
-      Stretches all = apply(behaviour, stretches_of(POM_TRY(find(piece.text)), piece.text.size(), invert));
+      Stretches all = divided(behaviour, stretches_of(POM_TRY(find(piece.text)), piece.text.size(), invert));
       for (const Stretch& s : all)
         result.push_back(
             {piece.text.substr(s.span.begin, s.span.end - s.span.begin), piece.first && s.span.begin == 0});
@@ -118,8 +118,8 @@ Result<PreTokenizer> byte_level(const Json& json) {
       return {};
     });
   if (flag_field(json, "use_regex", true)) {
-    Pattern words = POM_TRY(
-        Pattern::regular(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"));
+    Pattern words =
+        POM_TRY(Pattern::regular(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"));
     steps.push_back(splitter(of(words), Behaviour::isolated));
   }
   steps.push_back([](std::vector<Piece>& pieces) -> Status {
@@ -131,7 +131,8 @@ Result<PreTokenizer> byte_level(const Json& json) {
 
 Result<PreTokenizer> metaspace(const Json& json) {
   std::string mark = text_field(json, "replacement", "\xE2\x96\x81");
-  std::string prepend = text_field(json, "prepend_scheme", flag_field(json, "add_prefix_space", true) ? "always" : "never");
+  std::string prepend =
+      text_field(json, "prepend_scheme", flag_field(json, "add_prefix_space", true) ? "always" : "never");
   POM_REQUIRE(prepend == "always" || prepend == "first" || prepend == "never",
               "the prepend_scheme '{}' of Metaspace is not known", prepend);
   bool doubled = flag_field(json, "doubled", false);  // as SentencePiece does: a text may have begun with a space
@@ -170,9 +171,13 @@ Result<PreTokenizer> pre_tokenizer_of(const Json& json) {
   if (kind == "CharDelimiterSplit")
     return splitter(of(Pattern::literal(text_field(json, "delimiter", " "))), Behaviour::removed);
   if (kind == "BertPreTokenizer")
-    return chain({splitter(each(is_white_space), Behaviour::removed), splitter(each(is_punctuation), Behaviour::isolated)});
-  if (kind == "Whitespace")
-    return splitter(of(POM_TRY(Pattern::regular(R"(\w+|[^\w\s]+)"))), Behaviour::removed, true);
+    return chain(
+        {splitter(each(is_white_space), Behaviour::removed), splitter(each(is_punctuation), Behaviour::isolated)});
+  if (kind == "Whitespace") {
+    constexpr std::string_view word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D})";
+    Pattern words = POM_TRY(Pattern::regular(fmt::format(R"([{0}]+|[^{0}\s]+)", word)));
+    return splitter(of(words), Behaviour::removed, true);
+  }
   if (kind == "WhitespaceSplit") return splitter(each(is_white_space), Behaviour::removed);
   if (kind == "Punctuation") return splitter(each(is_punctuation), POM_TRY(behaviour_of(json, "Isolated")));
   if (kind == "Digits")

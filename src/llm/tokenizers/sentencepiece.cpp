@@ -35,7 +35,8 @@ Status read_trainer(protozero::pbf_reader message, SentencePieces& model) {
     else if (message.tag() == byte_fallback)
       model.byte_fallback = message.get_bool();
     else if (message.tag() == treat_whitespace_as_suffix)
-      POM_REQUIRE(!message.get_bool(), "the SentencePiece model treats white space as a suffix, which is not known here");
+      POM_REQUIRE(!message.get_bool(),
+                  "the SentencePiece model treats white space as a suffix, which is not known here");
     else
       message.skip();
   }

@@ -47,9 +47,11 @@ Result<std::vector<std::pair<int, std::string>>> read_ranks(std::string_view tex
     ++line;
     if (row.empty() || row == "\r") continue;
     std::size_t space = row.find(' ');
-    POM_REQUIRE(space != row.npos && space > 0 && std::isdigit(static_cast<unsigned char>(row.back() == '\r' ? row[row.size() - 2] : row.back())),
+    POM_REQUIRE(space != row.npos && space > 0 &&
+                    std::isdigit(static_cast<unsigned char>(row.back() == '\r' ? row[row.size() - 2] : row.back())),
                 "line {} of the tiktoken file is no token in base64 and rank", line);
-    ranks.emplace_back(std::atoi(std::string(row.substr(space + 1)).c_str()), POM_TRY(base64_bytes(row.substr(0, space), line)));
+    ranks.emplace_back(std::atoi(std::string(row.substr(space + 1)).c_str()),
+                       POM_TRY(base64_bytes(row.substr(0, space), line)));
   }
   POM_REQUIRE(!ranks.empty(), "the tiktoken file has no tokens");
   std::sort(ranks.begin(), ranks.end());

@@ -64,8 +64,8 @@ Json unigram_model(const SentencePieces& model) {
     if (piece.kind != PieceKind::normal && piece.kind != PieceKind::user_defined) silent.push_back(vocabulary.size());
     vocabulary.push_back({piece.text, piece.score});
   }
-  return {{"type", "Unigram"},  {"vocab", vocabulary}, {"unk_id", unknown}, {"byte_fallback", model.byte_fallback},
-          {"silent", silent}};
+  return {{"type", "Unigram"}, {"vocab", vocabulary}, {"unk_id", unknown}, {"byte_fallback", model.byte_fallback},
+          {"silent", silent},  {"single", true}};
 }
 
 Json bpe_model(const SentencePieces& model) {
@@ -81,12 +81,8 @@ Json bpe_model(const SentencePieces& model) {
                    [&](std::size_t a, std::size_t b) { return model.pieces[a].score > model.pieces[b].score; });
   std::vector<std::string> pieces;
   for (std::size_t i : order) pieces.push_back(model.pieces[i].text);
-  return {{"type", "BPE"},
-          {"vocab", vocabulary},
-          {"merges", merges_of(pieces, true)},
-          {"unk_token", unknown},
-          {"fuse_unk", true},
-          {"byte_fallback", model.byte_fallback},
+  return {{"type", "BPE"},         {"vocab", vocabulary}, {"merges", merges_of(pieces, true)},
+          {"unk_token", unknown},  {"fuse_unk", true},    {"byte_fallback", model.byte_fallback},
           {"rank_by_result", true}};
 }
 
@@ -170,7 +166,8 @@ Result<Json> tokenizer_of(const SentencePieces& model) {
   parts.added.insert(parts.added.end(), model.added.begin(), model.added.end());
   std::vector<Json> steps;
   if (!model.character_map.empty())
-    steps.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(model.character_map)}, {"longest", true}});
+    steps.push_back(
+        {{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(model.character_map)}, {"longest", true}});
   if (model.remove_extra_whitespace) {
     steps.push_back(replace("Regex", R"(\A +| +\z)", ""));
     steps.push_back(replace("Regex", " {2,}", " "));

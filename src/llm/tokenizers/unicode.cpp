@@ -99,10 +99,10 @@ std::string lower_case(std::string_view text) {
   return result;
 }
 
-std::string without_marks(std::string_view text) {
+std::string without_marks(std::string_view text, bool nonspacing_only) {
   std::string result;
   for (Character c : characters(text))
-    if (!is_mark(c)) append(result, c);
+    if (nonspacing_only ? utf8proc_category(c) != UTF8PROC_CATEGORY_MN : !is_mark(c)) append(result, c);
   return result;
 }
 
@@ -122,14 +122,18 @@ bool is_white_space(Character c) {
   return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
          c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
-bool is_mark(Character c) { return utf8proc_category(c) == UTF8PROC_CATEGORY_MN; }
+bool is_mark(Character c) {
+  auto category = utf8proc_category(c);
+  return category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
+}
 bool is_numeric(Character c) {
   auto category = utf8proc_category(c);
   return category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
 }
-bool is_other(Character c) {
+bool is_other(Character c) { return utf8proc_category(c) >= UTF8PROC_CATEGORY_CC; }
+bool is_word(Character c) {
   auto category = utf8proc_category(c);
-  return category == UTF8PROC_CATEGORY_CN || category >= UTF8PROC_CATEGORY_CC;
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_PC;
 }
 bool is_punctuation(Character c) {
   if (c < 128) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);

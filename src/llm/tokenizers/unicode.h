@@ -28,14 +28,15 @@ std::size_t unfinished_bytes(std::string_view text);
 enum class Form : std::uint8_t { NFC, NFD, NFKC, NFKD };
 std::string normalised(const std::string& text, Form form);
 std::string lower_case(std::string_view text);
-std::string without_marks(std::string_view text);      // no nonspacing marks
+std::string without_marks(std::string_view text, bool nonspacing_only);
 std::vector<std::string> graphemes(std::string_view text);  // what readers take for one character
 
 bool is_white_space(Character c);  // the property White_Space
-bool is_mark(Character c);         // Mn
+bool is_mark(Character c);         // Mn, Mc, Me
 bool is_numeric(Character c);      // Nd, Nl, No
 bool is_punctuation(Character c);  // P*, and all of ASCII that is neither letter, digit, space nor control
-bool is_other(Character c);        // C*
+bool is_other(Character c);        // Cc, Cf, Cs, Co: not what is unassigned
+bool is_word(Character c);         // letters, marks, numbers, joining punctuation
 bool is_chinese(Character c);      // BERT's blocks of CJK ideographs
 
 }  // namespace pomona::llm

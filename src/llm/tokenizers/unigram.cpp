@@ -18,6 +18,7 @@ class Unigram : public Vocabulary {
   double unknown_score = 0;
   int unknown = -1;
   bool byte_fallback = false;
+  bool single = false;  // sums in single precision, as SentencePiece has them: ties are many
 
   int find(std::string_view token) const override { return table.find(token); }
   std::string_view token(int id) const override { return table.token(id); }
@@ -58,16 +59,17 @@ class Unigram : public Vocabulary {
     std::vector<Arrival> arrivals(text.size() + 1);
     auto arrive = [&](std::size_t from, std::size_t to, double score, int id) {
       double sum = arrivals[from].score + score;
+      if (single) sum = float(sum);
       if (arrivals[to].from == none || sum > arrivals[to].score) arrivals[to] = {sum, from, id};
     };
     for (std::size_t at = 0, length = 0; at < text.size(); at += length) {
       length = std::min(character_length(text[at]), text.size() - at);
-      bool single = false;
+      bool whole = false;  // a piece is this character
       pieces.for_each_prefix(text.substr(at), [&](std::size_t size, int id) {
         arrive(at, at + size, scores[std::size_t(id)], id);
-        single = single || size == length;
+        whole = whole || size == length;
       });
-      if (!single) arrive(at, at + length, unknown_score, unknown);
+      if (!whole) arrive(at, at + length, unknown_score, unknown);
     }
     std::vector<Span> path;
     for (std::size_t end = text.size(); end > 0; end = arrivals[end].from)
@@ -95,12 +97,14 @@ VocabularyOf unigram_of(const Json& model) {
     made->scores.push_back(entry[1].get<double>());
     if (!silent[made->scores.size() - 1]) smallest = std::min(smallest, made->scores.back());
   }
+  made->single = flag_field(model, "single", false);
   made->unknown_score = smallest - unknown_penalty;
   if (model.contains("unk_id") && model["unk_id"].is_number_integer()) made->unknown = model["unk_id"].get<int>();
   made->byte_fallback = flag_field(model, "byte_fallback", false);
   for (std::size_t id = 0; id < made->scores.size(); ++id)
     // Of pieces that are written twice the last counts.
-    if (std::string_view piece = made->table.token(int(id)); !piece.empty() && made->table.find(piece) == int(id) && !silent[id])
+    if (std::string_view piece = made->table.token(int(id));
+        !piece.empty() && made->table.find(piece) == int(id) && !silent[id])
       made->pieces.add(piece, int(id));
   made->pieces.finish();
   return std::shared_ptr<const Vocabulary>(std::move(made));
