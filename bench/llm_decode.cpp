@@ -100,6 +100,7 @@ Status measure(const char* path, std::int64_t prompt, std::int64_t decode, bool 
       POM_TRY(session.feed(tokens_from(done, std::min<std::int64_t>(512, prompt - done), vocabulary)));
     double middle = now();
     session.runner.set_profiling(profile);
+    session.position = 0;  // as llama-bench does: from an empty context
     for (std::int64_t i = 0; i < decode; ++i) POM_TRY(session.feed(tokens_from(i, 1, vocabulary)));
     double end = now();
     session.runner.set_profiling(false);
@@ -111,6 +112,10 @@ Status measure(const char* path, std::int64_t prompt, std::int64_t decode, bool 
   for (const cpu::StepTime& step : session.runner.profile()) costs[step.kernel + " (" + step.op + ")"] += step.seconds;
   double runs = 1;
   for (const cpu::StepTime& step : session.runner.profile()) runs = std::max(runs, double(step.runs));
+  if (std::getenv("POMONA_BENCH_STEPS"))
+    for (const cpu::StepTime& step : session.runner.profile())
+      std::fprintf(stderr, "%9.4f ms  %s %s\n", 1e3 * step.seconds / double(step.runs), step.kernel.c_str(),
+                   step.label.c_str());
   for (const auto& [name, seconds] : costs) std::fprintf(stderr, "%9.4f ms  %s\n", 1e3 * seconds / runs, name.c_str());
   return {};
 }
