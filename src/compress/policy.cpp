@@ -94,6 +94,7 @@ class Compressor {
       Found& found = all.emplace_back(Found{function.get(), {}, {}});
       collect(function->body, found.constants, found.decoders);
       total += found.constants.size();
+      if (request_.scheme->looks_at_all()) POM_TRY(look_at(found.constants));
     }
     for (Found& found : all) {
       for (const Node* decoder : found.decoders) note_decoder(*decoder, *found.function);
@@ -107,6 +108,14 @@ class Compressor {
   }
 
  private:
+  Status look_at(const std::vector<Node*>& constants) {
+    for (const Node* node : constants)
+      if (reason_to_leave(node->output(), request_.scheme->weight_threshold()).empty() &&
+          seen_.insert(node->literal.identity()).second)
+        request_.scheme->look_at(POM_TRY(node->literal.materialise()));
+    return {};
+  }
+
   void note_decoder(const Node& node, const Function& function) {
     Value value = node.output(node.output_count() - 1);
     if (feeds_constexpr(value)) return;
@@ -176,7 +185,8 @@ class Compressor {
       result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
       return result;
     }
-    auto encoded = request_.scheme->encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural});
+    auto encoded =
+        request_.scheme->encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural, false, {}});
     if (encoded)
       result.encoded = *std::move(encoded);
     else
@@ -203,7 +213,7 @@ class Compressor {
   const Request& request_;
   const CompressProgress& progress_;
   std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
-  std::set<std::string> counted_;
+  std::set<std::string> counted_, seen_;
   std::unordered_map<std::string, Attempt> attempts_;
   Report report_;
 };
