@@ -104,36 +104,63 @@ double squared_distance(const float* a, const float* b, std::size_t dimension) {
   return sum;
 }
 
-// k-means++, the best of a few draws for each centroid.
-std::vector<float> seeding(std::span<const float> points, std::span<const float> weights,
-                           const VectorKmeansOptions& options, Random& random) {
-  std::size_t dimension = options.dimension, count = points.size() / dimension;
-  auto weight = [&](std::size_t i) { return weights.empty() ? 1.0 : double(weights[i]); };
-  std::vector<float> centroids;
-  std::vector<double> distance(count, std::numeric_limits<double>::infinity());
-  auto add = [&](std::size_t chosen) {
-    const float* point = points.data() + chosen * dimension;
-    centroids.insert(centroids.end(), point, point + dimension);
-    for (std::size_t i = 0; i < count; ++i)
-      distance[i] = std::min(distance[i], squared_distance(points.data() + i * dimension, point, dimension));
-  };
-  add(std::size_t(random.uniform() * double(count)));
-  while (centroids.size() < options.clusters * dimension) {
-    double total = 0;
-    for (std::size_t i = 0; i < count; ++i) total += distance[i] * weight(i);
-    if (total <= 0) break;  // every point is a centroid
-    double target = random.uniform() * total, sum = 0;
-    std::size_t chosen = count - 1;
-    for (std::size_t i = 0; i < count && sum <= target; ++i) {
-      sum += distance[i] * weight(i);
-      if (sum > target) chosen = i;
+// k-means++: points are drawn by how far they are from the centroids so far; of a few draws the best one is taken.
+class Seeding {
+ public:
+  Seeding(std::span<const float> points, std::span<const float> weights, const VectorKmeansOptions& options,
+          Random& random)
+      : points_(points),
+        weights_(weights),
+        dimension_(options.dimension),
+        count_(points.size() / options.dimension),
+        random_(random),
+        distance_(count_, std::numeric_limits<double>::infinity()) {}
+
+  std::vector<float> run(std::size_t clusters) {
+    const int trials = 2 + int(std::log(double(clusters)));
+    std::vector<float> centroids;
+    take(std::size_t(random_.uniform() * double(count_)), centroids);
+    while (centroids.size() < clusters * dimension_) {
+      double total = 0;
+      for (std::size_t i = 0; i < count_; ++i) total += distance_[i] * weight(i);
+      if (total <= 0) break;  // every point is a centroid
+      std::size_t best = 0;
+      double least = std::numeric_limits<double>::infinity();
+      for (int t = 0; t < trials; ++t) {
+        std::size_t candidate = draw(random_.uniform() * total);
+        double left = 0;
+        for (std::size_t i = 0; i < count_; ++i) left += std::min(distance_[i], to(candidate, i)) * weight(i);
+        if (left < least) least = left, best = candidate;
+      }
+      take(best, centroids);
     }
-    add(chosen);
+    while (centroids.size() < clusters * dimension_)
+      for (std::size_t d = 0; d < dimension_; ++d) centroids.push_back(centroids[d]);
+    return centroids;
   }
-  while (centroids.size() < options.clusters * dimension)
-    for (std::size_t d = 0; d < dimension; ++d) centroids.push_back(centroids[d]);
-  return centroids;
-}
+
+ private:
+  double weight(std::size_t i) const { return weights_.empty() ? 1.0 : double(weights_[i]); }
+  double to(std::size_t a, std::size_t b) const {
+    return squared_distance(points_.data() + a * dimension_, points_.data() + b * dimension_, dimension_);
+  }
+  std::size_t draw(double target) const {
+    double sum = 0;
+    for (std::size_t i = 0; i < count_; ++i)
+      if ((sum += distance_[i] * weight(i)) > target) return i;
+    return count_ - 1;
+  }
+  void take(std::size_t chosen, std::vector<float>& centroids) {
+    const float* point = points_.data() + chosen * dimension_;
+    centroids.insert(centroids.end(), point, point + dimension_);
+    for (std::size_t i = 0; i < count_; ++i) distance_[i] = std::min(distance_[i], to(chosen, i));
+  }
+
+  std::span<const float> points_, weights_;
+  std::size_t dimension_, count_;
+  Random& random_;
+  std::vector<double> distance_;
+};
 
 // Moves the centroids to the means of their points; returns the error before.
 double improve(const Columns& points, std::span<const float> weights, std::span<const std::uint8_t> nearest,
@@ -169,6 +196,89 @@ double lloyd(const Columns& points, std::span<const float> weights, std::vector<
   return error;
 }
 
+// Where Lloyd's iterations stop, single points may still change clusters with profit (J. Hartigan, 1975).
+class SinglePoints {
+ public:
+  SinglePoints(const Columns& points, std::span<const float> weights, std::vector<float>& centroids)
+      : points_(points),
+        weights_(weights),
+        centroids_(centroids),
+        dimension_(points.dimension),
+        nearest_(assign(points, centroids)),
+        mass_(centroids.size() / points.dimension),
+        means_(centroids.size()) {
+    for (std::size_t i = 0; i < points.count; ++i) {
+      mass_[nearest_[i]] += weight(i);
+      for (std::size_t d = 0; d < dimension_; ++d) means_[nearest_[i] * dimension_ + d] += weight(i) * at(i, d);
+    }
+    for (std::size_t k = 0; k < mass_.size(); ++k)
+      for (std::size_t d = 0; d < dimension_; ++d)
+        means_[k * dimension_ + d] =
+            mass_[k] > 0 ? means_[k * dimension_ + d] / mass_[k] : double(centroids[k * dimension_ + d]);
+  }
+
+  void run(int rounds) {
+    for (int round = 0; round < rounds; ++round) {
+      bool moved = false;
+      for (std::size_t i = 0; i < points_.count; ++i) moved = try_move(i) || moved;
+      if (!moved) break;
+    }
+    for (std::size_t k = 0; k < centroids_.size(); ++k) centroids_[k] = float(means_[k]);
+  }
+
+ private:
+  double weight(std::size_t i) const { return weights_.empty() ? 1.0 : double(weights_[i]); }
+  double at(std::size_t i, std::size_t d) const { return double(points_.values[d * points_.stride + i]); }
+  double distance(std::size_t i, std::size_t k) const {
+    double sum = 0;
+    for (std::size_t d = 0; d < dimension_; ++d) {
+      double off = at(i, d) - means_[k * dimension_ + d];
+      sum += off * off;
+    }
+    return sum;
+  }
+  void shift(std::size_t i, std::size_t k, double by) {
+    mass_[k] += by;
+    for (std::size_t d = 0; d < dimension_; ++d) {
+      double& mean = means_[k * dimension_ + d];
+      mean += (at(i, d) - mean) * by / mass_[k];
+    }
+  }
+  bool try_move(std::size_t i) {
+    std::size_t from = nearest_[i], best = from;
+    double w = weight(i);
+    if (w <= 0 || mass_[from] - w <= 1e-9 * w) return false;
+    double least = distance(i, from) * mass_[from] / (mass_[from] - w) * (1 - 1e-9);
+    for (std::size_t k = 0; k < mass_.size(); ++k) {
+      if (k == from) continue;
+      double cost = distance(i, k) * mass_[k] / (mass_[k] + w);
+      if (cost < least) least = cost, best = k;
+    }
+    if (best == from) return false;
+    shift(i, from, -w);
+    shift(i, best, w);
+    nearest_[i] = std::uint8_t(best);
+    return true;
+  }
+
+  const Columns& points_;
+  std::span<const float> weights_;
+  std::vector<float>& centroids_;
+  std::size_t dimension_;
+  std::vector<std::uint8_t> nearest_;
+  std::vector<double> mass_, means_;
+};
+
+// Beyond so many distances per round single points are left alone.
+constexpr std::size_t single_point_work = 1 << 20;
+
+double refine(const Columns& points, std::span<const float> weights, std::vector<float>& centroids, int rounds) {
+  double error = lloyd(points, weights, centroids, rounds);
+  if (points.count * (centroids.size() / points.dimension) > single_point_work) return error;
+  SinglePoints(points, weights, centroids).run(20);
+  return lloyd(points, weights, centroids, 2);
+}
+
 }  // namespace
 
 VectorTable vector_kmeans(std::span<const float> points, std::span<const float> weights,
@@ -187,12 +297,12 @@ VectorTable vector_kmeans(std::span<const float> points, std::span<const float> 
   double least = std::numeric_limits<double>::infinity();
   for (int s = 0; s < options.seedings; ++s) {
     Random random(std::uint64_t(s) + 1);
-    std::vector<float> centroids = seeding(sample, sample_weights, options, random);
-    double error = lloyd(sampled, sample_weights, centroids, sample_rounds);
+    std::vector<float> centroids = Seeding(sample, sample_weights, options, random).run(options.clusters);
+    double error = refine(sampled, sample_weights, centroids, sample_rounds);
     if (error < least || best.empty()) least = error, best = std::move(centroids);
   }
   Columns all(points, dimension);
-  lloyd(all, weights, best, full_rounds);
+  if (step > 1) lloyd(all, weights, best, full_rounds);
   return {best, assign(all, best)};
 }
 
