@@ -8,6 +8,7 @@
 #include "api/border.h"
 #include "api/convert_border.h"
 #include "api/files.h"
+#include "api/origin.h"
 #include "formats/mlpackage/package.h"
 #include "ir/border.h"
 #include "ir/op.h"
@@ -119,8 +120,8 @@ Status rename_all(Program& program, const Strings& options) {
   return {};
 }
 
-Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
-  Metadata& metadata = program.metadata;
+Status set_metadata(Model& model, const ConvertOptions& options) {
+  Metadata& metadata = model.program.metadata;
   if (!options.author->empty()) metadata.author = options.author;
   if (!options.license->empty()) metadata.license = options.license;
   if (!options.model_version->empty()) metadata.version = options.model_version;
@@ -129,7 +130,8 @@ Status set_metadata(Program& program, const std::string& source, const ConvertOp
     auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
     metadata.user[key] = value;
   }
-  metadata.user[std::string(source_file_key)] = source;
+  // A package keeps saying what it was made from in the first place.
+  if (!is_core_ml(model)) metadata.user[std::string(source_file_key)] = noted_source(model.path);
   return {};
 }
 
@@ -190,7 +192,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
               *options.against);
   auto pipeline = POM_TRY(pipeline_options(options));
   BorderRequest border = POM_TRY(border_request(options));
-  if (!options.dry_run) POM_TRY(check_free(output, options.force));
+  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
 
   ConvertReport report;
   Stages stage(report, progress);
@@ -200,7 +202,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
-  POM_TRY(set_metadata(model.program, source, options));
+  POM_TRY(set_metadata(model, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
   bool half = computes_in_half(model.program.main().body);
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));
