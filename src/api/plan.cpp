@@ -270,7 +270,7 @@ Result<MeasuredReport> compare_llama_bench(const Json& json, const std::string& 
 
 Result<silicon::SpeedPredictions> predict_rows(const std::string& csv, const std::string& output, bool force,
                                                const std::string& constants) {
-  if (!output.empty()) POM_TRY(check_free(output, force));
+  if (!output.empty()) POM_TRY(check_output(output, force));
   auto table = POM_TRY(read_table(csv));
   auto predictions = silicon::predict_table(table, POM_TRY(constants_of(constants)));
   if (!output.empty()) POM_TRY(write_whole_file(output, silicon::write_speed_table(table, predictions.lines), force));
@@ -278,7 +278,7 @@ Result<silicon::SpeedPredictions> predict_rows(const std::string& csv, const std
 }
 
 Result<silicon::SpeedStudy> fit_rows(const std::string& csv, const std::string& output, bool force) {
-  if (!output.empty()) POM_TRY(check_free(output, force));
+  if (!output.empty()) POM_TRY(check_output(output, force));
   auto table = POM_TRY(read_table(csv));
   auto study = POM_TRY_IN(silicon::fit_speed(table.cases), "file '{}'", csv);
   if (!output.empty()) POM_TRY(write_whole_file(output, silicon::speed_constants_json(study.constants) + "\n", force));

@@ -106,7 +106,8 @@ class Compressor {
       }
     }
     for (std::size_t i = 0; i < used_.size(); ++i)
-      if (!used_[i]) report_.warnings.push_back(fmt::format("no weight has the name '{}'", request_.recipe.names[i].pattern));
+      if (!used_[i])
+        report_.warnings.push_back(fmt::format("no weight has the name '{}'", request_.recipe.names[i].pattern));
     return std::move(report_);
   }
 
@@ -181,10 +182,12 @@ class Compressor {
     bool structural = std::ranges::all_of(value.users(), [&](const Node* user) {
       return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
     });
-    std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset), structural, node.literal.identity(),
+    std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset), structural,
+                                  node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
-    if (fresh) at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, scheme, value.name(), structural));
+    if (fresh)
+      at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, scheme, value.name(), structural));
     return at->second;
   }
 

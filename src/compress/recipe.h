@@ -22,7 +22,7 @@ struct Recipe {
     std::string pattern;
     std::shared_ptr<const Scheme> scheme;  // null: weights of this name are left
   };
-  std::shared_ptr<const Scheme> global;                           // null: weights without a rule are left
+  std::shared_ptr<const Scheme> global;                        // null: weights without a rule are left
   std::map<std::string, std::shared_ptr<const Scheme>> types;  // by MIL op
   std::vector<Named> names;
 
