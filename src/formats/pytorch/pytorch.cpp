@@ -12,6 +12,7 @@ namespace pomona::pytorch {
 namespace {
 
 constexpr int deepest = 32;
+constexpr std::uint64_t largest_repetition = 1 << 24;
 constexpr std::size_t most_visited = 1'000'000;
 
 struct StorageType {
@@ -208,6 +209,10 @@ class Reader {
     std::uint64_t wanted = POM_TRY(reach(layout)) * element_size_bytes(layout.dtype);
     POM_REQUIRE(wanted <= member->second.size, "it reaches to byte {} of storage '{}', which has {}", wanted, key,
                 member->second.size);
+    // Strides of 0 repeat elements, but no model has a large tensor of few numbers.
+    std::uint64_t size = stored_size_bytes(layout.dtype, std::uint64_t(element_count(layout.sizes)));
+    POM_REQUIRE(size <= member->second.size + largest_repetition, "it has {} bytes, made of the {} of storage '{}'",
+                size, member->second.size, key);
     Weight storage = storage_of(key, member->second);
     std::string what = fmt::format("{} {} at {} by {}", name(layout.dtype), to_string(layout.sizes), layout.offset,
                                    to_string(layout.strides));
