@@ -2,8 +2,8 @@
 //
 //   TokenRates rates = POM_TRY(token_rates(program, {}));
 //
-// Its functions are called as generation calls them (llm/language_model.h), with tokens that mean nothing: the time does
-// not depend on them. Where prefill and decode are functions of their own, each keeps a cache of its own.
+// Its functions are called as generation calls them (llm/language_model.h), with tokens that mean nothing: the time
+// does not depend on them. Where prefill and decode are functions of their own, each keeps a cache of its own.
 #pragma once
 #include "cpu/runner.h"
 #include "ir/program.h"
