@@ -27,7 +27,7 @@ install(FILES ${python_folder}/_native.pyi DESTINATION pomona COMPONENT python)
 if(NOT DEFINED SKBUILD)
   file(MAKE_DIRECTORY ${python_folder})
   # The package's own files beside the module, as links, so that they need no build step.
-  file(GLOB package_files python/pomona/*)
+  file(GLOB package_files CONFIGURE_DEPENDS python/pomona/*)
   foreach(file ${package_files})
     get_filename_component(file_name ${file} NAME)
     file(CREATE_LINK ${file} ${python_folder}/${file_name} SYMBOLIC)

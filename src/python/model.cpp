@@ -1,6 +1,5 @@
 #include "python/model.h"
 
-#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
 #include "api/border.h"
@@ -215,6 +214,13 @@ Result<NamedTensors> Runner::call_locked(const NamedTensors& inputs, bool border
 
 // The state's tensors are exchanged for the runner's own for the time of the call, so that nothing is copied.
 Result<NamedTensors> Runner::call(NamedTensors inputs, State* state, bool border) {
+  // A state may come from another function of the model, which has fewer or other ones.
+  if (state)
+    for (auto& [name, tensor] : make_state().tensors) {
+      Tensor& own = state->tensors.try_emplace(name, tensor).first->second;
+      POM_REQUIRE(own.dtype() == tensor.dtype() && own.sizes() == tensor.sizes(),
+                  "state '{}' is {}, but the function has it as {}", name, own.type().text(), tensor.type().text());
+    }
   std::lock_guard lock(mutex_);
   auto exchange = [&] {
     if (state)

@@ -5,6 +5,7 @@
 // number of them may exist, and each call says which one it reads and updates.
 #pragma once
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
 
 #include <memory>
 #include <mutex>
