@@ -2,6 +2,9 @@
 
 #include <nanobind/stl/string.h>
 
+#include <limits>
+#include <set>
+
 #include "api/border.h"
 #include "api/inspect.h"
 #include "api/run.h"
@@ -78,10 +81,18 @@ Feature feature_of(const std::vector<Feature>& features, Value value) {
   return feature;
 }
 
+std::string dims_text(Value value) {
+  std::string text;
+  for (Dim dim : value.shape()) text += (text.empty() ? "" : ", ") + dim.text();
+  return std::string(name(value.dtype())) + " [" + text + "]";
+}
+
 nb::dict value_dict(const Program& program, const std::vector<Feature>& features, Value value, bool is_input) {
   Feature feature = feature_of(features, value);
   nb::dict d = feature_dict(feature, api::source_name(program, is_input, value.name()));
   d["value_dtype"] = text_of(name(value.dtype()));
+  if (feature.kind == Feature::Kind::array && feature.ranges.empty() && feature.enumerated.empty())
+    d["text"] = text_of(dims_text(value));
   d["rank"] = value.rank();
   nb::list dims;
   for (Dim dim : value.shape())
@@ -90,10 +101,16 @@ nb::dict value_dict(const Program& program, const std::vector<Feature>& features
   return d;
 }
 
-void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
+struct Contents {
+  std::map<std::string, std::size_t> ops;
+  std::set<DType> dtypes;  // of what is computed
+};
+void look_at(const Block& block, Contents& contents) {
   for (const auto& node : block.nodes()) {
-    if (!node->literal) ++ops[std::string(node->op->name)];
-    for (const auto& inner : node->blocks) count_ops(*inner, ops);
+    for (const auto& inner : node->blocks) look_at(*inner, contents);
+    if (node->literal) continue;
+    ++contents.ops[std::string(node->op->name)];
+    for (std::size_t i = 0; i < node->output_count(); ++i) contents.dtypes.insert(node->output(i).dtype());
   }
 }
 
@@ -108,10 +125,12 @@ nb::dict function_dict(const Program& program, const Function& function) {
   }
   for (Value value : function.body.results()) outputs.append(value_dict(program, function.outputs, value, false));
   for (const std::string& label : function.class_labels) labels.append(text_of(label));
-  std::map<std::string, std::size_t> ops;
-  count_ops(function.body, ops);
+  Contents contents;
+  look_at(function.body, contents);
   nb::dict counts;
-  for (const auto& [op, count] : ops) counts[text_of(op)] = count;
+  nb::list dtypes;
+  for (const auto& [op, count] : contents.ops) counts[text_of(op)] = count;
+  for (DType dtype : contents.dtypes) dtypes.append(text_of(name(dtype)));
   nb::dict d;
   d["name"] = text_of(function.name);
   d["opset"] = text_of(name(function.opset));
@@ -119,6 +138,7 @@ nb::dict function_dict(const Program& program, const Function& function) {
   d["outputs"] = outputs;
   d["states"] = states;
   d["ops"] = counts;
+  d["dtypes"] = dtypes;
   d["predicted_feature"] = text_of(function.predicted_feature);
   d["predicted_probabilities"] = text_of(function.predicted_probabilities);
   d["class_labels"] = labels;

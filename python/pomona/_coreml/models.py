@@ -50,9 +50,9 @@ class _Program:
         facts = next(each for each in self._model.functions() if each["name"] == chosen)
         self._runner = _native.Runner(self._model, chosen)
         self._takers = {each["name"]: taker(each) for each in facts["inputs"]}
-        described = [each for each in facts["outputs"]]
-        self._givers = {each["name"]: giver(each) for each in described}
+        self._givers = {each["name"]: giver(each) for each in facts["outputs"]}
         self.stateful = bool(facts["states"])
+        self.half = "fp16" in facts["dtypes"]
         self.input_names = list(self._takers)
 
     def predict(self, data, state=None):
