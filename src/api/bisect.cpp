@@ -32,14 +32,10 @@ struct Traced {
   const Values& values() const { return model.program.main().body.results(); }
 };
 
-bool is_within(const verify::Metrics& metrics, double min_cosine, double max_abs) {
-  return metrics.non_finite == 0 && metrics.cosine >= min_cosine && (max_abs <= 0 || metrics.max_abs <= max_abs);
-}
-
 }  // namespace
 
 Result<Divergence> bisect(const std::string& path, const std::string& reference, const NamedTensors& inputs,
-                          double min_cosine, double max_abs) {
+                          const Tolerance& tolerance) {
   Traced mine = POM_TRY(Traced::of(path, inputs)), theirs = POM_TRY(Traced::of(reference, inputs));
   std::unordered_map<std::string, std::size_t> twins;
   for (std::size_t i = 0; i < theirs.tensors.size(); ++i) twins.emplace(plain(theirs.values()[i].name()), i);
@@ -54,11 +50,12 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       ++found.total;
       auto twin = twins.find(plain(node->output(k).name()));
       if (twin == twins.end()) continue;
-      auto metrics = verify::compare(mine.tensors[at->second], theirs.tensors[twin->second]);
+      const Tensor &got = mine.tensors[at->second], &want = theirs.tensors[twin->second];
+      auto metrics = verify::compare(got, want);
       if (!metrics) continue;
       ++found.compared;
       if (found.found) continue;
-      if (is_within(*metrics, min_cosine, max_abs)) {
+      if (problem_of(*metrics, is_compared_exactly(got, want), tolerance).empty()) {
         found.last_good = node->output(k).name();
         continue;
       }

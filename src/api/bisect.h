@@ -8,6 +8,6 @@
 namespace pomona::api {
 
 Result<Divergence> bisect(const std::string& path, const std::string& reference, const NamedTensors& inputs,
-                          double min_cosine, double max_abs);
+                          const Tolerance& tolerance);
 
 }  // namespace pomona::api

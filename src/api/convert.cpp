@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+
 #include "api/border.h"
 #include "api/convert_border.h"
 #include "api/files.h"
+#include "api/origin.h"
 #include "formats/mlpackage/package.h"
 #include "ir/border.h"
 #include "ir/op.h"
@@ -12,10 +16,6 @@
 
 namespace pomona::api {
 namespace {
-
-// What a conversion must reach. fp16 has 11 bits, so that errors of a few 1e-4 of the range are its own.
-// Compressed weights lose what was asked for: with them only what is broken is caught.
-constexpr double single_cosine = 0.99999, half_cosine = 0.999, compressed_cosine = 0.9;
 
 class Stages {
  public:
@@ -34,43 +34,94 @@ class Stages {
   const Progress& progress_;
 };
 
-Result<rewrite::PipelineOptions> pipeline_options(const ConvertOptions& options, Target target) {
+// What is not asked for: a package keeps what it has, everything else becomes what most devices run well.
+constexpr std::string_view usual_target = "iOS18", usual_precision = "fp16";
+
+Result<std::optional<Target>> wanted_target(const ConvertOptions& options) {
+  if (options.target->empty()) return std::optional<Target>();
+  auto target = target_named(*options.target);
+  POM_REQUIRE(target, "there is no target '{}'; targets are iOS15 to iOS18, iOS26 and the systems of those years",
+              *options.target);
+  return target;
+}
+
+Result<rewrite::PipelineOptions> pipeline_options(const ConvertOptions& options) {
   rewrite::PipelineOptions pipeline;
+  std::string_view precision = options.precision->empty() ? usual_precision : std::string_view(*options.precision);
   // fp16 keeps in fp32 what would lose its meaning there, which is what others call mixed.
-  if (*options.precision == "fp16" || *options.precision == "mixed")
+  if (precision == "fp16" || precision == "mixed")
     pipeline.precision = rewrite::Precision::half;
-  else if (*options.precision == "fp32")
+  else if (precision == "fp32")
     pipeline.precision = rewrite::Precision::single;
   else
-    return fail("--precision is fp16, mixed or fp32, not '{}'", *options.precision);
+    return fail("--precision is fp16, mixed or fp32, not '{}'", precision);
   POM_REQUIRE(*options.io_dtype == "fp32" || *options.io_dtype == "fp16", "--io-dtype is fp32 or fp16, not '{}'",
               *options.io_dtype);
   pipeline.half_border = *options.io_dtype == "fp16";
-  POM_REQUIRE(!pipeline.half_border || target >= Target::iOS16, "fp16 inputs and outputs need iOS16 or later");
   return pipeline;
 }
 
-Status rename(Program& program, const std::string& option) {
-  auto [before, after] = POM_TRY(split_assignment(option, "--rename"));
+// A package has a target and a precision of its own, which change only when that is asked for.
+Status aim(Program& program, bool core_ml, std::optional<Target> target, const ConvertOptions& options,
+           rewrite::PipelineOptions& pipeline) {
+  if (core_ml && options.precision->empty()) pipeline.precision = rewrite::Precision::kept;
+  for (auto& function : program.functions) {
+    if (core_ml && target) function->opset = *target;
+    POM_REQUIRE(!pipeline.half_border || function->opset >= Target::iOS16,
+                "fp16 inputs and outputs need iOS16 or later, the target is {}", name(function->opset));
+    POM_REQUIRE(program.functions.size() == 1 || function->opset >= Target::iOS18,
+                "a package of {} functions needs iOS18 or later, the target is {}", program.functions.size(),
+                name(function->opset));
+  }
+  return {};
+}
+
+// One renaming of an input or output. `between` is a name that nothing else has, so that names can be exchanged.
+struct Renaming {
+  std::string before, after, between;
+};
+
+void rename(Program& program, const std::string& before, const std::string& after) {
   Function& function = program.main();
-  bool found = false;
   auto rename_in = [&](Value value, std::vector<Feature>& features, bool is_input) {
     if (value.name() != before) return;
     value.set_name(after);
     for (Feature& feature : features)
       if (feature.name == before) feature.name = after;
     rename_source_feature(program.metadata, is_input, before, after);
-    found = true;
   };
   for (std::size_t i = 0; i < function.body.input_count(); ++i)
     rename_in(function.body.input(i), function.inputs, true);
   for (Value result : function.body.results()) rename_in(result, function.outputs, false);
-  POM_REQUIRE(found, "--rename names '{}', which is neither an input nor an output", before);
+}
+
+Status rename_all(Program& program, const Strings& options) {
+  Function& function = program.main();
+  std::multiset<std::string> names;
+  for (std::size_t i = 0; i < function.body.input_count(); ++i) names.insert(function.body.input(i).name());
+  for (Value result : function.body.results()) names.insert(result.name());
+  std::vector<Renaming> renamings;
+  for (const std::string& option : options) {
+    auto [before, after] = POM_TRY(split_assignment(option, "--rename"));
+    POM_REQUIRE(names.count(before), "--rename names '{}', which is neither an input nor an output", before);
+    POM_REQUIRE(!after.empty(), "--rename gives '{}' an empty name", before);
+    for (const Renaming& other : renamings)
+      POM_REQUIRE(other.before != before, "--rename gives '{}' two names, '{}' and '{}'", before, other.after, after);
+    renamings.push_back({before, after, "\n" + before});
+  }
+  for (const Renaming& each : renamings) names.erase(each.before);
+  for (const Renaming& each : renamings) {
+    POM_REQUIRE(!names.count(each.after), "--rename {}={}: an input or output is called '{}' already", each.before,
+                each.after, each.after);
+    names.insert(each.after);
+  }
+  for (const Renaming& each : renamings) rename(program, each.before, each.between);
+  for (const Renaming& each : renamings) rename(program, each.between, each.after);
   return {};
 }
 
-Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
-  Metadata& metadata = program.metadata;
+Status set_metadata(Model& model, const ConvertOptions& options) {
+  Metadata& metadata = model.program.metadata;
   if (!options.author->empty()) metadata.author = options.author;
   if (!options.license->empty()) metadata.license = options.license;
   if (!options.model_version->empty()) metadata.version = options.model_version;
@@ -79,7 +130,8 @@ Status set_metadata(Program& program, const std::string& source, const ConvertOp
     auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
     metadata.user[key] = value;
   }
-  metadata.user[std::string(source_file_key)] = source;
+  // A package keeps saying what it was made from in the first place.
+  if (!is_core_ml(model)) metadata.user[std::string(source_file_key)] = noted_source(model.path);
   return {};
 }
 
@@ -92,7 +144,7 @@ void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
 
 Status rewrite_program(Program& program, const rewrite::PipelineOptions& pipeline, const ConvertOptions& options,
                        ConvertReport& report) {
-  for (const std::string& each : *options.rename) POM_TRY(rename(program, each));
+  POM_TRY(rename_all(program, options.rename));
   rewrite::Report rewritten;
   POM_TRY(rewrite::optimise(program, pipeline, rewritten));
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
@@ -107,49 +159,74 @@ Status compress_program(Program& program, const ConvertOptions& options, Convert
   return {};
 }
 
+bool computes_in_half(const Block& block) {
+  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
+    for (std::size_t i = 0; i < node->output_count(); ++i)
+      if (node->output(i).dtype() == DType::fp16) return true;
+    return std::any_of(node->blocks.begin(), node->blocks.end(),
+                       [](const auto& inner) { return computes_in_half(*inner); });
+  });
+}
+
+mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progress& progress) {
+  mlpackage::WriteOptions write{options.force, {}};
+  if (progress)
+    write.progress = [&progress](std::uint64_t done, std::uint64_t total) {
+      progress("write", total ? double(done) / double(total) : 1);
+    };
+  return write;
+}
+
+// What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
+Tolerance tolerance_of(const ConvertOptions& options, bool half) {
+  if (!options.compress->empty()) return compressed_tolerance;
+  return half ? half_tolerance : single_tolerance;
+}
+
 }  // namespace
 
 Result<ConvertReport> convert(const std::string& source, const std::string& output, const ConvertOptions& options,
                               const Progress& progress) {
-  auto target = target_named(*options.target);
-  POM_REQUIRE(target, "there is no target '{}'; targets are iOS15 to iOS18, iOS26 and the systems of those years",
-              *options.target);
+  auto target = POM_TRY(wanted_target(options));
   POM_REQUIRE(options.against->empty() || *options.against == "onnxruntime", "--against takes 'onnxruntime', not '{}'",
               *options.against);
-  auto pipeline = POM_TRY(pipeline_options(options, *target));
+  auto pipeline = POM_TRY(pipeline_options(options));
   BorderRequest border = POM_TRY(border_request(options));
-  if (!options.dry_run) POM_TRY(check_free(output, options.force));
+  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
 
   ConvertReport report;
   Stages stage(report, progress);
-  OpenOptions open{*target, border.shapes, border.constants};
+  OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
   report.source_format = model.format;
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
-  POM_TRY(set_metadata(model.program, source, options));
+  POM_TRY(set_metadata(model, options));
+  POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
+  bool half = computes_in_half(model.program.main().body);
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));
+  half = half || computes_in_half(model.program.main().body);
   if (!options.compress->empty())
     POM_TRY(stage("compress", [&] { return compress_program(model.program, options, report); }));
-  if (!options.dry_run) {
-    mlpackage::WriteOptions write{options.force, {}};
-    if (progress)
-      write.progress = [&](std::uint64_t done, std::uint64_t total) {
-        progress("write", total ? double(done) / double(total) : 1);
-      };
-    POM_TRY(stage("write", [&] { return mlpackage::write_package(model.program, output, write); }));
-    report.output_bytes = size_on_disk(output);
+  if (options.dry_run) {
+    report.peak_memory = peak_memory_bytes();
+    return report;
   }
+  mlpackage::WriteOptions write = write_options(options, progress);
+  Unfinished draft = POM_TRY(stage("write", [&] { return mlpackage::write_draft(model.program, output, write); }));
+  report.output_bytes = size_on_disk(draft.path());
   report.peak_memory = peak_memory_bytes();
-  if (options.dry_run || options.no_verify) return report;
-
-  Model import = POM_TRY(open_model(source, open));
-  POM_TRY(apply(border, import.program));
-  bool half = pipeline.precision != rewrite::Precision::single;
-  double bar = !options.compress->empty() ? compressed_cosine : half ? half_cosine : single_cosine;
-  ConversionCheck check{output, &import.program, options.against, source, bar, options.verify_seconds, half};
-  report.verification = POM_TRY(stage("verify", [&] { return verify_conversion(check); }));
+  if (!options.no_verify) {
+    Model import = POM_TRY(open_model(source, open));
+    POM_TRY(apply(border, import.program));
+    ConversionCheck check{
+        draft.path(), &import.program, options.against, source, tolerance_of(options, half), options.verify_seconds,
+        half};
+    report.verification = POM_TRY(stage("verify", [&] { return verify_conversion(check); }));
+  }
+  report.written = !report.verification || report.verification->passed || options.keep;
+  if (report.written) POM_TRY(draft.move_to(output));
   return report;
 }
 

@@ -2,6 +2,9 @@
 //
 //   ConvertReport report = POM_TRY(convert("encoder.onnx", "encoder.mlpackage", {}, {}));
 //   report.verification->passed
+//
+// What is written is verified as a draft, and takes its place after that: whoever finds the output finds a verified
+// one.
 #pragma once
 #include <functional>
 #include <optional>
@@ -13,8 +16,10 @@
 namespace pomona::api {
 
 struct ConvertOptions {
-  POM_OPTION(target, std::string, "oldest system: iOS15 to iOS26, macOS12 to macOS26") = "iOS18";
-  POM_OPTION(precision, std::string, "fp16, fp32, or mixed (fp16 where it is safe)") = "fp16";
+  POM_OPTION(target, std::string,
+             "oldest system: iOS15 to iOS26, macOS12 to macOS26; without it iOS18, or a package's own");
+  POM_OPTION(precision, std::string,
+             "fp16, fp32, or mixed (fp16 where it is safe); without it fp16, or a package's own");
   POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
   POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
@@ -28,6 +33,7 @@ struct ConvertOptions {
   POM_OPTION(verify_seconds, double, "how long evaluating the import op by op may take") = 60;
   POM_OPTION(dry_run, bool, "say what would happen, write nothing");
   POM_OPTION(force, bool, "replace an existing output");
+  POM_OPTION(keep, bool, "write the output even if it fails the verification");
   POM_OPTION(author, std::string, "metadata: who made the model");
   POM_OPTION(license, std::string, "metadata: under which licence it may be used");
   POM_OPTION(model_version, std::string, "metadata: version of the model");
@@ -46,6 +52,7 @@ struct Stage {
   double seconds = 0;
 };
 struct ConvertReport {
+  bool written = false;  // not after a dry run, nor after a failed verification unless it is to be kept
   std::string source_format, output;
   std::uint64_t source_bytes = 0, output_bytes = 0, peak_memory = 0;
   std::vector<std::string> border;  // what changed at the border, and what was decided there

@@ -10,14 +10,17 @@
 #include <string>
 #include <utility>
 
-#include "base/error.h"
+#include "base/unfinished.h"
 
 namespace pomona::api {
 
 // Errors: `path` exists and `force` is off; its folder does not exist or may not be written to.
 Status write_whole_file(const std::string& path, const std::string& contents, bool force);
-// An error when `path` exists and `force` is off: for saying so before hours of work.
-Status check_free(const std::string& path, bool force);
+// Whether `path` can be written: for saying so before hours of work. Errors: it exists and `force` is off; its folder
+// does not exist, or may not be written to.
+Status check_output(const std::string& path, bool force);
+// The same, of a package, which is to be called one.
+Status check_package_output(const std::string& path, bool force);
 // Makes the folder, and the folders above it.
 Status make_folder(const std::string& path);
 // Bytes of a file, or of all files below a folder; 0 when there is nothing.
@@ -30,14 +33,11 @@ std::uint64_t peak_memory_bytes();
 class TemporaryFolder {
  public:
   static Result<TemporaryFolder> make();
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  ~TemporaryFolder();
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return folder_.path(); }
 
  private:
-  explicit TemporaryFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
+  explicit TemporaryFolder(std::string path) : folder_(std::move(path)) {}
+  Unfinished folder_;
 };
 
 class Stopwatch {

@@ -116,8 +116,7 @@ Result<NamedTensors> run_texts(cpu::Runner& runner, const Program& program, cons
 }  // namespace
 
 Result<RunReport> run(const std::string& path, const RunOptions& options) {
-  for (const std::string& output : *options.outputs)
-    if (output.find('.') != output.npos) POM_TRY(check_free(output, options.force));
+  for (const std::string& output : *options.outputs) POM_TRY(check_place(output, options.force));
   RunReport report;
   Stopwatch loading;
   Model model = POM_TRY(open_model(path));

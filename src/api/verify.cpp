@@ -10,6 +10,7 @@
 #include "api/border.h"
 #include "api/files.h"
 #include "api/onnxruntime.h"
+#include "api/origin.h"
 #include "api/run.h"
 #include "api/tensors.h"
 #include "cpu/runner.h"
@@ -62,8 +63,12 @@ Result<NamedTensors> evaluate(const Program& program, const Function& function, 
   return source_outputs(program, function, POM_TRY(reference(inputs)));
 }
 
+void add_note(VerifyReport& report, const std::string& note) {
+  if (report.note.find(note) == std::string::npos) report.note += (report.note.empty() ? "" : "; ") + note;
+}
+
 void compare_shapes_only(VerifyReport& report) {
-  report.note = "the model draws random numbers: only the shapes of its outputs were compared";
+  add_note(report, "the model draws random numbers: only the shapes of its outputs were compared");
   report.passed = true;
   for (OutputLine& line : report.lines) {
     if (line.problem.find("sizes differ") != std::string::npos || line.problem.find("missing") != std::string::npos)
@@ -75,9 +80,7 @@ void compare_shapes_only(VerifyReport& report) {
 
 Result<std::string> source_of(const Model& model, const VerifyOptions& options) {
   if (!options.source->empty()) return *options.source;
-  if (size_on_disk(model.source_path) > 0) return model.source_path;
-  return fail("the file '{}' that '{}' was made from is not there", model.source_path, model.path)
-      .advise("--source PATH");
+  return find_source(model);
 }
 
 // The other side of a comparison.
@@ -148,15 +151,51 @@ bool differs_in_size(const verify::Metrics& metrics, double min_cosine) {
   return min_cosine > 0.5 && difference > std::max(3 * of_angle, 1e-3);
 }
 
+void judge(OutputLine& line, const Tensor& got, const Tensor& want, const Tolerance& tolerance) {
+  auto metrics = verify::compare(got, want);
+  if (!metrics) {
+    line.problem = metrics.error().what;
+    return;
+  }
+  line.metrics = *metrics;
+  line.exact = is_compared_exactly(got, want);
+  line.problem = problem_of(*metrics, line.exact, tolerance);
+}
+
 }  // namespace
 
-Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
-                 double max_abs) {
+bool is_compared_exactly(const Tensor& got, const Tensor& expected) {
+  auto exact = [](const Tensor& t) { return is_integer(t.dtype()) || t.dtype() == DType::boolean; };
+  return exact(got) || exact(expected);
+}
+
+std::string problem_of(const verify::Metrics& metrics, bool exact, const Tolerance& tolerance) {
+  if (exact) {
+    double share = metrics.count ? 1 - double(metrics.unequal) / double(metrics.count) : 1;
+    if (metrics.unequal == 0 || share >= tolerance.min_equal) return {};
+    return fmt::format("{} of {} elements are not equal", metrics.unequal, metrics.count);
+  }
+  if (metrics.non_finite > 0)
+    return fmt::format("{} elements are NaN or infinite on one side only", metrics.non_finite);
+  if (metrics.cosine < tolerance.min_cosine) return fmt::format("the cosine is below {}", tolerance.min_cosine);
+  if (differs_in_size(metrics, tolerance.min_cosine)) return "the direction agrees, but not the size";
+  if (tolerance.max_abs > 0 && metrics.max_abs > tolerance.max_abs)
+    return fmt::format("the largest difference is above {}", tolerance.max_abs);
+  return {};
+}
+
+Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected,
+                 const Tolerance& tolerance) {
   for (const auto& [name, want] : expected) {
-    OutputLine line{name, {}, {}};
+    OutputLine line;
+    line.name = name;
     auto found = got.find(name);
     // Two models of different makers call a single output by different names.
-    if (found == got.end() && got.size() == 1 && expected.size() == 1) found = got.begin();
+    if (found == got.end() && got.size() == 1 && expected.size() == 1) {
+      found = got.begin();
+      add_note(report, fmt::format("the only output, '{}', is compared with the reference's only one, '{}'",
+                                   found->first, name));
+    }
     if (found == got.end()) {
       line.problem = "is missing";
     } else if (want.dtype() == DType::string || want.is_list() || want.is_dictionary()) {
@@ -164,18 +203,8 @@ Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTenso
                    want.text() == found->second.text();
       if (want.dtype() == DType::string && !equal) line.problem = "the texts differ";
       if (want.dtype() != DType::string) continue;
-    } else if (auto metrics = verify::compare(found->second, want); !metrics) {
-      line.problem = metrics.error().what;
     } else {
-      line.metrics = *metrics;
-      if (metrics->non_finite > 0)
-        line.problem = fmt::format("{} elements are NaN or infinite on one side only", metrics->non_finite);
-      else if (metrics->cosine < min_cosine)
-        line.problem = fmt::format("the cosine is below {}", min_cosine);
-      else if (differs_in_size(*metrics, min_cosine))
-        line.problem = "the direction agrees, but not the size";
-      else if (max_abs > 0 && metrics->max_abs > max_abs)
-        line.problem = fmt::format("the largest difference is above {}", max_abs);
+      judge(line, found->second, want, tolerance);
     }
     report.passed = report.passed && line.problem.empty();
     report.lines.push_back(std::move(line));
@@ -192,6 +221,7 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
   cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
   VerifyReport report;
   report.reference = reference.words;
+  Tolerance tolerance{options.min_cosine, options.max_abs, options.min_equal};
   POM_REQUIRE(*options.random >= 1, "--random takes a number of at least 1");
   int sets = options.inputs->empty() ? int(options.random) : 1;
   NamedTensors last_inputs;
@@ -209,17 +239,15 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
     }
     NamedTensors got = POM_TRY_IN(call(runner, model.program, function, s.inputs), "'{}'", path);
     VerifyReport one;
-    POM_TRY(add_lines(one, got, s.expected, options.min_cosine, options.max_abs));
-    if (draws_numbers(function.body)) {
-      compare_shapes_only(one);
-      report.note = one.note;
-    }
+    POM_TRY(add_lines(one, got, s.expected, tolerance));
+    if (draws_numbers(function.body)) compare_shapes_only(one);
+    if (!one.note.empty()) add_note(report, one.note);
     join(report, std::move(one), i, sets);
     last_inputs = std::move(s.inputs);
   }
   if (options.bisect) {
     std::string other = reference.model ? *options.against : POM_TRY(source_of(model, options));
-    report.divergence = POM_TRY(bisect(path, other, last_inputs, options.min_cosine, options.max_abs));
+    report.divergence = POM_TRY(bisect(path, other, last_inputs, tolerance));
   }
   report.seconds = watch.seconds();
   return report;
@@ -232,12 +260,16 @@ void pass_over_tiny_differences(VerifyReport& report) {
   constexpr double smallest_normal_half = 0x1p-14;
   report.passed = true;
   for (OutputLine& line : report.lines) {
-    bool tiny = line.metrics.count > 0 && line.metrics.non_finite == 0 && line.metrics.max_abs <= smallest_normal_half;
+    bool tiny = !line.exact && line.metrics.count > 0 && line.metrics.non_finite == 0 &&
+                line.metrics.max_abs <= smallest_normal_half;
     if (tiny && !line.problem.empty()) {
       line.problem.clear();
-      report.note = fmt::format("'{}' differs by less than fp16's smallest normal number", line.name);
+      add_note(report, fmt::format("'{}' differs by less than fp16's smallest normal number", line.name));
     }
     report.passed = report.passed && line.problem.empty();
+    if (line.exact && line.problem.empty() && line.metrics.unequal > 0)
+      add_note(report, fmt::format("{} of {} elements of '{}' are not equal: fp16 decides near ties otherwise",
+                                   line.metrics.unequal, line.metrics.count, line.name));
   }
 }
 
@@ -259,9 +291,10 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
       auto expected = evaluate(*check.import, function, given, watch, check.seconds, done);
       if (expected || expected.error().what != deadline_words) return expected;
       report.reference = "the import, run by the fast runtime";
-      report.note = fmt::format(
-          "evaluating op by op took more than {} s ({} of {} ops done), so the import was run by the fast runtime",
-          check.seconds, done, function.body.nodes().size());
+      add_note(report,
+               fmt::format("evaluating op by op took more than {} s ({} of {} ops done), so the import was run by "
+                           "the fast runtime",
+                           check.seconds, done, function.body.nodes().size()));
       fallback.emplace(function, cpu::RunOptions{.rounding = cpu::Rounding::strict});
     }
     return call(*fallback, *check.import, function, given);
@@ -271,7 +304,7 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
   cpu::Runner runner(written.program.main(), {.rounding = cpu::Rounding::strict});
   NamedTensors got =
       POM_TRY_IN(call(runner, written.program, written.program.main(), s.inputs), "running what was written");
-  POM_TRY(add_lines(report, got, s.expected, check.min_cosine, 0));
+  POM_TRY(add_lines(report, got, s.expected, check.tolerance));
   if (check.half) pass_over_tiny_differences(report);
   if (draws_numbers(function.body)) compare_shapes_only(report);
   report.seconds = watch.seconds();

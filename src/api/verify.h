@@ -4,8 +4,9 @@
 //   VerifyReport report = POM_TRY(verify("encoder.mlpackage", {.against = "onnxruntime"}));
 //   report.passed; report.lines[0].metrics.cosine
 //
-// Outputs are matched by their names in the source. Where a model has sizes that are left open, several are tried until
-// one runs. With `bisect`, tensors on the way are compared as well, matched by name, to find the first that differs.
+// Outputs are matched by their names in the source. Floating ones are judged by their cosine, integers and truth values
+// by equality. Where a model has sizes that are left open, several are tried until one runs. With `bisect`, tensors on
+// the way are compared as well, matched by name, to find the first that differs.
 #pragma once
 #include <functional>
 #include <optional>
@@ -24,13 +25,26 @@ struct VerifyOptions {
   POM_OPTION(seed, std::int64_t, "of the random inputs") = 0;
   POM_OPTION(min_cosine, double, "smallest cosine that passes") = 0.999;
   POM_OPTION(max_abs, double, "largest difference that passes; 0: any") = 0;
+  POM_OPTION(min_equal, double, "smallest share of equal elements that passes, of integers and truth values") = 1;
   POM_OPTION(bisect, bool, "find the first op whose result leaves the tolerance");
   POM_OPTION(function, std::string, "of MODEL; without it, the default one");
 };
 
+// What two answers are held to. The defaults of VerifyOptions are the half_tolerance, but for integers.
+struct Tolerance {
+  double min_cosine = 0.999;
+  double max_abs = 0;    // 0: any
+  double min_equal = 1;  // share of equal elements in integer and truth-value outputs
+};
+// fp16 has 11 bits, so that errors of a few 1e-4 of the range are its own, and near ties are decided otherwise.
+// Compressed weights lose what was asked for: with them only what is broken is caught.
+inline constexpr Tolerance single_tolerance{0.99999, 0, 1}, half_tolerance{0.999, 0, 0.999},
+    compressed_tolerance{0.9, 0, 0.9};
+
 struct OutputLine {
   std::string name;
   verify::Metrics metrics;
+  bool exact = false;   // integers or truth values, which are compared by equality
   std::string problem;  // why it does not pass; empty when it does
 };
 struct Divergence {
@@ -58,7 +72,7 @@ struct ConversionCheck {
   const Program* import = nullptr;  // with border options applied, not rewritten
   std::string against;              // "onnxruntime", or empty
   std::string source;
-  double min_cosine = 0.999;
+  Tolerance tolerance;
   double seconds = 60;
   bool half = false;  // computed in fp16, which cannot tell numbers apart that differ by less than 2^-14
 };
@@ -67,8 +81,12 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check);
 // Whether running the block draws random numbers: its answers are then one draw of many, and only their dtypes and
 // shapes can be compared.
 bool draws_numbers(const Block& block);
-// Compares outputs by name and adds a line for each.
-Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected, double min_cosine,
-                 double max_abs);
+// Compares outputs by name and adds a line for each; a single output is compared with a single one of another name, and
+// that is noted. Integers and truth values on either side are compared by equality.
+Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTensors& expected,
+                 const Tolerance& tolerance);
+// Why a tensor with these metrics does not pass; empty when it does.
+std::string problem_of(const verify::Metrics& metrics, bool exact, const Tolerance& tolerance);
+bool is_compared_exactly(const Tensor& got, const Tensor& expected);
 
 }  // namespace pomona::api

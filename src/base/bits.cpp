@@ -1,8 +1,35 @@
 #include "base/bits.h"
 
 namespace pomona {
+namespace {
+
+// Widths that divide a byte need no window, and compilers vectorise this.
+template <unsigned Width>
+void pack_bytes(const std::uint8_t* values, std::size_t bytes, std::uint8_t* packed) {
+  constexpr unsigned per_byte = 8 / Width;
+  constexpr unsigned mask = (1u << Width) - 1;
+  for (std::size_t i = 0; i < bytes; ++i) {
+    unsigned byte = 0;
+    for (unsigned k = 0; k < per_byte; ++k) byte |= (values[i * per_byte + k] & mask) << (k * Width);
+    packed[i] = std::uint8_t(byte);
+  }
+}
+
+std::vector<std::uint8_t> pack_whole(std::span<const std::uint8_t> values, unsigned width) {
+  std::vector<std::uint8_t> packed(packed_size_bytes(values.size(), width));
+  std::size_t per_byte = 8 / width, whole = values.size() / per_byte;
+  auto pack = width == 1 ? pack_bytes<1> : width == 2 ? pack_bytes<2> : pack_bytes<4>;
+  pack(values.data(), whole, packed.data());
+  for (std::size_t i = whole * per_byte; i < values.size(); ++i)
+    packed[whole] |= std::uint8_t((values[i] & ((1u << width) - 1)) << (i % per_byte * width));
+  return packed;
+}
+
+}  // namespace
 
 std::vector<std::uint8_t> pack_bits(std::span<const std::uint8_t> values, unsigned width) {
+  if (width == 8) return {values.begin(), values.end()};
+  if (8 % width == 0) return pack_whole(values, width);
   std::vector<std::uint8_t> packed;
   packed.reserve(packed_size_bytes(values.size(), width));
   unsigned window = 0, filled = 0;

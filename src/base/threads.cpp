@@ -27,6 +27,20 @@ struct Job {
 
 thread_local bool inside_job = false;
 
+// The time between two loops of a running program is a few microseconds, much less than what waking a thread takes; so
+// threads look for work a while before they sleep.
+constexpr int looks_before_sleep = 4000, looks_before_yield = 20000;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Workers join a job while its gate is open. The caller closes it when no chunk is left, and waits for those inside
+// only: a worker that is late, because another process has its core, is not waited for.
 class Pool {
  public:
   explicit Pool(unsigned workers) {
@@ -41,46 +55,60 @@ class Pool {
     for (std::thread& thread : threads_) thread.join();
   }
   void run(Job& job) {
-    {
-      std::lock_guard lock(mutex_);
-      job_ = &job;
-      ++generation_;
-      busy_ = threads_.size();
+    job_.store(&job, std::memory_order_relaxed);
+    gate_ = ((gate_ >> generation_shift) + 1) << generation_shift | open;
+    if (sleeping_ > 0) {
+      {
+        std::lock_guard lock(mutex_);
+      }
+      wake_.notify_all();
     }
-    wake_.notify_all();
     inside_job = true;
     job.work();
     inside_job = false;
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [&] { return busy_ == 0; });
-    job_ = nullptr;
+    gate_ &= ~open;
+    for (int looks = 0; gate_.load(std::memory_order_acquire) & inside; ++looks)
+      looks < looks_before_yield ? pause() : std::this_thread::yield();
   }
   std::size_t workers() const { return threads_.size(); }
 
  private:
+  // The gate: which job it is (bits from 17 up), whether it may be joined (bit 16), how many workers are inside.
+  static constexpr std::uint64_t inside = 0xFFFF, open = 0x10000;
+  static constexpr int generation_shift = 17;
+
   void serve() {
     inside_job = true;
-    for (std::uint64_t seen = 0;;) {
-      Job* job;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-        if (stopping_) return;
-        seen = generation_;
-        job = job_;
+    std::uint64_t seen = 0;
+    for (int looks = 0; !stopping_; ++looks) {
+      std::uint64_t gate = gate_.load(std::memory_order_acquire);
+      if (gate >> generation_shift == seen) {
+        looks < looks_before_sleep ? pause() : sleep(seen);
+        continue;
       }
-      job->work();
-      std::lock_guard lock(mutex_);
-      if (--busy_ == 0) idle_.notify_one();
+      looks = 0;
+      if (!(gate & open)) {
+        seen = gate >> generation_shift;
+      } else if (gate_.compare_exchange_weak(gate, gate + 1)) {
+        seen = gate >> generation_shift;
+        job_.load(std::memory_order_relaxed)->work();
+        gate_.fetch_sub(1, std::memory_order_release);
+      }
     }
   }
+  void sleep(std::uint64_t seen) {
+    std::unique_lock lock(mutex_);
+    ++sleeping_;
+    wake_.wait(lock, [&] { return stopping_ || gate_ >> generation_shift != seen; });
+    --sleeping_;
+  }
   std::mutex mutex_;
-  std::condition_variable wake_, idle_;
+  std::condition_variable wake_;
   std::vector<std::thread> threads_;
-  Job* job_ = nullptr;
-  std::uint64_t generation_ = 0;
-  std::size_t busy_ = 0;
-  bool stopping_ = false;
+  std::atomic<Job*> job_{nullptr};
+  std::atomic<std::uint64_t> gate_{0};
+  std::atomic<int> sleeping_{0};
+  std::atomic<bool> stopping_{false};
 };
 
 std::mutex pool_mutex;  // one job at a time; other callers run theirs alone

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "api/files.h"
+#include "api/origin.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -21,6 +22,7 @@ struct Arguments {
 Json to_json(const api::ConvertReport& report) {
   Json json{{"format", report.source_format},
             {"output", report.output},
+            {"written", report.written},
             {"source_bytes", report.source_bytes},
             {"output_bytes", report.output_bytes},
             {"peak_memory_bytes", report.peak_memory},
@@ -46,6 +48,9 @@ void say(const Session& session, const api::ConvertReport& report, const api::Co
                               : fmt::format("'{}', {}", report.output, api::size_text(report.output_bytes))));
   session.say(fmt::format("{} ops; {}; peak memory {}", ops, seconds, api::size_text(report.peak_memory)));
   if (report.verification) say_verification(session, *report.verification);
+  if (!report.verification || report.verification->passed) return;
+  session.note(report.written ? fmt::format("'{}' is kept all the same (--keep)", report.output)
+                              : fmt::format("'{}' was not written; --keep writes it all the same", report.output));
 }
 
 }  // namespace
@@ -60,6 +65,7 @@ Run declare_convert(CLI::App& app) {
     auto report = api::convert(a->model, a->output, a->options, draw);
     if (draw) draw("", -1);
     if (!report) return std::move(report).error();
+    if (report->written) api::remember_source(a->output, a->model);
     say(session, *report, a->options);
     return Outcome{to_json(*report), !report->verification || report->verification->passed};
   };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 
 namespace pomona::cli {
 namespace {
@@ -13,6 +14,27 @@ std::string flag_name(std::string_view field) {
   std::string name = "--" + std::string(field);
   std::replace(name.begin(), name.end(), '_', '-');
   return name;
+}
+
+// "1,32", "1x32", "2:4" or "[1, 32]".
+std::optional<Attribute> list_from(Holds holds, std::string word) {
+  for (char& c : word)
+    if (std::string_view("[](),x:").find(c) != std::string_view::npos) c = ' ';
+  Ints integers;
+  Floats reals;
+  const char* at = word.c_str();
+  while (*(at += std::strspn(at, " "))) {
+    char* stop = nullptr;
+    reals.push_back(std::strtod(at, &stop));
+    if (stop == at) return {};
+    auto whole = std::int64_t(reals.back());
+    if (double(whole) != reals.back() && holds == Holds::integers) return {};
+    integers.push_back(whole);
+    at = stop;
+  }
+  if (reals.empty()) return {};
+  if (holds == Holds::integers) return Attribute(integers);
+  return Attribute(reals);
 }
 
 std::optional<Attribute> attribute_from(Holds holds, const std::vector<std::string>& words) {
@@ -31,6 +53,7 @@ std::optional<Attribute> attribute_from(Holds holds, const std::vector<std::stri
     if (word.empty() || stop != word.c_str() + word.size()) return {};
     return Attribute(value);
   }
+  if (holds == Holds::integers || holds == Holds::reals) return list_from(holds, word);
   if (holds == Holds::any) {
     for (Holds guess : {Holds::integer, Holds::real})
       if (auto value = attribute_from(guess, words)) return value;

@@ -48,7 +48,8 @@ Json metrics_json(const verify::Metrics& m) {
           {"rmse", number(m.rmse)},       {"range", number(m.range)},
           {"snr_db", number(m.snr_db)},   {"psnr_db", number(m.psnr_db)},
           {"cosine", number(m.cosine)},   {"argmax_agreement", number(m.argmax_agreement)},
-          {"elements", m.count},          {"non_finite", m.non_finite}};
+          {"elements", m.count},          {"unequal", m.unequal},
+          {"non_finite", m.non_finite}};
 }
 
 Json verification_json(const api::VerifyReport& report) {
@@ -56,6 +57,7 @@ Json verification_json(const api::VerifyReport& report) {
   if (!report.note.empty()) json["note"] = report.note;
   for (const api::OutputLine& line : report.lines) {
     Json& output = json["outputs"][line.name] = metrics_json(line.metrics);
+    output["judged_by"] = line.exact ? "equality" : "cosine";
     if (!line.problem.empty()) output["problem"] = line.problem;
   }
   if (report.divergence) {
@@ -77,9 +79,11 @@ void say_verification(const Session& session, const api::VerifyReport& report) {
   for (const api::OutputLine& line : report.lines) {
     const verify::Metrics& m = line.metrics;
     auto decibel = [](double v) { return std::isinf(v) ? std::string("equal") : fmt::format("{:.1f}", v); };
-    rows.push_back({line.name, fmt::format("{:.3g}", m.max_abs), fmt::format("{:.3g}", m.max_rel),
-                    fmt::format("{:.3g}", m.rmse), decibel(m.snr_db), decibel(m.psnr_db),
-                    fmt::format("{:.7f}", m.cosine), fmt::format("{:.2f}%", 100 * m.argmax_agreement), line.problem});
+    rows.push_back(
+        {line.name, fmt::format("{:.3g}", m.max_abs), fmt::format("{:.3g}", m.max_rel), fmt::format("{:.3g}", m.rmse),
+         decibel(m.snr_db), decibel(m.psnr_db),
+         line.exact ? fmt::format("{} of {} equal", m.count - m.unequal, m.count) : fmt::format("{:.7f}", m.cosine),
+         fmt::format("{:.2f}%", 100 * m.argmax_agreement), line.problem});
   }
   session.say(fmt::format("compared with {} ({:.1f} s)", report.reference, report.seconds));
   if (!report.note.empty()) session.say("note: " + report.note);

@@ -18,7 +18,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -44,6 +46,8 @@ struct LinearOptions {
   ScaleType scale_type = ScaleType::fp16;
   unsigned candidates =
       1;  // 1: the block's extremes set the range; more: that many ranges down to 60 % of it, least squared error wins
+  std::optional<std::pair<float, float>>
+      extremes;  // instead of each block's own: pieces of one block, with 1 candidate
 };
 
 struct LinearCodes {

@@ -191,8 +191,9 @@ std::size_t code_blocks_in_lanes(const float* values, std::size_t blocks, std::s
                                  float* scales, float* zero_points, std::uint8_t* codes, double* squared_error) {
   for (std::size_t block = 0; block < blocks; ++block) {
     const float* part = values + block * stride;
-    const Extremes extremes = extremes_of(part, stride);
+    Extremes extremes = extremes_of(part, stride);
     if (!extremes.finite) return block;
+    if (coding.given_extremes) extremes = {coding.least, coding.most, true};
     const double step = covering_step(extremes.least, extremes.most, coding);
     ScaleChoice choice{1, coding.symmetric ? coding.zero_point : zero_point_of(0, 1, 1, coding)};
     if (step > 0) choice = search_scale(part, stride, extremes, step, coding);

@@ -13,6 +13,9 @@ struct BlockCoding {
   float zero_point = 0;  // of symmetric blocks
   bool fp16_scales = true;
   unsigned candidates = 1;
+  // Not each block's own extremes, but these, which none exceeds.
+  bool given_extremes = false;
+  float least = 0, most = 0;
 };
 
 // Blocks are padded with zeros to a multiple of this many values; zeros are coded without error and never widen a

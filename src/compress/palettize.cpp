@@ -260,13 +260,11 @@ class PalettizeScheme : public Scheme {
     std::string what = fmt::format("{} {}{}", *options_.mode, encoded.scheme, coding.packed ? " packed" : "");
     auto parts =
         parts_of(what, {weight}, {indices, tables}, encoder(coding, indices, tables, measured), candidate.shelf);
-    const OpDef& op = coding.packed ? def<mil::constexpr_lut_to_dense_iOS16>() : def<mil::constexpr_lut_to_dense>();
-    encoded.op = &op;
-    encoded.attributes = op.defaults;
-    if (coding.packed) encoded.attributes[*op.attribute_index("shape")] = Ints(weight.sizes());
-    encoded.operands.resize(op.inputs.size());
-    encoded.operands[*op.input_index("indices")] = parts[0];
-    encoded.operands[*op.input_index("lut")] = parts[1];
+    if (coding.packed)
+      encoded.add(stage<mil::constexpr_lut_to_dense_iOS16>({{"indices", parts[0]}, {"lut", parts[1]}},
+                                                           {{"shape", Ints(weight.sizes())}}));
+    else
+      encoded.add(stage<mil::constexpr_lut_to_dense>({{"indices", parts[0]}, {"lut", parts[1]}}));
     return encoded;
   }
 

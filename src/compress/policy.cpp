@@ -134,8 +134,9 @@ class Compressor {
       return {};
     }
     Attempt attempt = POM_TRY(attempt_for(node, function));
-    if (attempt.encoded.op) {
+    if (!attempt.encoded.stages.empty()) {
       POM_TRY(replace(node, attempt.encoded));
+      line.error_before = attempt.encoded.error_before;
       line.scheme = attempt.encoded.scheme;
       line.measured = attempt.encoded.measured;
       line.sum_of_squares = attempt.sum_of_squares;
@@ -147,7 +148,7 @@ class Compressor {
   }
 
   struct Attempt {
-    Encoded encoded;  // without an op: `note` says why the weight is left
+    Encoded encoded;  // without stages: `note` says why the weight is left
     double sum_of_squares = 0;
   };
 
@@ -155,22 +156,27 @@ class Compressor {
   Result<Attempt> attempt_for(const Node& node, const Function& function) {
     Value value = node.output();
     Result<ChannelAxes> axes = channel_axes(value);
-    std::string key = fmt::format("{} {} {}", int(function.opset), node.literal.identity(),
+    bool structural = std::ranges::all_of(value.users(), [&](const Node* user) {
+      return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
+    });
+    std::string key = fmt::format("{} {} {} {}", int(function.opset), structural, node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
-    if (fresh) at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset));
+    if (fresh) at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, value.name(), structural));
     return at->second;
   }
 
-  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset) {
+  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset, const std::string& name,
+                          bool structural) {
     Attempt result;
-    Summary summary = summarise(POM_TRY(weight.materialise()));
+    Tensor tensor = POM_TRY(weight.materialise());
+    Summary summary = summarise(tensor);
     result.sum_of_squares = summary.sum_of_squares;
     if (summary.not_finite) {
       result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
       return result;
     }
-    auto encoded = request_.scheme->encode({weight, summary, opset, std::move(axes), shelf_});
+    auto encoded = request_.scheme->encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural});
     if (encoded)
       result.encoded = *std::move(encoded);
     else
@@ -179,30 +185,17 @@ class Compressor {
   }
 
   void count_bytes(WeightLine& line, const Encoded& encoded, bool again) {
-    if (!encoded.op) {
-      line.bytes_after = line.bytes_before;
-    } else {
-      for (const Weight& operand : encoded.operands)
-        if (operand && counted_.insert(operand.identity()).second) line.bytes_after += operand.stored_size();
-    }
+    if (encoded.stages.empty()) line.bytes_after = line.bytes_before;
+    for (const Stage& stage : encoded.stages)
+      for (const auto& [field, part] : stage.parts)
+        if (part.weight && counted_.insert(part.weight.identity()).second)
+          line.bytes_after += part.weight.stored_size();
     if (again) line.note += fmt::format("{}the same bytes as another weight", line.note.empty() ? "" : "; ");
   }
 
   static Status replace(Node& node, const Encoded& encoded) {
-    Value before = node.output();
-    Builder g(*node.block(), &node);
-    g.source = node.source;
-    Values inputs;
-    std::vector<std::uint32_t> counts;
-    for (const Weight& operand : encoded.operands) {
-      counts.push_back(operand ? 1 : 0);
-      if (operand) inputs.push_back(g.constant(operand));
-    }
-    Values made = g.add_call(*encoded.op, encoded.attributes, std::move(inputs), std::move(counts), node.name);
-    POM_TRY(Status(g.status()));
-    POM_REQUIRE(made[0].type() == before.type(), "{} became {}", before.type().text(), made[0].type().text());
-    made[0].set_name(before.name());
-    replace_uses(before, made[0]);
+    Value before = node.output(), after = POM_TRY(build(encoded, node));
+    replace_uses(before, after);
     node.block()->erase(node);
     return {};
   }
@@ -224,7 +217,7 @@ double WeightLine::bits_per_weight() const {
 
 std::optional<double> WeightLine::relative_error() const {
   if (!measured || measured->squared_error < 0) return {};
-  double error = measured->squared_error;
+  double error = measured->squared_error + error_before;
   return sum_of_squares > 0 ? std::sqrt(error / sum_of_squares) : 0;
 }
 

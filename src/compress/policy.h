@@ -30,8 +30,8 @@ struct WeightLine {
   std::string scheme;                               // what it is stored as now; empty: it was left
   std::string note;                                 // why it was left, or what is not as it was asked for
   std::uint64_t bytes_before = 0, bytes_after = 0;  // both 0 when another line counts the same bytes
-  double sum_of_squares = 0;
-  std::shared_ptr<const Measured> measured;  // null: left
+  double sum_of_squares = 0, error_before = 0;      // of the weight; squared error before it was encoded
+  std::shared_ptr<const Measured> measured;         // null: left
 
   bool compressed() const { return measured != nullptr; }
   double bits_per_weight() const;  // of the stored parts; 0 when another line counts them

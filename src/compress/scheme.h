@@ -11,13 +11,12 @@
 //
 // To add a scheme: a file with its record and its Scheme, and a row in scheme.cpp.
 #pragma once
-#include <atomic>
 #include <map>
 #include <memory>
 
 #include "base/record.h"
 #include "compress/parts.h"
-#include "ir/op.h"
+#include "compress/stages.h"
 
 namespace pomona::compress {
 
@@ -38,24 +37,13 @@ struct ChannelAxes {
 // A weight that might be encoded: fp16 or fp32, at least rank 2, all elements finite.
 struct Candidate {
   Weight weight;
+  Tensor tensor;  // of the weight, for looking at it while encode() runs; what is encoded later reads it again
   Summary summary;
   Target opset = Target::iOS18;
   Result<ChannelAxes> axes = ChannelAxes{};  // an error when its users disagree
   std::shared_ptr<Shelf> shelf;
-};
-
-// The squared error of a weight, known once it has been encoded; negative before.
-struct Measured {
-  std::atomic<double> squared_error{-1};
-};
-
-struct Encoded {
-  const OpDef* op = nullptr;          // the constexpr op
-  std::vector<Attribute> attributes;  // one per attribute field of the op
-  std::vector<Weight> operands;       // one per input field, without contents where it is absent
-  std::string scheme;                 // in words: "int4 per block of 32"
-  std::string note;                   // where this is not exactly what was asked for
-  std::shared_ptr<const Measured> measured;
+  std::string name;
+  bool structural = true;  // every user is a conv or linear, and this is its weight
 };
 
 class Scheme {
@@ -67,6 +55,9 @@ class Scheme {
   virtual Status check(Target opset) const = 0;
   // Errors are reasons to leave the weight.
   virtual Result<Encoded> encode(const Candidate& candidate) const = 0;
+  // Whether it takes an asking look at all weights first (a budget for all of them together).
+  virtual bool looks_at_all() const { return false; }
+  virtual void look_at(const Tensor&) {}
 };
 
 using SchemeOptions = std::map<std::string, Attribute>;

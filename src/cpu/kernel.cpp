@@ -28,7 +28,10 @@ void Finish::operator()(const Frame& f, std::size_t begin, std::size_t count) co
 SlotNumber PlanContext::slot_of(Value value) const {
   for (std::size_t i = 0; i < operands.size(); ++i)
     for (std::size_t k = 0; k < operands[i].size(); ++k)
-      if (operands[i][k].value == value) return sources[i][k];
+      if (operands[i][k].value == value) {
+        if (asked) asked->push_back(sources[i][k]);
+        return sources[i][k];
+      }
   return no_slot;
 }
 

@@ -83,9 +83,12 @@ enum class Layouts : std::uint8_t {
   either,         // as the operands of the first field come; all of them and the results alike
 };
 
+class Constants;
 class PlanContext;
 struct KernelTraits {
   bool finishes = false;  // calls PlanContext::finish; has one result, which is floating
+  // Large constants come without their tensors; see PlanContext::constant.
+  bool constants_on_demand = false;
   Layouts layouts = Layouts::row_major;
 };
 struct KernelRule {
@@ -110,6 +113,10 @@ class PlanContext {
 
   // The slot of an operand of the node; a constant's slot holds its stored form.
   SlotNumber source(const InputField& field) const { return slot_of(field); }
+  // Whether an operand is the same in every run; and its elements, decoded now if they are large. Null on failure,
+  // which the planner finds.
+  bool is_constant(const InputField& field) const { return field.known() || Value(field).is_weight(); }
+  const Tensor* constant(const InputField& field) const;
   SlotNumber result(std::size_t i = 0) const { return results[i]; }
   Sizes result_sizes(std::size_t i = 0) const { return known_sizes(result_types[i].shape); }
   // Whether results of this dtype are rounded to fp16's values after this op.
@@ -117,6 +124,8 @@ class PlanContext {
   // Constants prepared once per model and shared between plans: `make` is called for a new key only.
   std::shared_ptr<const void> shared(const std::string& key, const std::function<std::shared_ptr<const void>()>& make);
   std::map<std::string, std::shared_ptr<const void>>* cache = nullptr;
+  Constants* constants = nullptr;
+  std::vector<SlotNumber>* asked = nullptr;  // slots that source() was asked for
 
  private:
   SlotNumber slot_of(Value value) const;

@@ -17,16 +17,38 @@ Result<const Tensor*> Constants::find(Value value) {
   if (!value.is_weight()) return nullptr;
   auto at = tensors_.find(&value.info());
   if (at != tensors_.end()) return &at->second;
+  return &(tensors_[&value.info()] = POM_TRY(decode(value)));
+}
+
+Result<Tensor> Constants::decode(Value value) {
+  auto at = tensors_.find(&value.info());
+  if (at != tensors_.end()) return at->second;
   const Node& node = *value.producer();
   Tensors inputs;
   for (Value input : node.inputs()) {
-    const Tensor* tensor = POM_TRY(find(input));
-    POM_REQUIRE(tensor, "{} decodes a value that is not constant", node.label());
-    inputs.push_back(*tensor);
+    POM_REQUIRE(input.is_weight(), "{} decodes a value that is not constant", node.label());
+    inputs.push_back(POM_TRY(decode(input)));
   }
   Tensors results = POM_TRY(evaluate_node(node, inputs, {node.block()->function().opset, &node, nullptr}));
-  for (std::size_t i = 0; i < results.size(); ++i) tensors_[&node.output(i).info()] = std::move(results[i]);
-  return &tensors_[&value.info()];
+  return std::move(results[value.index()]);
+}
+
+bool Constants::is_large(Value value) {
+  constexpr std::int64_t most_elements = 4096;
+  return value.is_weight() && value.type().kind == Type::Kind::tensor && is_float(value.dtype()) &&
+         all_known(value.shape()) && element_count(known_sizes(value.shape())) > most_elements;
+}
+
+void Constants::forget_large() {
+  std::erase_if(tensors_, [](const auto& entry) { return is_large(Value(const_cast<ValueInfo*>(entry.first))); });
+}
+
+const Tensor* PlanContext::constant(const InputField& field) const {
+  if (field.known() || !Value(field).is_weight()) return field.known();
+  auto tensor = constants->find(field);
+  if (tensor) return *tensor;
+  constants->note_failure(std::move(tensor).error());
+  return nullptr;
 }
 
 Result<const Tensor*> Constants::find_stored(Value value) {
@@ -71,7 +93,7 @@ class SegmentPlanner {
       if (!POM_TRY_IN(take(**node), "{}", (*node)->label())) break;
     }
     if (node != block_.nodes().end()) segment_.breaker = node->get();
-    plan_steps();
+    POM_TRY(plan_steps());
     find_live_out(node);
     lay_out();
     return std::move(segment_);
@@ -109,8 +131,9 @@ class SegmentPlanner {
       auto& field = planned.operands.emplace_back();
       for (std::uint32_t k = 0; k < count; ++k) {
         Value value = node.inputs()[next++];
-        const Tensor* tensor = POM_TRY(known(value));
-        all = all && tensor;
+        bool large = !known_.count(&value.info()) && Constants::is_large(value);
+        const Tensor* tensor = large ? nullptr : POM_TRY(known(value));
+        all = all && (large || tensor);
         field.push_back({value, POM_TRY(type_of(value, tensor)), tensor});
       }
     }
@@ -125,7 +148,7 @@ class SegmentPlanner {
   Result<const Type*> type_of(Value value, const Tensor* tensor) {
     auto at = types_.find(&value.info());
     if (at != types_.end()) return &at->second;
-    if (value.type().kind == Type::Kind::state) return &value.type();
+    if (value.type().kind == Type::Kind::state || (!tensor && value.is_weight())) return &value.type();
     POM_REQUIRE(tensor, "value '{}' is used before it is made", value.name());
     return &(types_[&value.info()] = tensor->type());
   }
@@ -134,7 +157,8 @@ class SegmentPlanner {
     const Node& node = *planned.node;
     Tensors inputs;
     for (const auto& field : planned.operands)
-      for (const Operand& operand : field) inputs.push_back(*operand.tensor);
+      for (const Operand& operand : field)
+        inputs.push_back(operand.tensor ? *operand.tensor : *POM_TRY(constants_.find(operand.value)));
     Tensors results = POM_TRY(evaluate_node(node, inputs, at));
     for (std::size_t i = 0; i < results.size(); ++i) remember(node.output(i), std::move(results[i]));
     return true;
@@ -157,23 +181,67 @@ class SegmentPlanner {
     known_[&value.info()] = std::move(tensor);
   }
 
-  void plan_steps() {
+  Status plan_steps() {
     if (!options_.kernels) {
-      for (const PlannedNode& node : nodes_) add_by_reference(node);
-      return;
+      for (PlannedNode& node : nodes_) {
+        POM_TRY(fetch_constants(node));
+        add_by_reference(node);
+      }
+      return {};
     }
-    for (const Group& group : group_nodes(nodes_, settled_)) add_group(group);
+    for (const Group& group : group_nodes(nodes_, settled_)) POM_TRY(add_group(group));
+    return {};
   }
-  void add_group(const Group& group) {
+  Status add_group(const Group& group) {
     current_ = nodes_[group.members.back()].node;
-    if (group.anchor ? add_anchored(group) : add_elementwise(group)) return;
-    if (group.members.size() == 1) return add_by_reference(nodes_[group.members[0]]);
+    for (std::size_t member : group.members)
+      if (!(group.anchor == member && takes_on_demand(member))) POM_TRY(fetch_constants(nodes_[member]));
+    if (POM_TRY(add_as_one(group))) return {};
+    if (group.members.size() == 1) {
+      add_by_reference(nodes_[group.members[0]]);
+      return {};
+    }
     // Too large, or the anchor's kernel declined: one by one.
     for (std::size_t member : group.members) {
       Group alone{{member}, {}};
       if (group.anchor == member) alone.anchor = member;
-      add_group(alone);
+      POM_TRY(add_group(alone));
     }
+    return {};
+  }
+  Result<bool> add_as_one(const Group& group) {
+    if (!group.anchor) return add_elementwise(group);
+    bool done = add_anchored(group);
+    POM_TRY(constants_.take_failure());
+    if (done || !takes_on_demand(*group.anchor)) return done;
+    POM_TRY(fetch_constants(nodes_[*group.anchor]));
+    done = add_anchored(group);
+    POM_TRY(constants_.take_failure());
+    return done;
+  }
+  bool takes_on_demand(std::size_t member) const {
+    const KernelRule* rule = find_kernel(nodes_[member].node->op);
+    return rule && rule->traits.constants_on_demand;
+  }
+  // Large constants as operands with tensors, and in their slots.
+  Status fetch_constants(PlannedNode& planned) {
+    for (auto& field : planned.operands)
+      for (Operand& operand : field) {
+        if (operand.tensor || !operand.value.is_weight()) continue;
+        operand.tensor = POM_TRY(constants_.find(operand.value));
+        auto slot = slot_of_value_.find(&operand.value.info());
+        if (slot != slot_of_value_.end()) fill(slot->second);
+      }
+    return {};
+  }
+  void fill(SlotNumber number) {
+    Slot& slot = segment_.slots[number];
+    if (slot.where != Slot::Where::constant || slot.tensor.data()) return;
+    auto stored = constants_.find_stored(slot.value);
+    if (stored)
+      slot.tensor = **stored;
+    else
+      constants_.note_failure(std::move(stored).error());
   }
 
   bool add_elementwise(const Group& group) {
@@ -267,7 +335,11 @@ class SegmentPlanner {
       if (!finish) return false;
       context.finish = std::move(*finish);
     }
+    std::vector<SlotNumber> asked;
+    context.asked = &asked;
     Kernel kernel = rule.plan(context);
+    for (SlotNumber slot : asked)
+      if (slot != no_slot) fill(slot);
     if (kernel.alias_of != no_slot) {
       slot_of_value_[&anchor.node->output().info()] = kernel.alias_of;
       return true;
@@ -282,6 +354,7 @@ class SegmentPlanner {
     PlanContext context{
         *planned.node, options_.rounding, block_.function().opset, planned.operands, {}, planned.results, {}};
     context.cache = &constants_.prepared;
+    context.constants = &constants_;
     context.accumulate_half =
         options_.accumulate_half && !planned.results.empty() && planned.results[0].dtype == DType::fp16;
     return context;
@@ -359,8 +432,10 @@ class SegmentPlanner {
       slot.tensor = stored && *stored ? **stored : to_storage(*operand.tensor);
       if (operand.tensor->dtype() == DType::string) return no_slot;
     }
+    bool large = !operand.tensor && value.is_weight();  // filled when a kernel asks for it
+    if (large) slot.where = Slot::Where::constant;
     SlotNumber number = new_slot(std::move(slot));
-    if (!operand.tensor) segment_.live_in.push_back(number);
+    if (!operand.tensor && !large) segment_.live_in.push_back(number);
     return number;
   }
   void find_live_out(Block::Nodes::const_iterator rest) {
@@ -438,7 +513,9 @@ Values captured_values(const Node& node) {
 
 Result<Segment> plan_segment(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at,
                              Constants& constants, const RunOptions& options) {
-  return SegmentPlanner(block, at, constants, options).plan(start);
+  auto segment = SegmentPlanner(block, at, constants, options).plan(start);
+  constants.forget_large();
+  return segment;
 }
 
 }  // namespace pomona::cpu

@@ -2,6 +2,7 @@
 // every value. See runner.h.
 #pragma once
 #include <unordered_map>
+#include <utility>
 
 #include "cpu/kernel.h"
 #include "cpu/runner.h"
@@ -40,15 +41,29 @@ struct Surroundings {
   std::unordered_map<const ValueInfo*, Tensor> known;    // program form; constant for these sizes
 };
 
-// Constants of a program in program and stored form, made when first asked for.
+// Constants of a program in program and stored form, made when first asked for. Large ones are best not asked for: most
+// kernels keep a form of their own.
 class Constants {
  public:
   // The tensor of a const node or constexpr op; null for other values.
   Result<const Tensor*> find(Value value);
   Result<const Tensor*> find_stored(Value value);
+  // The same, not kept.
+  Result<Tensor> decode(Value value);
+  // Whether the planner leaves a constant alone until a kernel wants it.
+  static bool is_large(Value value);
+  // Large tensors in program form, which only planning wants.
+  void forget_large();
   std::map<std::string, std::shared_ptr<const void>> prepared;  // see PlanContext::shared
 
+  // What went wrong while a kernel was being planned.
+  void note_failure(Error error) {
+    if (failure_) failure_ = std::move(error);
+  }
+  Status take_failure() { return std::exchange(failure_, Status()); }
+
  private:
+  Status failure_;
   std::unordered_map<const ValueInfo*, Tensor> tensors_, stored_;
 };
 

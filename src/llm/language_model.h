@@ -6,18 +6,20 @@
 //
 // How generation calls it (all dtypes at the border: int32, and fp16 or fp32):
 //   inputs   input_ids int32 [1, T]: T tokens
-//            position  int32 [1]: the place of the first of them in the text, from 0
+//            position  int32 [1]: the place of the first of them in the text, from 0 (not with Cache::none)
 //            last      int32 [1]: the index in 0..T-1 whose logits are wanted (functions with T > 1 only)
 //   output   logits [1, 1, vocabulary]; with all_logits [1, T, vocabulary] and no `last`
-//   caches   Cache::state: MLStates, written in place, key_cache.N and value_cache.N of [1, kv_heads, context,
-//   head_dim]
-//            (or stacked); Cache::io: inputs key_cache.N, value_cache.N with the past, outputs new_keys.N and
-//            new_values.N [1, kv_heads, T, head_dim], which the caller puts at `position`; Cache::none: no past,
-//            input_ids holds all.
-// T is fixed per function ("decode": 1, "prefill": its own), or bounded (1..prefill) with in_memory. Rows of a prefill
-// beyond the text may hold any token: what they leave in the cache is overwritten before it is looked at.
-// A layer with a sliding window keeps a rotating cache of window + prefill - 1 places: token at place p lives at p
-// modulo that.
+//   caches   Cache::state: MLStates, written in place, key_cache_N and value_cache_N of [1, kv_heads, context,
+//            head_dim]; Cache::io: inputs key_cache_N, value_cache_N with the past, outputs new_keys_N and
+//            new_values_N [1, kv_heads, T, head_dim], which the caller puts at `position`; Cache::none: no past,
+//            input_ids holds all. LanguageModel::caches has the names.
+// T is fixed per function ("decode": 1, "prefill": its own; "main" without a cache: the context), or bounded
+// (1..prefill, without a cache 1..context) with in_memory, whose one function is "main". A model for a system before
+// iOS18, which knows one function only, has "decode" alone. Rows of a prefill beyond the text may hold any token: what
+// they leave in the cache is overwritten before it is looked at. But all T rows must have places: position + T is at
+// most the context.
+// A layer with a sliding window keeps a rotating cache of window + prefill - 1 places or a few more: what stands at
+// place p in the text lives at p modulo CacheLayout::places.
 //
 // Encoders (bert and kin) have one function "main": input_ids, attention_mask, (token_type_ids) -> last_hidden_state
 // and, when the checkpoint says how to pool, sentence_embedding.

@@ -1,5 +1,7 @@
 #include "ops/state.h"
 
+#include <cstring>
+
 #include "ops/axes.h"
 #include "ops/catalogue.h"
 
@@ -24,7 +26,9 @@ Result<Types> write_state::infer(const At&) const {
 }
 Result<Tensors> write_state::eval(const At& at) const {
   POM_TRY(infer(at));
-  POM_TRY(states_of(at))->state(input) = data.tensor();
+  // Into the state's own memory: the data may lie in memory that is used again.
+  Tensor& state = POM_TRY(states_of(at))->state(input);
+  if (state.size_bytes()) std::memcpy(state.mutable_data(), data.tensor().data(), state.size_bytes());
   return Tensors{};
 }
 

@@ -13,7 +13,11 @@
 
 namespace pomona::rewrite {
 
-enum class Precision : std::uint8_t { half, single };
+enum class Precision : std::uint8_t {
+  half,    // fp32 becomes fp16 where that keeps its meaning
+  single,  // fp16 becomes fp32
+  kept     // as the program has it
+};
 
 struct PipelineOptions {
   Precision precision = Precision::half;

@@ -32,6 +32,7 @@ Result<Metrics> compare(const Tensor& got, const Tensor& expected) {
   double lowest = std::numeric_limits<double>::infinity(), highest = -lowest;
   for (std::size_t i = 0; i < m.count; ++i) {
     double a = got.number(i), b = expected.number(i);
+    m.unequal += !(a == b || (std::isnan(a) && std::isnan(b)));
     if (!std::isfinite(a) || !std::isfinite(b)) {
       m.non_finite += !(a == b || (std::isnan(a) && std::isnan(b)));
       continue;

@@ -14,6 +14,7 @@ struct Metrics {
   double cosine = 1;            // of the angle between the flattened tensors; 1 when both are zero
   double argmax_agreement = 1;  // share of rows (last axis) whose largest element is at the same place
   std::size_t count = 0;
+  std::size_t unequal = 0;     // elements that are not the same number
   std::size_t non_finite = 0;  // places where one is NaN or infinite and the other is not the same
 };
 

@@ -86,11 +86,13 @@ const WeightLine& line_of(const Report& report, std::string_view name) {
 
 TEST(Schemes, NamesAndOptions) {
   EXPECT_THAT(error_of("int5"), HasSubstr("there is no scheme 'int5'; there are linear, palettize, int8"));
-  EXPECT_THAT(error_of("w8a8"), HasSubstr("scheme 'w8a8' is not in this version"));
+  EXPECT_THAT(error_of("w8a8"), HasSubstr("w8a8"));
   EXPECT_THAT(error_of("sparse50"), HasSubstr("scheme 'sparse50' is not in this version"));
   EXPECT_THAT(error_of("linear", {{"block-size", std::int64_t(3)}}), HasSubstr("block_size"));
   EXPECT_THAT(error_of("linear", {{"dtype", std::string("int3")}}), HasSubstr("dtype is int8, uint8, int4 or uint4"));
-  EXPECT_THAT(error_of("linear", {{"nbits", std::int64_t(4)}}), HasSubstr("nbits"));
+  EXPECT_THAT(error_of("linear", {{"nbits", std::int64_t(9)}}), HasSubstr("nbits is 2 to 8 in int8, not 9"));
+  EXPECT_THAT(error_of("linear", {{"range", std::string("max")}}),
+              HasSubstr("range is minmax, mse, percentile or hqq"));
   EXPECT_THAT(error_of("palettize"), HasSubstr("nbits is missing"));
   EXPECT_THAT(error_of("palettize", {{"nbits", std::int64_t(5)}}), HasSubstr("nbits is 1, 2, 3, 4, 6 or 8, not 5"));
   EXPECT_THAT(error_of("lut4", {{"cluster_dim", std::int64_t(2)}}), HasSubstr("cluster_dim 2 is not in this version"));

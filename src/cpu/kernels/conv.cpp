@@ -6,7 +6,9 @@
 
 #include "base/threads.h"
 #include "cpu/channel_kernels.h"
+#include "cpu/encoded_constant.h"
 #include "cpu/gemm.h"
+#include "cpu/kernels/encoded_linear.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/window_rows.h"
 
@@ -99,7 +101,9 @@ std::string weight_key(const InputField& weight, std::string_view use, std::size
 std::shared_ptr<const PackedMatrix> pack_group(const InputField& weight, std::size_t groups, std::size_t group,
                                                PlanContext& at) {
   auto make = [&]() -> std::shared_ptr<const void> {
-    Tensor floats = weight.tensor().converted(DType::fp32);
+    const Tensor* tensor = at.constant(weight);
+    if (!tensor) return nullptr;
+    Tensor floats = tensor->converted(DType::fp32);
     std::size_t out = std::size_t(floats.sizes()[0]) / groups, in = std::size_t(floats.sizes()[1]);
     std::size_t taps = floats.count() / (out * groups * in);
     std::vector<float> matrix(taps * in * out);
@@ -116,7 +120,9 @@ std::shared_ptr<const PackedMatrix> pack_group(const InputField& weight, std::si
 // weight [channels, 1, kernel...] as [tap, channel].
 std::shared_ptr<const PackedMatrix> pack_channels(const InputField& weight, PlanContext& at) {
   auto make = [&]() -> std::shared_ptr<const void> {
-    Tensor floats = weight.tensor().converted(DType::fp32);
+    const Tensor* tensor = at.constant(weight);
+    if (!tensor) return nullptr;
+    Tensor floats = tensor->converted(DType::fp32);
     std::size_t channels = std::size_t(floats.sizes()[0]), taps = floats.count() / channels;
     auto packed = std::make_shared<PackedMatrix>(PackedMatrix{AlignedFloats(floats.count()), taps, channels});
     const float* from = floats.view<float>().data();
@@ -127,8 +133,22 @@ std::shared_ptr<const PackedMatrix> pack_channels(const InputField& weight, Plan
   return std::static_pointer_cast<const PackedMatrix>(at.shared(weight_key(weight, "depthwise", 0), make));
 }
 
+// A convolution of single positions is a linear of the channels, which lie last.
+Kernel plan_positions(const mil::conv& op, const std::vector<mil::Window>& windows, PlanContext& at) {
+  constexpr std::int64_t most_positions = 256;  // more are better off with floats
+  for (const mil::Window& w : windows)
+    if (w.kernel != 1 || w.stride != 1 || w.before != 0 || w.after != 0) return {};
+  Sizes result = at.result_sizes();
+  std::int64_t positions = element_count(result) / result[1];
+  if (op.groups != 1 || positions > most_positions) return {};
+  SharedMatrix matrix = encoded_constant(op.weight, {0, 1}, at);
+  if (!matrix) return {};
+  SlotNumber bias = op.bias ? at.source(op.bias) : no_slot;
+  return encoded_linear_kernel(matrix, {at.source(op.x), bias, at.result()}, std::size_t(positions), at.finish);
+}
+
 Kernel plan_conv(const mil::conv& op, PlanContext& at) {
-  if (!op.weight.known() || element_count(at.result_sizes()) == 0) return {};
+  if (!at.is_constant(op.weight) || element_count(at.result_sizes()) == 0) return {};
   Sizes x = known_sizes(op.x.shape()), w = known_sizes(op.weight.shape());
   auto windows = mil::sliding_windows({.sizes = Shape(op.x.shape().begin() + 2, op.x.shape().end()),
                                        .kernel = Shape(op.weight.shape().begin() + 2, op.weight.shape().end()),
@@ -138,6 +158,7 @@ Kernel plan_conv(const mil::conv& op, PlanContext& at) {
                                        .pad = op.pad},
                                       {at.opset});
   if (!windows) return {};
+  if (Kernel positions = plan_positions(op, *windows, at); positions.run) return positions;
   auto plan = std::make_shared<ConvPlan>(*windows);
   plan->grid.flatten();
   plan->images = std::size_t(x[0]);
@@ -153,13 +174,17 @@ Kernel plan_conv(const mil::conv& op, PlanContext& at) {
   bool channels_apart = plan->groups > 1 && plan->groups == plan->in_channels && plan->groups == plan->out_channels;
   if (channels_apart && !plan->half) {
     plan->weights.push_back(pack_channels(op.weight, at));
+    if (!plan->weights[0]) return {};
     return {.run =
                 [plan](const Frame& f) {
                   for_segments(*plan, f, [&](const Segment& s) { convolve_channels(*plan, f, s); });
                 },
             .name = "conv_depthwise"};
   }
-  for (std::size_t g = 0; g < plan->groups; ++g) plan->weights.push_back(pack_group(op.weight, plan->groups, g, at));
+  for (std::size_t g = 0; g < plan->groups; ++g) {
+    plan->weights.push_back(pack_group(op.weight, plan->groups, g, at));
+    if (!plan->weights.back()) return {};
+  }
   return {
       .run =
           [plan](const Frame& f) { for_segments(*plan, f, [&](const Segment& s) { convolve_segment(*plan, f, s); }); },
@@ -315,7 +340,7 @@ Kernel plan_conv_transpose(const mil::conv_transpose& op, PlanContext& at) {
 
 std::vector<KernelRule> conv_kernels() {
   return {
-      kernel<mil::conv, plan_conv>({.finishes = true, .layouts = Layouts::channels_last}),
+      kernel<mil::conv, plan_conv>({.finishes = true, .constants_on_demand = true, .layouts = Layouts::channels_last}),
       kernel<mil::conv_transpose, plan_conv_transpose>({.finishes = true, .layouts = Layouts::channels_last}),
   };
 }

@@ -1,9 +1,12 @@
 // Reading slices by index: gather along one axis, with bounds checked once per index.
 #include "ops/gather_scatter.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "base/half.h"
 #include "base/threads.h"
+#include "cpu/encoded_constant.h"
 #include "cpu/kernels/kernels.h"
 
 namespace pomona::cpu {
@@ -34,9 +37,43 @@ struct Bounds {
   }
 };
 
+// Rows of an encoded matrix: an embedding, of which only the rows wanted are decoded.
+Kernel plan_encoded_gather(const mil::gather& op, PlanContext& at) {
+  if (op.x.rank() != 2 || *normal_axis(op.axis, 2) != 0) return {};
+  SharedMatrix matrix = encoded_constant(op.x, {0, 1}, at);
+  if (!matrix) return {};
+  std::size_t count = std::size_t(element_count(known_sizes(op.indices.shape())));
+  bool old = at.opset < iOS17, rounds = at.rounds();
+  Bounds bounds{std::int64_t(matrix->rows), old, old || op.validate_indices};
+  SlotNumber i = at.source(op.indices), y = at.result();
+  DType index_dtype = op.indices.dtype();
+  auto run = [=](const Frame& f) {
+    const std::uint8_t* indices = f.read<std::uint8_t>(i);
+    std::size_t depth = matrix->depth;
+    for (std::size_t k = 0; k < count; ++k) {
+      std::int64_t given = index_at(indices, index_dtype, k), index = given;
+      if (!bounds.fits(index) && bounds.must_hold)
+        return f.fail(pomona::fail("index {} is outside axis 0 of size {}", given, bounds.size));
+    }
+    parallel_for(count, 1 + 8192 / depth, [&](std::size_t first, std::size_t last) {
+      for (std::size_t k = first; k < last; ++k) {
+        float* out = f.write<float>(y) + k * depth;
+        std::int64_t index = index_at(indices, index_dtype, k);
+        if (bounds.fits(index))
+          decode_row(*matrix, std::size_t(index), out);
+        else
+          std::fill_n(out, depth, 0.0f);
+        if (rounds) round_to_half({out, depth});
+      }
+    });
+  };
+  return {.run = std::move(run), .name = "encoded_gather"};
+}
+
 Kernel plan_gather(const mil::gather& op, PlanContext& at) {
   Sizes sizes = known_sizes(op.x.shape());
   if (op.batch_dims != 0 || sizes.empty()) return {};
+  if (Kernel encoded = plan_encoded_gather(op, at); encoded.run) return encoded;
   std::size_t axis = *normal_axis(op.axis, sizes.size());
   std::size_t outer = 1, inner = storage_bytes(op.x.dtype());
   for (std::size_t d = 0; d < axis; ++d) outer *= std::size_t(sizes[d]);
@@ -105,7 +142,8 @@ Kernel plan_gather_along_axis(const mil::gather_along_axis& op, PlanContext& at)
 }  // namespace
 
 std::vector<KernelRule> gather_scatter_kernels() {
-  return {kernel<mil::gather, plan_gather>(), kernel<mil::gather_along_axis, plan_gather_along_axis>()};
+  return {kernel<mil::gather, plan_gather>({.constants_on_demand = true}),
+          kernel<mil::gather_along_axis, plan_gather_along_axis>()};
 }
 
 }  // namespace pomona::cpu

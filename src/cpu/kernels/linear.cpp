@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "base/threads.h"
+#include "cpu/encoded_constant.h"
 #include "cpu/gemm.h"
+#include "cpu/kernels/encoded_linear.h"
 #include "cpu/kernels/kernels.h"
 
 namespace pomona::cpu {
@@ -143,12 +145,14 @@ class BatchProduct {
   std::size_t a_elements_ = 0, b_elements_ = 0;
 };
 
-// B of a constant operand, packed once for the model.
+// B of a constant operand, packed once for the model; null when it cannot be decoded.
 std::shared_ptr<const PackedMatrix> packed_constant(const InputField& weight, const Batch& batch, PlanContext& at) {
   std::string key =
       fmt::format("product {} {} {}", static_cast<const void*>(&Value(weight).info()), batch.b_depth, batch.b_column);
   auto make = [&]() -> std::shared_ptr<const void> {
-    Tensor floats = weight.tensor().converted(DType::fp32);
+    const Tensor* tensor = at.constant(weight);
+    if (!tensor) return nullptr;
+    Tensor floats = tensor->converted(DType::fp32);
     Matrix b{floats.view<float>().data(), batch.depth, batch.columns, batch.b_depth, batch.b_column};
     return std::make_shared<const PackedMatrix>(pack_matrix(b));
   };
@@ -174,13 +178,16 @@ Kernel product_kernel(Batch batch, const ProductSlots& slots, std::shared_ptr<co
 }
 
 Kernel plan_linear(const mil::linear& op, PlanContext& at) {
-  if (!is_float(op.x.dtype()) || !op.weight.known()) return {};
+  if (!is_float(op.x.dtype()) || !at.is_constant(op.weight)) return {};
   Sizes x = known_sizes(op.x.shape()), w = known_sizes(op.weight.shape());
   std::size_t depth = std::size_t(w[1]), columns = std::size_t(w[0]);
   std::size_t rows = std::size_t(element_count(at.result_sizes())) / std::max<std::size_t>(columns, 1);
+  SlotNumber bias = op.bias ? at.source(op.bias) : no_slot;
+  if (auto matrix = encoded_constant(op.weight, {0, 1}, at))
+    return encoded_linear_kernel(matrix, {at.source(op.x), bias, at.result()}, rows, at.finish);
   Batch batch{{{0, 0, 0}}, rows, depth, columns, w[1], 1, 1, w[1], w[0]};
   auto packed = packed_constant(op.weight, batch, at);
-  SlotNumber bias = op.bias ? at.source(op.bias) : no_slot;
+  if (!packed) return {};
   return product_kernel(std::move(batch), {at.source(op.x), no_slot, bias, at.result()}, packed, at, "linear");
 }
 
@@ -221,9 +228,15 @@ Kernel plan_matmul(const mil::matmul& op, PlanContext& at) {
   }
   for (std::size_t i = 0; i < a.size(); ++i) batch.products.push_back({a[i], b[i], std::int64_t(i) * rows * columns});
   std::shared_ptr<const PackedMatrix> packed;
-  if (op.y.known() && one_b) packed = packed_constant(op.y, batch, at);
-  return product_kernel(std::move(batch), {at.source(op.x), at.source(op.y), no_slot, at.result()}, packed, at,
-                        "matmul");
+  if (at.is_constant(op.y) && one_b) {
+    bool plain = op.y.rank() == 2 && batch.products.size() == 1 && batch.a_depth == 1;
+    MatrixAxes axes = ty ? MatrixAxes{0, 1} : MatrixAxes{1, 0};
+    if (auto matrix = plain ? encoded_constant(op.y, axes, at) : nullptr)
+      return encoded_linear_kernel(matrix, {at.source(op.x), no_slot, at.result()}, batch.rows, at.finish);
+    packed = packed_constant(op.y, batch, at);
+  }
+  SlotNumber own_b = packed ? no_slot : at.source(op.y);
+  return product_kernel(std::move(batch), {at.source(op.x), own_b, no_slot, at.result()}, packed, at, "matmul");
 }
 
 // out[n, c, h, u] = sum over w of x[n, c, h, w] * y[n, w, h, u]; rank 3 is without n.
@@ -246,8 +259,8 @@ Kernel plan_einsum(const mil::einsum& op, PlanContext& at) {
 
 std::vector<KernelRule> linear_kernels() {
   return {
-      kernel<mil::linear, plan_linear>({.finishes = true}),
-      kernel<mil::matmul, plan_matmul>({.finishes = true}),
+      kernel<mil::linear, plan_linear>({.finishes = true, .constants_on_demand = true}),
+      kernel<mil::matmul, plan_matmul>({.finishes = true, .constants_on_demand = true}),
       kernel<mil::einsum, plan_einsum>({.finishes = true}),
   };
 }

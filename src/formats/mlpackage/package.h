@@ -6,7 +6,8 @@
 // Reading maps the files: weights are views of weight.bin. Writing streams them: a tensor is computed, written and
 // forgotten. Models of other kinds (neural networks, tree ensembles, ...) are refused by name.
 //
-// A package written while it exists appears only when it is complete: it is made beside its place and renamed.
+// A package written while it exists appears only when it is complete: it is made beside its place and renamed. A draft
+// is complete too, but waits for the word: `draft.move_to(path)`.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/unfinished.h"
 #include "ir/program.h"
 
 namespace pomona::mlpackage {
@@ -22,6 +24,9 @@ namespace pomona::mlpackage {
 Result<Program> read_package(const std::string& path);
 // A model's protobuf, with the folder of its weight files (empty: there is none).
 Result<Program> read_model(const Bytes& model, const std::string& weights_folder);
+
+// Whether that is an ML Program, not a pipeline or another kind of model. Errors: anything damaged around it.
+Result<bool> holds_program(const std::string& path);
 
 struct NamedProgram {
   std::string name;
@@ -37,5 +42,7 @@ struct WriteOptions {
 // Errors: `path` exists and force is off; there is no space (before anything is written); a name or type that Core ML
 // does not have; a weight that cannot be computed. What was at `path` is untouched unless writing succeeds.
 Status write_package(const Program& program, const std::string& path, const WriteOptions& options = {});
+// The same, beside `path`: a package in a folder that goes with the object unless it is moved to its place.
+Result<Unfinished> write_draft(const Program& program, const std::string& path, const WriteOptions& options = {});
 
 }  // namespace pomona::mlpackage

@@ -11,6 +11,7 @@
 #include <protozero/pbf_writer.hpp>
 
 #include "base/threads.h"
+#include "base/unfinished.h"
 #include "formats/mlpackage/content_hash.h"
 #include "formats/mlpackage/description.h"
 #include "formats/mlpackage/manifest.h"
@@ -154,36 +155,6 @@ Status check_destination(const fs::path& path, bool force) {
   return {};
 }
 
-// The directory the package is made in; removed unless it has been moved to its place.
-struct Workplace {
-  fs::path path;
-  ~Workplace() {
-    std::error_code ignored;
-    if (!path.empty()) fs::remove_all(path, ignored);
-  }
-};
-
-Status move_into_place(Workplace& made, const fs::path& path) {
-  std::error_code error;
-  fs::path aside = made.path;
-  aside += ".old";
-  bool replaced = fs::exists(fs::symlink_status(path, error));
-  if (replaced) {
-    fs::rename(path, aside, error);
-    if (error) return fail("cannot move '{}' aside: {}", path.string(), error.message()).blame(Fault::environment);
-  }
-  fs::rename(made.path, path, error);
-  if (error) {
-    std::error_code ignored;
-    if (replaced) fs::rename(aside, path, ignored);
-    return fail("cannot rename '{}' to '{}': {}", made.path.string(), path.string(), error.message())
-        .blame(Fault::environment);
-  }
-  made.path.clear();
-  if (replaced) fs::remove_all(aside, error);
-  return {};
-}
-
 Result<std::string> model_bytes(const Program& program, BlobPlan& plan) {
   POM_REQUIRE(!program.functions.empty(), "the program has no function");
   POM_REQUIRE(!program.default_function.empty() || program.functions.size() == 1,
@@ -200,14 +171,14 @@ Result<std::string> model_bytes(const Program& program, BlobPlan& plan) {
   return bytes;
 }
 
-Status write_parts(const Program& program, const fs::path& path, const WriteOptions& options) {
+Result<Unfinished> write_parts(const Program& program, const fs::path& path, const WriteOptions& options) {
   POM_TRY(check_destination(path, options.force));
   BlobPlan plan;
   std::string model = POM_TRY(model_bytes(program, plan));
   fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
   POM_TRY(check_space(parent, model.size() + plan.layout.size + spare_bytes));
-  Workplace made{parent / fmt::format(".{}.{}.partial", path.filename().string(), ::getpid())};
-  fs::path data = made.path / "Data" / author;
+  Unfinished made(beside(path.string()));
+  fs::path folder = made.path(), data = folder / "Data" / author;
   std::error_code error;
   fs::create_directories(data / weights_name, error);
   if (error) return fail("cannot create '{}': {}", data.string(), error.message()).blame(Fault::environment);
@@ -215,19 +186,28 @@ Status write_parts(const Program& program, const fs::path& path, const WriteOpti
   hash.add({reinterpret_cast<const std::uint8_t*>(model.data()), model.size()});
   if (!plan.blobs.empty()) POM_TRY(write_weights((data / weights_name / "weight.bin").string(), plan, options, hash));
   POM_TRY(write_text((data / model_name).string(), model));
-  POM_TRY(write_text((made.path / "Manifest.json").string(), manifest_text(hash.text())));
-  return move_into_place(made, path);
+  POM_TRY(write_text((folder / "Manifest.json").string(), manifest_text(hash.text())));
+  return made;
+}
+
+// A trailing slash would make the last part of the path empty.
+Result<fs::path> package_path(const std::string& path) {
+  fs::path plain(path);
+  if (!plain.has_filename()) plain = plain.parent_path();
+  POM_REQUIRE(plain.has_filename(), "'{}' names no package", path);
+  return plain;
 }
 
 }  // namespace
 
+Result<Unfinished> write_draft(const Program& program, const std::string& path, const WriteOptions& options) {
+  fs::path plain = POM_TRY(package_path(path));
+  return POM_TRY_IN(write_parts(program, plain, options), "package '{}'", path);
+}
+
 Status write_package(const Program& program, const std::string& path, const WriteOptions& options) {
-  // A trailing slash would make the last part of the path empty.
-  fs::path plain(path);
-  if (!plain.has_filename()) plain = plain.parent_path();
-  POM_REQUIRE(plain.has_filename(), "'{}' names no package", path);
-  POM_TRY_IN(write_parts(program, plain, options), "package '{}'", path);
-  return {};
+  Unfinished draft = POM_TRY(write_draft(program, path, options));
+  return draft.move_to(POM_TRY(package_path(path)).string());
 }
 
 }  // namespace pomona::mlpackage

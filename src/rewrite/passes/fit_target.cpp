@@ -2,9 +2,11 @@
 
 #include <cmath>
 
+#include "base/bits.h"
 #include "ir/builder.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
+#include "ops/constexpr.h"
 #include "ops/elementwise_binary.h"
 #include "ops/linear.h"
 #include "rewrite/passes/passes.h"
@@ -28,6 +30,44 @@ Value attention_in_steps(const Node& node, Builder& g) {
   return g.add(mil::matmul{.x = weights, .y = node.input("value")});
 }
 
+// Tables of iOS16 hold packed indices and a shape, those of iOS18 indices that have the shape and the width.
+Weight unpacked_indices(const Weight& packed, const Sizes& sizes, DType dtype) {
+  unsigned bits = info(dtype).bits;
+  return Weight::derived({fmt::format("{} bits unpacked", bits),
+                          dtype,
+                          sizes,
+                          {packed},
+                          [sizes, dtype, bits](std::span<const Tensor> in) -> Result<Tensor> {
+                            Tensor indices(dtype, sizes);
+                            POM_REQUIRE(in[0].count() * 8 >= indices.count() * bits,
+                                        "{} bytes hold no {} indices of {} bits", in[0].count(), indices.count(), bits);
+                            unpack_bits(in[0].view<std::uint8_t>(), bits, indices.mutable_view<std::uint8_t>());
+                            return indices;
+                          }});
+}
+
+Status renew_table(Node& node, Block& block) {
+  auto op = view<mil::constexpr_lut_to_dense_iOS16>(node);
+  const Weight *packed = node.input("indices").literal(), *table = node.input("lut").literal();
+  POM_REQUIRE(packed && table, "its indices and its table are no constants");
+  std::optional<DType> dtype;
+  for (DType each : {DType::uint1, DType::uint2, DType::uint4, DType::uint6, DType::uint8})
+    if (std::size_t(1) << info(each).bits == table->count()) dtype = each;
+  POM_REQUIRE(dtype, "its table has {} entries, which is no width of an index", table->count());
+  Sizes sizes(op.shape->begin(), op.shape->end()), table_sizes(sizes.size(), 1);
+  table_sizes.push_back(std::int64_t(table->count()));
+  table_sizes.push_back(1);
+  Tensor entries = POM_TRY(table->materialise()).reshaped(table_sizes);
+  Builder g(block, &node);
+  Value indices = g.constant(unpacked_indices(*packed, sizes, *dtype), node.input("indices").name());
+  Value renewed = g.add(mil::constexpr_lut_to_dense{.indices = indices, .lut = g.constant(entries)});
+  POM_TRY(Status(g.status()));
+  take_name(node.output(), renewed);
+  replace_uses(node.output(), renewed);
+  block.erase(node);
+  return {};
+}
+
 class Fitting {
  public:
   explicit Fitting(Function& function) : function_(function) {}
@@ -36,10 +76,16 @@ class Fitting {
     POM_TRY(fit(function_.body));
     if (missing_.empty()) return {};
     std::string list;
-    for (const auto& [what, found] : missing_)
-      list += fmt::format("{}{} ({}, {} of them, first {})", list.empty() ? "" : "; ", what, name(found.needs),
-                          found.count, found.first);
-    return fail("{} does not have: {}", name(function_.opset), list).advise("convert for a later target");
+    bool later = false;
+    for (const auto& [what, found] : missing_) {
+      bool gone = found.needs <= function_.opset;
+      later = later || !gone;
+      list += fmt::format("{}{} ({}{}, {} of them, first {})", list.empty() ? "" : "; ", what,
+                          gone ? "another op since " : "", name(gone ? found.until : found.needs), found.count,
+                          found.first);
+    }
+    return fail("{} does not have: {}", name(function_.opset), list)
+        .advise(later ? "convert for a later target" : "convert for an earlier target");
   }
 
  private:
@@ -59,9 +105,14 @@ class Fitting {
         block.erase(node);
         continue;
       }
+      if (is<mil::constexpr_lut_to_dense_iOS16>(&node) && function_.opset >= iOS18) {
+        POM_TRY_IN(renew_table(node, block), "{}", node.label());
+        continue;
+      }
       Missing& missing = missing_[std::string(node.op->name)];
       if (missing.count++ == 0) missing.first = node.label();
       missing.needs = std::max(missing.needs, needs);
+      missing.until = node.op->until;
     }
     return {};
   }
@@ -69,7 +120,7 @@ class Fitting {
   struct Missing {
     std::size_t count = 0;
     std::string first;
-    Target needs = iOS15;
+    Target needs = iOS15, until = never;
   };
   Function& function_;
   std::map<std::string, Missing> missing_;

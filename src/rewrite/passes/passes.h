@@ -44,7 +44,8 @@ Status cancel_transposes(Program& program);
 // done so is an error that names the op.
 Status limit_rank(Program& program);
 
-// Takes ops apart that the function's operator set does not have yet but older ones can say; an error lists the others.
+// Takes ops apart that the function's operator set does not have yet but older ones can say, and says anew what later
+// ones say otherwise; an error lists the others.
 Status fit_target(Program& program);
 
 struct BorderOptions {
@@ -65,5 +66,9 @@ struct HalfOptions {
 // arithmetic on numbers that end as integers (indices). Constants and epsilons that
 // would become 0 become 2^-24. Types of function inputs, block inputs and results stay as they are.
 Status use_half(Program& program, const HalfOptions& options = {});
+
+// Makes fp16 computations fp32, constants and decoded weights included. Ops that take no fp32 (updates of a state)
+// stay; types of function inputs, block inputs and results stay as they are.
+Status use_single(Program& program);
 
 }  // namespace pomona::rewrite

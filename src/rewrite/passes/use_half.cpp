@@ -216,7 +216,11 @@ class HalfPass {
     for (auto at = block.nodes().begin(); at != block.nodes().end(); ++at) {
       Node& node = **at;
       for (auto& inner : node.blocks) POM_TRY(convert(*inner));
-      if (node.op->structural || node.op->constexpr_op) continue;
+      if (node.op->structural) continue;
+      if (node.op->constexpr_op) {
+        POM_TRY_IN(halve_decoder(node), "{}", node.label());
+        continue;
+      }
       if (POM_TRY_IN(stays_single(node), "{}", node.label())) {
         use_inputs(node, DType::fp32);
         continue;
@@ -238,6 +242,21 @@ class HalfPass {
     }
     block.set_results(results);
     return {};
+  }
+
+  // Weights are decoded to fp16 where their scales or tables may be fp16; what only decodes fp16 to fp32 goes.
+  Status halve_decoder(Node& node) {
+    if (node.op->name == "constexpr_cast") {
+      other_[&node.output().info()] = node.input(0);
+      return {};
+    }
+    for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
+      const InputRule& rule = OpDef::rule(node.op->inputs[i]);
+      for (Value input : node.inputs_of(i))
+        if (is_single(input) && !rule.var.domain.accepts(DType::fp16, function_.opset)) return {};
+    }
+    use_inputs(node, DType::fp16);
+    return infer_again(node);
   }
 
   // Gives the node its floating inputs in the wanted precision.

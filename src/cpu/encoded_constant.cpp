@@ -1,0 +1,144 @@
+#include "cpu/encoded_constant.h"
+
+#include <algorithm>
+
+#include "base/half.h"
+#include "cpu/plan.h"
+#include "ops/constexpr.h"
+
+namespace pomona::cpu {
+namespace {
+
+class ConstantEncoder {
+ public:
+  ConstantEncoder(Value weight, const MatrixAxes& axes, bool exact, Constants& constants)
+      : weight_(weight), axes_(axes), exact_(exact), constants_(constants) {}
+
+  Result<SharedMatrix> run() {
+    SharedMatrix matrix;
+    const Node* node = weight_.producer();
+    if (is<mil::constexpr_blockwise_shift_scale>(node) && !exact_)
+      matrix = POM_TRY(blockwise(view<mil::constexpr_blockwise_shift_scale>(*node)));
+    if (is<mil::constexpr_affine_dequantize>(node) && !exact_)
+      matrix = POM_TRY(affine(view<mil::constexpr_affine_dequantize>(*node)));
+    if (!matrix) matrix = POM_TRY(halves());
+    return matrix;
+  }
+
+ private:
+  void set_data(const Tensor& data) {
+    Sizes strides = strides_of(data.sizes());
+    m_.codes = data.data();
+    m_.rows = std::size_t(data.sizes()[axes_.row_axis]);
+    m_.depth = std::size_t(data.sizes()[axes_.depth_axis]);
+    m_.row_stride = strides[axes_.row_axis];
+    m_.depth_stride = strides[axes_.depth_axis];
+    m_.bits = info(data.dtype()).bits <= 4 ? 4 : 8;
+    m_.is_signed = info(data.dtype()).is_signed;
+  }
+  static std::vector<float> floats(const Tensor& tensor) {
+    Tensor converted = tensor.converted(DType::fp32);
+    auto view = converted.view<float>();
+    return {view.begin(), view.end()};
+  }
+
+  // Integers of 4 to 8 bits; or indices into one table of int8.
+  Result<bool> take_codes(Value data) {
+    const Node* node = data.producer();
+    if (!is<mil::constexpr_lut_to_dense>(node)) {
+      if (is_float(data.dtype())) return false;
+      data_ = POM_TRY(constants_.decode(data));
+      set_data(data_);
+      return true;
+    }
+    auto op = view<mil::constexpr_lut_to_dense>(*node);
+    if (is_float(op.lut.dtype())) return false;
+    Tensor lut = POM_TRY(constants_.decode(op.lut));
+    bool one = lut.count() == std::size_t(lut.sizes()[lut.rank() - 2]) && lut.dtype() == DType::int8;
+    if (!one || lut.count() > 16) {  // as the integers that it stands for
+      data_ = POM_TRY(constants_.decode(data));
+      set_data(data_);
+      return true;
+    }
+    data_ = POM_TRY(constants_.decode(op.indices));
+    set_data(data_);
+    table_.assign(16, 0);
+    std::copy_n(lut.view<std::int8_t>().data(), lut.count(), table_.begin());
+    m_.table = table_.data();
+    m_.bits = 4;
+    return true;
+  }
+
+  Result<SharedMatrix> blockwise(const mil::constexpr_blockwise_shift_scale& op) {
+    if (!POM_TRY(take_codes(op.data))) return SharedMatrix();
+    Tensor scale = POM_TRY(constants_.decode(op.scale));
+    const Sizes &sizes = scale.sizes(), strides = strides_of(sizes);
+    auto blocks = [&](std::size_t axis) { return std::size_t(data_.sizes()[axis] / sizes[axis]); };
+    m_.row_block = blocks(axes_.row_axis);
+    m_.depth_block = blocks(axes_.depth_axis);
+    m_.scale_row_stride = strides[axes_.row_axis];
+    m_.scale_depth_stride = strides[axes_.depth_axis];
+    m_.scale = floats(scale);
+    if (op.offset) m_.offset = floats(POM_TRY(constants_.decode(op.offset)));
+    return encode_integers(m_);
+  }
+
+  Result<SharedMatrix> affine(const mil::constexpr_affine_dequantize& op) {
+    Tensor scale = POM_TRY(constants_.decode(op.scale)), zero = POM_TRY(constants_.decode(op.zero_point));
+    std::size_t axis = op.axis < 0 ? std::size_t(op.axis) + op.quantized_data.rank() : std::size_t(op.axis);
+    bool several = scale.count() > 1 || zero.count() > 1;
+    if (several && axis != axes_.row_axis) return SharedMatrix();
+    if (!POM_TRY(take_codes(op.quantized_data))) return SharedMatrix();
+    m_.row_block = several ? 1 : m_.rows;
+    m_.depth_block = m_.depth;
+    m_.scale_row_stride = 1;
+    m_.scale_depth_stride = 0;
+    std::size_t count = several ? m_.rows : 1;
+    for (std::size_t i = 0; i < count; ++i) {
+      m_.scale.push_back(float(scale.number(scale.count() == 1 ? 0 : i)));
+      m_.offset.push_back(float(zero.number(zero.count() == 1 ? 0 : i)));
+    }
+    return encode_integers(m_);
+  }
+
+  // Every other constant whose elements are halves, even where the program wants them as floats.
+  Result<SharedMatrix> halves() {
+    Tensor tensor = POM_TRY(constants_.decode(weight_)), half = tensor.converted(DType::fp16);
+    if (tensor.dtype() == DType::fp32 && !half.converted(DType::fp32).same_bits(tensor)) return SharedMatrix();
+    Sizes strides = strides_of(half.sizes());
+    return encode_halves(half.view<std::uint16_t>().data(), std::size_t(half.sizes()[axes_.row_axis]),
+                         std::size_t(half.sizes()[axes_.depth_axis]), strides[axes_.row_axis],
+                         strides[axes_.depth_axis]);
+  }
+
+  Value weight_;
+  MatrixAxes axes_;
+  bool exact_;
+  Constants& constants_;
+  IntegerMatrix m_{};
+  Tensor data_;
+  std::vector<std::int8_t> table_;
+};
+
+}  // namespace
+
+SharedMatrix encoded_constant(const InputField& weight, const MatrixAxes& axes, PlanContext& at) {
+  constexpr std::int64_t least_elements = 16384;
+  Value value = weight;
+  if (!value.is_weight() || !all_known(value.shape()) || at.accumulate_half || !is_float(value.dtype())) return nullptr;
+  Sizes sizes = known_sizes(value.shape());
+  if (element_count(sizes) < least_elements) return nullptr;
+  for (std::size_t d = 0; d < sizes.size(); ++d)
+    if (d != axes.row_axis && d != axes.depth_axis && sizes[d] != 1) return nullptr;
+  bool exact = at.rounding == Rounding::strict;
+  std::string key = fmt::format("encoded {} {} {}", static_cast<const void*>(&value.info()), axes.row_axis, exact);
+  auto make = [&]() -> std::shared_ptr<const void> {
+    auto made = ConstantEncoder(value, axes, exact, *at.constants).run();
+    if (made) return *made;
+    at.constants->note_failure(std::move(made).error());
+    return nullptr;
+  };
+  return std::static_pointer_cast<const EncodedMatrix>(at.shared(key, make));
+}
+
+}  // namespace pomona::cpu

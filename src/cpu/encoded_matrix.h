@@ -1,0 +1,71 @@
+// A weight matrix as a program holds it (integers with scales, indices into a table, halves), laid out once for
+// products with few or many vectors, and never widened.
+//
+//   auto m = encode_integers({.codes = codes, .rows = 576, .depth = 1536, ...});   // null: it has no such form
+//   decode_row(*m, 17, floats);
+//
+// Rows go in tiles of 16, inputs in units of 64. A unit of a tile has its scales first (one vector of 16 rows per block
+// of inputs), then the codes, so that a product reads one stream from end to end:
+//
+//   four bits: vectors of 64 bytes; byte 4r+j of vector i of each half of a unit has input 4i+j of row r in its low
+//              bits and input 16+4i+j in its high ones
+//   eight bits: byte 4r+j of vector i has input 4i+j of row r
+//   halves: input after input, 16 rows each; no units
+//
+// An element is scale * (code - zero), where code is the stored one or its table's entry; and `second` says what is
+// beside each scale. See encoded_product.h.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "cpu/huge_bytes.h"
+
+namespace pomona::cpu {
+
+constexpr std::size_t tile_rows = 16, unit_depth = 64;
+
+struct EncodedMatrix {
+  enum class Code : std::uint8_t { four, eight, table, halves };  // table: four bits into `table`
+  enum class Second : std::uint8_t { none, minimum, offset };     // + minimum, or scale * (code - zero - offset)
+  Code code = Code::four;
+  Second second = Second::none;
+  bool wide = false;  // scales are float, not half
+  std::size_t rows = 0, depth = 0;
+  std::size_t scales = 0;  // per unit: 1, 2, 4; 0: one per row, in row_scales and row_minima
+  int zero = 0;
+  std::uint8_t table[16] = {};
+  std::vector<float> row_scales, row_minima;  // of whole tiles
+  HugeBytes bytes;
+
+  std::size_t tiles() const { return (rows + tile_rows - 1) / tile_rows; }
+  std::size_t units() const { return (depth + unit_depth - 1) / unit_depth; }
+  // Scales of one block, and what is beside them.
+  std::size_t scale_bytes() const { return tile_rows * (wide ? 4 : 2); }
+  std::size_t header_bytes() const { return scales * scale_bytes() * (second == Second::none ? 1 : 2); }
+  std::size_t code_bytes() const { return tile_rows * unit_depth / (code == Code::eight ? 1 : 2); }
+  std::size_t unit_bytes() const { return header_bytes() + code_bytes(); }
+  std::size_t tile_bytes() const { return code == Code::halves ? depth * tile_rows * 2 : units() * unit_bytes(); }
+  // Inputs that share a scale, as far as activations are concerned: 16 or 32.
+  std::size_t group() const { return scales == 4 ? 16 : 32; }
+};
+using SharedMatrix = std::shared_ptr<const EncodedMatrix>;
+
+// A matrix of one byte per element with a scale, and perhaps an offset, per block: scale * (code - offset).
+struct IntegerMatrix {
+  const std::uint8_t* codes;
+  unsigned bits;   // 4 or 8
+  bool is_signed;  // codes are int8 then
+  std::size_t rows, depth;
+  std::ptrdiff_t row_stride, depth_stride;
+  std::size_t row_block, depth_block;  // of the scales
+  std::ptrdiff_t scale_row_stride, scale_depth_stride;
+  std::vector<float> scale, offset;    // offset: as many, or none
+  const std::int8_t* table = nullptr;  // 16 entries that four-bit codes stand for
+};
+SharedMatrix encode_integers(const IntegerMatrix& from);
+SharedMatrix encode_halves(const std::uint16_t* elements, std::size_t rows, std::size_t depth,
+                           std::ptrdiff_t row_stride, std::ptrdiff_t depth_stride);
+
+void decode_row(const EncodedMatrix& m, std::size_t row, float* out);
+
+}  // namespace pomona::cpu

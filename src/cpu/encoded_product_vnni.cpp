@@ -1,0 +1,239 @@
+// Byte dot products of AVX-512. Highway 1.0.3 knows no quad dot product, so these carry their own target.
+#include "cpu/encoded_product.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 warns of its own intrinsics' undefined operands.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#define POMONA_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,fma")))
+#define POMONA_VNNI_INLINE POMONA_VNNI __attribute__((always_inline)) inline
+
+namespace pomona::cpu {
+namespace {
+
+using Code = EncodedMatrix::Code;
+
+POMONA_VNNI_INLINE __m512i quad(const std::uint8_t* at) {
+  std::int32_t four;
+  std::memcpy(&four, at, 4);
+  return _mm512_set1_epi32(four);
+}
+
+// Integers with a common scale: `lanes` is 16 or 32.
+template <int lanes>
+POMONA_VNNI void quantise_group(const float* x, std::size_t count, int zero, std::uint8_t* high, std::uint8_t* low,
+                                float* scale, float* sum, std::int32_t* zeros) {
+  constexpr int vectors = lanes / 16;
+  __m512 v[vectors];
+  __m512i most = _mm512_setzero_si512();
+  for (int i = 0; i < vectors; ++i) {
+    std::size_t left = count > std::size_t(i) * 16 ? count - std::size_t(i) * 16 : 0;
+    v[i] = _mm512_maskz_loadu_ps(__mmask16(left >= 16 ? 0xFFFF : (1u << left) - 1), x + i * 16);
+    most = _mm512_max_epi32(most, _mm512_and_si512(_mm512_castps_si512(v[i]), _mm512_set1_epi32(0x7FFFFFFF)));
+  }
+  // As integers, magnitudes are ordered with infinity and NaN above all numbers: these make the whole group NaN.
+  std::int32_t bits = _mm512_reduce_max_epi32(most);
+  float largest;
+  std::memcpy(&largest, &bits, 4);
+  bool finite = bits < 0x7F800000;
+  float inverse = largest > 1e-30f && finite ? largest_integer / largest : 0;
+  *scale = finite ? (inverse == 0 ? 0 : largest / largest_integer) : __builtin_nanf("");
+  std::int32_t total = 0;
+  for (int i = 0; i < vectors; ++i) {
+    __m512i n = _mm512_cvtps_epi32(_mm512_mul_ps(v[i], _mm512_set1_ps(inverse)));
+    n = finite ? n : _mm512_setzero_si512();
+    __m512i h = _mm512_srai_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(128)), 8);
+    __m512i l = _mm512_sub_epi32(n, _mm512_slli_epi32(h, 8));
+    total += _mm512_reduce_add_epi32(n);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(high + i * 16), _mm512_cvtepi32_epi8(h));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(low + i * 16), _mm512_cvtepi32_epi8(l));
+  }
+  *sum = *scale * float(total);
+  *zeros = zero * total;
+}
+
+template <int lanes>
+POMONA_VNNI void quantise_vector(const EncodedMatrix& m, const float* x, std::uint8_t* to) {
+  ActivationLayout layout(m);
+  auto* scales = reinterpret_cast<float*>(to + layout.scales());
+  auto* sums = reinterpret_cast<float*>(to + layout.sums());
+  auto* zeros = reinterpret_cast<std::int32_t*>(to + layout.zeros());
+  float total = 0;
+  for (std::size_t g = 0; g < layout.groups; ++g) {
+    std::size_t k = g * lanes, within = k % unit_depth;
+    std::uint8_t* high = to + k / unit_depth * unit_depth * 2 + within;
+    quantise_group<lanes>(x + std::min(k, m.depth), k < m.depth ? std::min<std::size_t>(m.depth - k, lanes) : 0, m.zero,
+                          high, high + unit_depth, scales + g, sums + g, zeros + g);
+    total += sums[g];
+  }
+  std::memcpy(to + layout.total(), &total, 4);
+}
+
+void quantise(const EncodedProduct& p, std::size_t first, std::size_t last) {
+  std::size_t bytes = activation_bytes(*p.m);
+  for (std::size_t t = first; t < last; ++t) {
+    if (p.m->group() == 16)
+      quantise_vector<16>(*p.m, p.x + t * p.x_stride, p.activations + t * bytes);
+    else
+      quantise_vector<32>(*p.m, p.x + t * p.x_stride, p.activations + t * bytes);
+  }
+}
+
+POMONA_VNNI_INLINE __m512 load_scales(const std::uint8_t* at, bool wide) {
+  return wide ? _mm512_loadu_ps(at) : _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+// The vectors of codes of a group of 32 (or 16) inputs, by number of the four inputs that each holds.
+template <Code code>
+struct Codes {
+  __m512i table;
+  POMONA_VNNI_INLINE explicit Codes(const EncodedMatrix& m)
+      : table(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(m.table)))) {}
+  // Fours of a unit: 0..15.
+  POMONA_VNNI_INLINE __m512i operator()(const std::uint8_t* codes, int four) const {
+    if constexpr (code == Code::eight) return _mm512_loadu_si512(codes + four * 64);
+    __m512i v = _mm512_loadu_si512(codes + (four / 8 * 4 + four % 4) * 64);
+    if (four % 8 >= 4) v = _mm512_srli_epi16(v, 4);
+    v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+    if constexpr (code == Code::table) v = _mm512_shuffle_epi8(table, v);
+    return v;
+  }
+};
+
+template <Code code, int group, int tokens, int tiles>
+POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token) {
+  const EncodedMatrix& m = *p.m;
+  const ActivationLayout layout(m);
+  const std::size_t bytes = layout.bytes(), units = m.units(), tile_bytes = m.tile_bytes(), unit_bytes = m.unit_bytes(),
+                    header = m.header_bytes(), scale_bytes = m.scale_bytes(),
+                    per_scale = scale_bytes * (m.second == EncodedMatrix::Second::none ? 1 : 2);
+  const bool wide = m.wide, offsets = m.second == EncodedMatrix::Second::offset,
+             seconds = m.scales != 0 && m.second != EncodedMatrix::Second::none;
+  const std::uint8_t* x = p.activations + token * bytes;
+  const std::uint8_t* w = m.bytes.data() + tile * tile_bytes;
+  const Codes<code> codes_of(m);
+  __m512 sums[tokens][tiles];
+  for (int t = 0; t < tokens; ++t)
+    for (int r = 0; r < tiles; ++r) sums[t][r] = _mm512_setzero_ps();
+  constexpr int groups = 64 / group, fours = group / 4;
+  for (std::size_t unit = 0; unit < units; ++unit, w += unit_bytes) {
+    if constexpr (tokens == 1)
+      for (std::size_t ahead = 0; ahead < unit_bytes; ahead += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(w + 6144 + ahead), _MM_HINT_T0);
+    const std::uint8_t* planes = x + unit * 128;
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) {
+      __m512i high[tokens][tiles], low[tokens][tiles];
+#pragma GCC unroll 8
+      for (int t = 0; t < tokens; ++t)
+#pragma GCC unroll 2
+        for (int r = 0; r < tiles; ++r) high[t][r] = low[t][r] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+      for (int i = 0; i < fours; ++i) {
+        const int four = g * fours + i;
+        __m512i c[tiles];
+#pragma GCC unroll 2
+        for (int r = 0; r < tiles; ++r) c[r] = codes_of(w + std::size_t(r) * tile_bytes + header, four);
+#pragma GCC unroll 8
+        for (int t = 0; t < tokens; ++t) {
+          const std::uint8_t* at = planes + std::size_t(t) * bytes + four * 4;
+#pragma GCC unroll 2
+          for (int r = 0; r < tiles; ++r) {
+            high[t][r] = _mm512_dpbusd_epi32(high[t][r], c[r], quad(at));
+            low[t][r] = _mm512_dpbusd_epi32(low[t][r], c[r], quad(at + 64));
+          }
+        }
+      }
+      const std::size_t number = unit * groups + std::size_t(g);
+      __m512 scale[tiles], second[tiles];
+#pragma GCC unroll 2
+      for (int r = 0; r < tiles; ++r) {
+        const std::uint8_t* at = w + std::size_t(r) * tile_bytes + std::size_t(g) * m.scales / groups * per_scale;
+        scale[r] = m.scales ? load_scales(at, wide) : _mm512_set1_ps(1);
+        second[r] = seconds ? load_scales(at + scale_bytes, wide) : _mm512_setzero_ps();
+        if (offsets) second[r] = _mm512_mul_ps(second[r], _mm512_sub_ps(_mm512_setzero_ps(), scale[r]));
+      }
+#pragma GCC unroll 8
+      for (int t = 0; t < tokens; ++t) {
+        const std::uint8_t* parameters = x + std::size_t(t) * bytes + number * 4;
+        const __m512 factor = _mm512_castsi512_ps(quad(parameters + layout.scales()));
+        const __m512i zeros = quad(parameters + layout.zeros());
+#pragma GCC unroll 2
+        for (int r = 0; r < tiles; ++r) {
+          __m512i n = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[t][r], 8), low[t][r]), zeros);
+          sums[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(scale[r], factor), sums[t][r]);
+          if (seconds)
+            sums[t][r] = _mm512_fmadd_ps(_mm512_castsi512_ps(quad(parameters + layout.sums())), second[r], sums[t][r]);
+        }
+      }
+    }
+  }
+  for (int t = 0; t < tokens; ++t)
+    for (int r = 0; r < tiles; ++r) {
+      std::size_t row = (tile + std::size_t(r)) * tile_rows, left = std::min(tile_rows, m.rows - row);
+      __mmask16 mask = __mmask16((1u << left) - 1);
+      __m512 v = sums[t][r];
+      if (!m.scales) {
+        v = _mm512_mul_ps(v, _mm512_loadu_ps(&m.row_scales[row]));
+        if (!m.row_minima.empty())
+          v = _mm512_fmadd_ps(_mm512_castsi512_ps(quad(x + std::size_t(t) * bytes + layout.total())),
+                              _mm512_loadu_ps(&m.row_minima[row]), v);
+      }
+      if (p.bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, p.bias + row));
+      _mm512_mask_storeu_ps(p.y + (token + std::size_t(t)) * p.y_stride + row, mask, v);
+    }
+}
+
+template <Code code, int group>
+void multiply_codes(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
+                    std::size_t last_token) {
+  // Two tiles at a time share the vectors' bytes; a lone vector is read along one stream instead.
+  const bool pairs = group == 32 && last_token - first_token >= 4;
+  for (std::size_t tile = first_tile; tile < last_tile;) {
+    bool pair = pairs && tile + 1 < last_tile;
+    std::size_t token = first_token;
+    for (; token + 4 <= last_token; token += 4)
+      pair ? multiply_block<code, group, 4, group == 32 ? 2 : 1>(p, tile, token)
+           : multiply_block<code, group, 4, 1>(p, tile, token);
+    for (std::size_t r = 0; r < (pair ? 2 : 1); ++r) {
+      std::size_t left = last_token - token;
+      if (left == 1) multiply_block<code, group, 1, 1>(p, tile + r, token);
+      if (left == 2) multiply_block<code, group, 2, 1>(p, tile + r, token);
+      if (left == 3) multiply_block<code, group, 3, 1>(p, tile + r, token);
+    }
+    tile += pair ? 2 : 1;
+  }
+}
+
+void multiply(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
+              std::size_t last_token) {
+  bool fine = p.m->group() == 16;
+  auto run = p.m->code == Code::four    ? (fine ? multiply_codes<Code::four, 16> : multiply_codes<Code::four, 32>)
+             : p.m->code == Code::eight ? (fine ? multiply_codes<Code::eight, 16> : multiply_codes<Code::eight, 32>)
+                                        : (fine ? multiply_codes<Code::table, 16> : multiply_codes<Code::table, 32>);
+  run(p, first_tile, last_tile, first_token, last_token);
+}
+
+constexpr ProductTarget target{quantise, multiply};
+
+}  // namespace
+
+const ProductTarget* vnni_products() {
+  static const bool usable = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return usable ? &target : nullptr;
+}
+
+}  // namespace pomona::cpu
+#else
+namespace pomona::cpu {
+const ProductTarget* vnni_products() { return nullptr; }
+}  // namespace pomona::cpu
+#endif

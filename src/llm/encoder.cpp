@@ -1,0 +1,194 @@
+#include "llm/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "llm/blocks.h"
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/elementwise_binary.h"
+#include "ops/elementwise_unary.h"
+#include "ops/gather_scatter.h"
+#include "ops/linear.h"
+#include "ops/reduction.h"
+#include "ops/shape.h"
+#include "ops/tensor_operation.h"
+
+namespace pomona::llm {
+namespace {
+
+// Added to scores of padding.
+constexpr double closed_score = -1e4;
+
+class EncoderFunction {
+ public:
+  EncoderFunction(const Encoder& e, Weights& weights, const Checkpoint& checkpoint, const BuildOptions& options,
+                  Function& function)
+      : e_(e),
+        checkpoint_(checkpoint),
+        options_(options),
+        function_(function),
+        b_(function, weights, options.engine, options.dtype),
+        g_(b_.g) {}
+
+  Status build() {
+    // Here batches of any size; a package takes one text, of any length or, for the Neural Engine, a fixed one.
+    batch_ = options_.in_memory ? Dim::named("batch") : Dim(1);
+    tokens_ = options_.engine == Engine::ane ? Dim(options_.context) : Dim::named("tokens");
+    ids_ = add_input("input_ids");
+    attends_ = add_input("attention_mask");
+    if (!e_.type_embedding.empty()) types_ = add_input("token_type_ids");
+    make_masks();
+    Value x = b_.from_rows(embedded());
+    for (std::int64_t i = 0; i < e_.layers; ++i) {
+      g_.source = "layer " + std::to_string(i);
+      x = layer(x, i);
+    }
+    g_.source.clear();
+    Value rows = b_.to_rows(x);
+    Values results{add_output(rows, "last_hidden_state")};
+    if (!checkpoint_.pooling.empty()) results.push_back(add_output(pooled(rows), "sentence_embedding"));
+    POM_TRY(Status(g_.status()));
+    function_.body.set_results(results);
+    return {};
+  }
+
+ private:
+  Value add_input(const std::string& name) {
+    Feature feature;
+    feature.name = name;
+    feature.dtype = DType::int32;
+    constexpr std::int64_t usual = 128;
+    feature.shape = {1, tokens_.known() ? options_.context : std::min(usual, options_.context)};
+    if (!tokens_.known()) feature.ranges = {{1, options_.in_memory ? -1 : 1}, {1, options_.context}};
+    function_.inputs.push_back(feature);
+    return function_.body.add_input(name, tensor_type(DType::int32, {batch_, tokens_}));
+  }
+  Value add_output(Value value, const std::string& name) {
+    Value output = g_.add(mil::identity{.x = value}, name);
+    if (!output) return {};
+    output.set_name(name);
+    Feature feature;
+    feature.name = name;
+    feature.dtype = output.dtype();
+    feature.has_shape = all_known(output.shape());
+    if (feature.has_shape) feature.shape = known_sizes(output.shape());
+    function_.outputs.push_back(feature);
+    return output;
+  }
+
+  // The vector [batch, tokens, rest...].
+  Value sizes(const Ints& rest) {
+    if (!sizes_) sizes_ = g_.add(mil::shape{.x = ids_});
+    return b_.concat({sizes_, g_.ints(rest)}, 0);
+  }
+  // [batch, heads, tokens, width]
+  Value heads(Value x) {
+    std::int64_t width = e_.hidden / e_.heads;
+    if (options_.engine == Engine::ane) return b_.heads(x, e_.heads, width);
+    Value apart = g_.add(mil::reshape{.x = x, .shape = sizes({e_.heads, width})});
+    return b_.transpose(apart, {0, 2, 1, 3});
+  }
+  Value channels(Value heads) {
+    if (options_.engine == Engine::ane) return b_.reshape(b_.transpose(heads, {0, 1, 3, 2}), {1, e_.hidden, 1, -1});
+    return g_.add(mil::reshape{.x = b_.transpose(heads, {0, 2, 1, 3}), .shape = sizes({e_.hidden})});
+  }
+
+  void make_masks() {
+    Value open = g_.add(mil::greater{.x = attends_, .y = g_.scalar(DType::int32, 0)});
+    open_ = g_.add(mil::expand_dims{.x = open, .axes = Ints{1, 2}});
+    added_ = g_.add(mil::select{.cond = open_, .a = g_.scalar(b_.dtype, 0), .b = g_.scalar(b_.dtype, closed_score)});
+  }
+
+  Value embedded() {
+    Value x = b_.table(e_.embedding + ".weight", ids_);
+    Value count =
+        g_.add(mil::gather{.x = g_.add(mil::shape{.x = ids_}), .indices = g_.scalar(DType::int32, 1), .axis = 0});
+    Value first = g_.scalar(DType::int32, double(e_.first_position));
+    Value places = g_.add(mil::range_1d{
+        .end = g_.add(mil::add{.x = count, .y = first}), .start = first, .step = g_.scalar(DType::int32, 1)});
+    if (types_) x = g_.add(mil::add{.x = x, .y = b_.table(e_.type_embedding + ".weight", types_)});
+    x = g_.add(mil::add{.x = x, .y = b_.table(e_.position_embedding + ".weight", places)});
+    Engine engine = std::exchange(b_.engine, Engine::gpu);  // still [1, T, channels]
+    x = b_.norm(x, e_.embedding_norm, {NormKind::layer, e_.epsilon});
+    b_.engine = engine;
+    return x;
+  }
+
+  Value layer(Value x, std::int64_t number) {
+    const LayerNames& n = e_.names;
+    auto project = [&](Value v, const std::string& name) { return b_.linear(v, numbered(name, number)); };
+    NormForm form{NormKind::layer, e_.epsilon};
+    Value q = heads(project(x, n.query)), k = heads(project(x, n.key)), v = heads(project(x, n.value));
+    Value y = project(channels(attend(q, k, v)), n.output);
+    x = b_.norm(g_.add(mil::add{.x = x, .y = y}), numbered(n.attention_norm, number), form);
+    y = project(b_.activation(project(x, n.up), e_.activation), n.down);
+    return b_.norm(g_.add(mil::add{.x = x, .y = y}), numbered(n.mlp_norm, number), form);
+  }
+
+  Value attend(Value q, Value k, Value v) {
+    if (options_.engine == Engine::gpu && options_.target >= Target::iOS18)
+      return g_.add(mil::scaled_dot_product_attention{.query = q, .key = k, .value = v, .attn_mask = open_});
+    q = b_.scaled(q, 1 / std::sqrt(double(e_.hidden / e_.heads)));
+    Value scores = g_.add(mil::matmul{.x = q, .y = k, .transpose_y = true});
+    Value shares = g_.add(mil::softmax{.x = g_.add(mil::add{.x = scores, .y = added_}), .axis = -1});
+    return g_.add(mil::matmul{.x = shares, .y = v});
+  }
+
+  // One vector per text, as the checkpoint's modules.json says.
+  Value pooled(Value rows) {
+    Value y;
+    if (checkpoint_.pooling == "cls") {
+      y = g_.add(mil::gather{.x = rows, .indices = g_.scalar(DType::int32, 0), .axis = 1});
+    } else if (checkpoint_.pooling == "max") {
+      Value below = g_.add(mil::squeeze{.x = b_.reshape(added_, {0, 0, -1, 1}), .axes = Ints{1}});
+      y = g_.add(mil::reduce_max{.x = g_.add(mil::add{.x = rows, .y = below}), .axes = Ints{1}, .keep_dims = false});
+    } else if (checkpoint_.pooling == "mean") {
+      Value marks = g_.add(mil::cast{.x = attends_, .dtype = std::string(name(b_.dtype))});
+      Value count = g_.add(mil::reduce_sum{.x = marks, .axes = Ints{1}, .keep_dims = true});
+      count = g_.add(mil::maximum{.x = count, .y = g_.scalar(b_.dtype, 1)});
+      Value shares = g_.add(mil::expand_dims{.x = g_.add(mil::real_div{.x = marks, .y = count}), .axes = Ints{1}});
+      y = g_.add(mil::squeeze{.x = g_.add(mil::matmul{.x = shares, .y = rows}), .axes = Ints{1}});
+    } else {
+      return g_.refuse(fail("the checkpoint's pooling is '{}', which is not known", checkpoint_.pooling)
+                           .advise("a checkpoint whose pooling is one of mean, cls and max"));
+    }
+    if (!checkpoint_.normalize) return y;
+    Value length = g_.add(mil::reduce_l2_norm{.x = y, .axes = Ints{-1}, .keep_dims = true});
+    constexpr double smallest = 1e-6;
+    return g_.add(mil::real_div{.x = y, .y = g_.add(mil::maximum{.x = length, .y = g_.scalar(b_.dtype, smallest)})});
+  }
+
+  const Encoder& e_;
+  const Checkpoint& checkpoint_;
+  const BuildOptions& options_;
+  Function& function_;
+  Blocks b_;
+  Builder& g_;
+  Dim batch_, tokens_;
+  Value ids_, attends_, types_, open_, added_, sizes_;
+};
+
+}  // namespace
+
+Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoint, const BuildOptions& options) {
+  POM_REQUIRE(encoder.heads > 0 && encoder.hidden > 0 && encoder.hidden % encoder.heads == 0,
+              "config.json has {} heads for a width of {}", encoder.heads, encoder.hidden);
+  BuildOptions settled = options;
+  if (settled.context == 0) settled.context = encoder.positions;
+  POM_REQUIRE(settled.context <= encoder.positions, "the context is to be {}, but the model has {} positions",
+              settled.context, encoder.positions);
+  WeightsOptions from{encoder.prefixes,
+                      encoder.ignored,
+                      {options.target, options.dtype, options.in_memory},
+                      options.engine == Engine::gpu};
+  Weights weights(checkpoint, from);
+  Program program;
+  Function& main = program.add_function("main", options.target);
+  EncoderFunction function(encoder, weights, checkpoint, settled, main);
+  POM_TRY(function.build());
+  POM_TRY(weights.check());
+  return program;
+}
+
+}  // namespace pomona::llm

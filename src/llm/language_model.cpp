@@ -1,0 +1,201 @@
+#include "llm/language_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "llm/decoder_program.h"
+#include "llm/families/families.h"
+
+namespace pomona::llm {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char *description_key = "com.pomona.llm", *tokenizer_key = "com.pomona.llm.tokenizer",
+                     *tokenizer_config_key = "com.pomona.llm.tokenizer_config",
+                     *generation_config_key = "com.pomona.llm.generation_config";
+
+// Without a word about it, a context is at most this: caches of a model's own 131,072 would take gigabytes.
+constexpr std::int64_t usual_context = 4096;
+// What the Neural Engine likes states' dims to be multiples of.
+constexpr std::int64_t place_step = 32;
+
+Result<DecoderPlan> plan_of(const Decoder& d, const BuildOptions& options) {
+  DecoderPlan plan{options, {}};
+  BuildOptions& o = plan.options;
+  if (o.context == 0) o.context = std::min(d.positions, usual_context);
+  POM_REQUIRE(o.context > 0, "a context of {} holds nothing", o.context);
+  POM_REQUIRE(d.position_embedding.empty() || o.context <= d.positions,
+              "the context is to be {}, but the model has {} learned positions", o.context, d.positions);
+  POM_REQUIRE(o.prefill > 0, "a prefill of {} tokens is none", o.prefill);
+  o.prefill = o.cache == Cache::none ? o.context : std::min(o.prefill, o.context);
+  POM_REQUIRE(o.cache != Cache::state || o.target >= Target::iOS18, "a cache held as state needs iOS18, not {}",
+              name(o.target));
+  POM_REQUIRE(o.split_head >= 1 && o.split_head <= d.vocabulary, "the output projection cannot be in {} parts",
+              o.split_head);
+  for (const Layer& layer : d.layers) {
+    CachePlan cache{o.context, false};
+    if (layer.window > 0) {
+      std::int64_t places = (layer.window + o.prefill - 1 + place_step - 1) / place_step * place_step;
+      if (places < o.context) cache = {places, true};
+    }
+    plan.caches.push_back(cache);
+  }
+  return plan;
+}
+
+Json description(const Decoder& d, const DecoderPlan& plan) {
+  const BuildOptions& o = plan.options;
+  Json json{{"family", d.family},
+            {"engine", o.engine == Engine::ane ? "ane" : "gpu"},
+            {"cache", o.cache == Cache::state ? "state"
+                      : o.cache == Cache::io  ? "io"
+                                              : "none"},
+            {"context", o.context},
+            {"prefill", o.prefill},
+            {"vocabulary", d.vocabulary},
+            {"in_memory", o.in_memory},
+            {"all_logits", o.all_logits}};
+  Json caches = Json::array();
+  if (o.cache != Cache::none)
+    for (std::size_t i = 0; i < plan.caches.size(); ++i) {
+      Json cache{{"keys", fmt::format("key_cache_{}", i)},
+                 {"values", fmt::format("value_cache_{}", i)},
+                 {"shape", Ints{1, d.kv_heads, plan.caches[i].places, d.head_dim}},
+                 {"rotating", plan.caches[i].rotating}};
+      if (o.cache == Cache::io) {
+        cache["new_keys"] = fmt::format("new_keys_{}", i);
+        cache["new_values"] = fmt::format("new_values_{}", i);
+      }
+      caches.push_back(cache);
+    }
+  json["caches"] = caches;
+  return json;
+}
+
+void describe(Program& program, const Json& json, const Checkpoint& checkpoint) {
+  auto& user = program.metadata.user;
+  user[description_key] = json.dump();
+  if (!checkpoint.tokenizer.empty()) user[tokenizer_key] = checkpoint.tokenizer;
+  if (!checkpoint.tokenizer_config.empty()) user[tokenizer_config_key] = checkpoint.tokenizer_config;
+  if (!checkpoint.generation_config.empty()) user[generation_config_key] = checkpoint.generation_config;
+}
+
+// Which weight the logits come from: the embedding, where the configuration says so or there is no other.
+Status settle_head(Decoder& d, Weights& weights) {
+  bool own = weights.has(d.head + ".weight");
+  if (own && !d.tied.value_or(false)) return {};
+  POM_REQUIRE(own || d.tied.value_or(true),
+              "the checkpoint has no tensor '{}.weight', and config.json says that the "
+              "output projection is not the embedding",
+              d.head);
+  if (own) weights.pass_over(d.head + ".weight");
+  d.head = d.embedding;
+  return {};
+}
+
+Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const BuildOptions& options) {
+  DecoderPlan plan = POM_TRY(plan_of(d, options));
+  const BuildOptions& o = plan.options;
+  Weights weights(checkpoint, {d.prefixes, d.ignored, {o.target, o.dtype, o.in_memory}, o.engine == Engine::gpu});
+  POM_TRY(settle_head(d, weights));
+  struct Wanted {
+    const char* name;
+    std::int64_t tokens;
+  };
+  std::vector<Wanted> wanted;
+  if (o.in_memory)
+    wanted = {{"main", 0}};
+  else if (o.cache == Cache::none)
+    wanted = {{"main", o.context}};
+  // Several functions in one model came with iOS18.
+  else if (o.prefill == 1 || o.target < Target::iOS18)
+    wanted = {{"decode", 1}};
+  else
+    wanted = {{"decode", 1}, {"prefill", o.prefill}};
+  if (o.target < Target::iOS18 && !o.in_memory && o.cache != Cache::none) plan.options.prefill = 1;
+  Program program;
+  for (Wanted each : wanted) {
+    DecoderFunction function(d, weights, plan, program.add_function(each.name, o.target), each.tokens);
+    POM_TRY_IN(function.build(), "function '{}'", each.name);
+  }
+  POM_TRY(weights.check());
+  if (wanted.size() > 1) program.default_function = "decode";
+  describe(program, description(d, plan), checkpoint);
+  return program;
+}
+
+}  // namespace
+
+Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options) {
+  std::string type = POM_TRY(model_type_of(checkpoint.config));
+  const Family* family = find_family(type);
+  if (!family) {
+    std::string known;
+    for (const Family& each : families()) known += (known.empty() ? "" : ", ") + std::string(each.model_type);
+    return fail("the model_type is '{}', which is no family that is known", type).advise("one of " + known);
+  }
+  if (family->encoder) {
+    Encoder encoder = POM_TRY_IN(family->encoder(checkpoint.config), "family '{}'", type);
+    Program program = POM_TRY_IN(build_encoder(encoder, checkpoint, options), "family '{}'", type);
+    describe(program, {{"family", type}, {"encoder", true}}, checkpoint);
+    return program;
+  }
+  Decoder decoder = POM_TRY_IN(family->decoder(checkpoint.config), "family '{}'", type);
+  decoder.family = type;
+  return POM_TRY_IN(build_decoder(std::move(decoder), checkpoint, options), "family '{}'", type);
+}
+
+bool is_language_model(const Program& program) {
+  auto at = program.metadata.user.find(description_key);
+  if (at == program.metadata.user.end()) return false;
+  Json json = Json::parse(at->second, nullptr, false);
+  return json.is_object() && json.contains("caches");
+}
+
+Result<LanguageModel> language_model_of(const Program& program) {
+  const auto& user = program.metadata.user;
+  auto at = user.find(description_key);
+  POM_REQUIRE(at != user.end(), "this is no language model: its metadata has no '{}'", description_key);
+  Json json = Json::parse(at->second, nullptr, false);
+  POM_REQUIRE(json.is_object() && json.contains("caches"), "the metadata '{}' describe no decoder", description_key);
+  try {
+    LanguageModel m;
+    m.family = json.at("family");
+    m.engine = json.at("engine") == "ane" ? Engine::ane : Engine::gpu;
+    std::string cache = json.at("cache");
+    m.cache = cache == "state" ? Cache::state : cache == "io" ? Cache::io : Cache::none;
+    m.context = json.at("context");
+    m.prefill = json.at("prefill");
+    m.vocabulary = json.at("vocabulary");
+    m.in_memory = json.at("in_memory");
+    m.all_logits = json.at("all_logits");
+    for (const Json& each : json.at("caches")) {
+      CacheLayout layout;
+      layout.keys = each.at("keys");
+      layout.values = each.at("values");
+      layout.new_keys = each.value("new_keys", "");
+      layout.new_values = each.value("new_values", "");
+      layout.shape = each.at("shape").get<Sizes>();
+      POM_REQUIRE(layout.shape.size() == 4, "the metadata '{}' have a cache of rank {}", description_key,
+                  layout.shape.size());
+      layout.places = layout.shape[2];
+      layout.rotating = each.at("rotating");
+      m.caches.push_back(std::move(layout));
+    }
+    auto text = [&](const char* key) {
+      auto found = user.find(key);
+      return found == user.end() ? std::string() : found->second;
+    };
+    m.tokenizer = text(tokenizer_key);
+    m.tokenizer_config = text(tokenizer_config_key);
+    m.generation_config = text(generation_config_key);
+    return m;
+  } catch (const Json::exception& e) {
+    return fail("the metadata '{}' are not as they were written: {}", description_key, e.what());
+  }
+}
+
+}  // namespace pomona::llm

@@ -1,0 +1,235 @@
+#include "llm/quantised.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "base/half.h"
+#include "base/threads.h"
+#include "ops/constexpr.h"
+
+namespace pomona::llm {
+namespace {
+
+// About so many elements are done by a thread at a time.
+constexpr std::size_t piece_elements = 1 << 16;
+
+// Calls f(begin, count) for runs of rows, on several threads.
+template <class F>
+void for_rows(const Quantised& q, F f) {
+  std::size_t run = 1 + piece_elements / std::max<std::size_t>(1, q.columns());
+  parallel_for((q.rows() + run - 1) / run, 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) f(i * run, std::min(run, q.rows() - i * run));
+  });
+}
+
+struct Scales {
+  std::vector<float> scales, offsets;
+};
+void read_scales(const Quantised& q, std::span<const Tensor> in, std::size_t begin, std::size_t count, Scales& out) {
+  out.scales.resize(count * q.groups());
+  out.offsets.resize(q.offset == Offset::none ? 0 : out.scales.size());
+  q.read_scales(in, begin, count, out.scales.data(), out.offsets.empty() ? nullptr : out.offsets.data());
+}
+
+// Codes as the numbers they are.
+std::array<float, 256> numbers_of(DType codes) {
+  std::array<float, 256> numbers;
+  for (unsigned i = 0; i < 256; ++i) numbers[i] = info(codes).is_signed ? float(std::int8_t(i)) : float(i);
+  return numbers;
+}
+
+void decode_group(Offset kind, float scale, float offset, std::span<const float, 256> numbers,
+                  std::span<const std::uint8_t> codes, float* out) {
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    float code = numbers[codes[i]];
+    if (kind == Offset::zero) code -= offset;
+    // A statement of its own: the sum below must not be contracted with it.
+    float product = scale * code;
+    out[i] = kind == Offset::shift ? product + offset : product;
+  }
+}
+
+Tensor decode(const Quantised& q, std::span<const Tensor> in) {
+  Tensor out(DType::fp32, q.sizes);
+  float* to = out.mutable_view<float>().data();
+  auto numbers = numbers_of(q.codes);
+  for_rows(q, [&](std::size_t begin, std::size_t count) {
+    Scales s;
+    read_scales(q, in, begin, count, s);
+    std::vector<std::uint8_t> codes(count * q.columns());
+    q.read_codes(in, begin, count, codes.data());
+    std::size_t group = std::size_t(q.group);
+    for (std::size_t g = 0; g < s.scales.size(); ++g)
+      decode_group(q.offset, s.scales[g], s.offsets.empty() ? 0 : s.offsets[g], numbers,
+                   std::span(codes).subspan(g * group, group), to + begin * q.columns() + g * group);
+  });
+  return out;
+}
+
+// How a group's scale and offset are written: value = scale * (code - offset), the codes set to 0 when `flat`.
+struct Written {
+  float scale, offset;
+  bool flat;
+};
+Written written(Offset kind, float scale, float offset) {
+  if (kind != Offset::shift) return {scale, offset, false};
+  if (scale == 0) return {offset, -1, true};
+  return {scale, -offset / scale, false};
+}
+
+// What all scales of a weight tell about how it can be kept.
+struct Findings {
+  bool finite = true, fits_half = true, whole_offsets = true, any_flat = false;
+};
+
+bool fits_half(float value) { return std::isfinite(half_to_float(float_to_half(value))); }
+
+// Numbers below fp16's normal ones lose bits, at last all. That does not matter for a scale whose largest code still
+// gives what fp16 would take for zero.
+bool keeps_size(float scale) {
+  float half = half_to_float(float_to_half(scale));
+  constexpr float largest_code = 255, half_of_smallest = 0x1p-25f;
+  return std::abs(half - scale) <= std::abs(scale) * 0x1p-6f || std::abs(scale) * largest_code < half_of_smallest;
+}
+
+Findings look_at(const Quantised& q, std::span<const Tensor> in) {
+  std::atomic<bool> finite = true, fits = true, whole = q.offset == Offset::zero, flat = false;
+  double lowest = lowest_value(q.codes), highest = highest_value(q.codes);
+  for_rows(q, [&](std::size_t begin, std::size_t count) {
+    Scales s;
+    read_scales(q, in, begin, count, s);
+    for (std::size_t i = 0; i < s.scales.size(); ++i) {
+      Written w = written(q.offset, s.scales[i], s.offsets.empty() ? 0 : s.offsets[i]);
+      if (!std::isfinite(w.scale) || !std::isfinite(w.offset)) finite = false;
+      if (!fits_half(w.scale) || !keeps_size(w.scale) || !fits_half(w.offset)) fits = false;
+      if (w.flat) flat = true;
+      if (w.offset != std::floor(w.offset) || w.offset < lowest || w.offset > highest) whole = false;
+    }
+  });
+  return {finite, fits, whole, flat};
+}
+
+Sizes scale_sizes(const Quantised& q) {
+  Sizes sizes = q.sizes;
+  sizes.back() /= q.group;
+  return sizes;
+}
+
+Tensor kept_codes(const Quantised& q, std::span<const Tensor> in, bool any_flat) {
+  Tensor out(q.codes, q.sizes);
+  std::uint8_t* to = out.mutable_data();
+  for_rows(q, [&](std::size_t begin, std::size_t count) {
+    std::uint8_t* codes = to + begin * q.columns();
+    q.read_codes(in, begin, count, codes);
+    if (!any_flat) return;
+    Scales s;
+    read_scales(q, in, begin, count, s);
+    std::size_t group = std::size_t(q.group);
+    for (std::size_t g = 0; g < s.scales.size(); ++g)
+      if (written(q.offset, s.scales[g], s.offsets[g]).flat) std::fill_n(codes + g * group, group, std::uint8_t(0));
+  });
+  return out;
+}
+
+// The scales, or the offsets, of all groups as a tensor.
+Tensor kept_scales(const Quantised& q, std::span<const Tensor> in, DType dtype, bool offsets) {
+  Tensor out(DType::fp32, scale_sizes(q));
+  float* to = out.mutable_view<float>().data();
+  for_rows(q, [&](std::size_t begin, std::size_t count) {
+    Scales s;
+    read_scales(q, in, begin, count, s);
+    for (std::size_t i = 0; i < s.scales.size(); ++i) {
+      Written w = written(q.offset, s.scales[i], s.offsets.empty() ? 0 : s.offsets[i]);
+      to[begin * q.groups() + i] = offsets ? w.offset : w.scale;
+    }
+  });
+  return dtype == DType::fp32 ? out : out.converted(dtype);
+}
+
+EncodedWeight plain(const Quantised& q, const KeepOptions& options, const std::string& why) {
+  EncodedWeight result;
+  result.operands = {Weight::cast(decoded(q), options.decoded)};
+  result.scheme = std::string(name(options.decoded));
+  result.note = fmt::format("{} decoded: {}", q.storage, why);
+  return result;
+}
+
+// The codes, scales and offsets behind one constexpr_blockwise_shift_scale.
+EncodedWeight blockwise(const Quantised& q, const KeepOptions& options, const Findings& found) {
+  const OpDef& op = def<mil::constexpr_blockwise_shift_scale>();
+  EncodedWeight result;
+  result.op = &op;
+  result.attributes = op.defaults;
+  result.operands.resize(op.inputs.size());
+  result.operands[*op.input_index("data")] = Weight::derived(
+      {"codes of " + q.what, q.codes, q.sizes, q.sources,
+       [q, flat = found.any_flat](std::span<const Tensor> in) -> Result<Tensor> { return kept_codes(q, in, flat); }});
+  auto add = [&](std::string_view input, DType dtype, bool offsets) {
+    result.operands[*op.input_index(input)] =
+        Weight::derived({fmt::format("{} {} of {}", name(dtype), input, q.what), dtype, scale_sizes(q), q.sources,
+                         [q, dtype, offsets](std::span<const Tensor> in) -> Result<Tensor> {
+                           return kept_scales(q, in, dtype, offsets);
+                         }});
+  };
+  add("scale", options.decoded, false);
+  if (q.offset != Offset::none) add("offset", found.whole_offsets ? q.codes : options.decoded, true);
+  result.scheme = fmt::format("{} per block of {} ({})", name(q.codes), q.group, q.storage);
+  return result;
+}
+
+Result<Tensors> materialised(const std::vector<Weight>& weights) {
+  Tensors tensors;
+  for (const Weight& weight : weights) tensors.push_back(POM_TRY(weight.materialise()));
+  return tensors;
+}
+
+}  // namespace
+
+Weight decoded(const Quantised& quantised) {
+  return Weight::derived({"decode " + quantised.what, DType::fp32, quantised.sizes, quantised.sources,
+                          [q = quantised](std::span<const Tensor> in) -> Result<Tensor> { return decode(q, in); }});
+}
+
+Result<EncodedWeight> kept(const Quantised& quantised, const KeepOptions& options) {
+  if (!options.in_memory && options.target < Target::iOS18)
+    return plain(quantised, options, fmt::format("blocks need iOS18, the target is {}", name(options.target)));
+  Findings found = look_at(quantised, POM_TRY(materialised(quantised.sources)));
+  if (!found.finite) return plain(quantised, options, "a scale or an offset is no finite number");
+  if (options.decoded == DType::fp16 && !found.fits_half)
+    return plain(quantised, options, "a scale or an offset leaves the range of fp16");
+  return blockwise(quantised, options, found);
+}
+
+Quantised with_rows(const Quantised& quantised, std::shared_ptr<const std::vector<std::size_t>> rows,
+                    const std::string& what) {
+  Quantised result = quantised;
+  result.what = fmt::format("{} of {}", what, quantised.what);
+  result.read_codes = [q = quantised, rows](std::span<const Tensor> in, std::size_t begin, std::size_t count,
+                                            std::uint8_t* codes) {
+    for (std::size_t i = 0; i < count; ++i) q.read_codes(in, (*rows)[begin + i], 1, codes + i * q.columns());
+  };
+  result.read_scales = [q = quantised, rows](std::span<const Tensor> in, std::size_t begin, std::size_t count,
+                                             float* scales, float* offsets) {
+    for (std::size_t i = 0; i < count; ++i)
+      q.read_scales(in, (*rows)[begin + i], 1, scales + i * q.groups(), offsets ? offsets + i * q.groups() : nullptr);
+  };
+  return result;
+}
+
+Weight with_rows(const Weight& matrix, std::shared_ptr<const std::vector<std::size_t>> rows, const std::string& what) {
+  return Weight::derived(
+      {what, matrix.dtype(), matrix.sizes(), {matrix}, [rows](std::span<const Tensor> in) -> Result<Tensor> {
+         Tensor out(in[0].dtype(), in[0].sizes());
+         std::size_t row = rows->empty() ? 0 : out.size_bytes() / rows->size();
+         std::uint8_t* to = out.mutable_data();
+         for (std::size_t i = 0; i < rows->size(); ++i) std::memcpy(to + i * row, in[0].data() + (*rows)[i] * row, row);
+         return out;
+       }});
+}
+
+}  // namespace pomona::llm

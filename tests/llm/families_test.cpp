@@ -1,0 +1,243 @@
+// Every family against what transformers computes (families.json, made by families_vectors.py), through every kind of
+// cache and both engines' forms.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cpu/runner.h"
+#include "llm/language_model.h"
+
+namespace pomona::llm {
+namespace {
+
+using Json = nlohmann::json;
+
+const Json& vectors() {
+  static const Json json = [] {
+    const char* source = std::getenv("POMONA_SOURCE");
+    std::ifstream file(std::string(source ? source : ".") + "/tests/llm/families.json");
+    return Json::parse(file, nullptr, false);
+  }();
+  return json;
+}
+
+// Uniform numbers from a hash of the name and the index, as families_vectors.py draws them.
+Tensor drawn(const std::string& name, const Sizes& sizes) {
+  std::uint64_t seed = 0xCBF29CE484222325;
+  for (char byte : name) seed = (seed ^ std::uint8_t(byte)) * 0x100000001B3;
+  bool table = name.find("emb") != name.npos || name.find("wte") != name.npos || name.find("wpe") != name.npos;
+  Tensor tensor(DType::fp32, sizes);
+  for (float& v : tensor.mutable_view<float>()) {
+    seed += 0x9E3779B97F4A7C15;
+    std::uint64_t z = seed;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;
+    z ^= z >> 31;
+    float u = float(z >> 40) * 0x1p-23f - 1;
+    if (sizes.size() == 2)
+      v = table ? u : u * 0.3f;
+    else
+      v = name.ends_with("bias") ? u * 0.2f : u * 0.2f + 1;
+  }
+  return tensor;
+}
+
+Checkpoint checkpoint_of(const Json& json) {
+  Checkpoint c;
+  c.config = json.at("config");
+  for (const auto& [name, sizes] : json.at("tensors").items()) {
+    CheckpointTensor tensor;
+    tensor.sizes = sizes.get<Sizes>();
+    tensor.storage = "F32";
+    tensor.decoded = Weight(drawn(name, tensor.sizes));
+    c.tensors[name] = std::move(tensor);
+  }
+  return c;
+}
+
+std::vector<float> expected_of(const Json& json) {
+  std::string text = json.at("expected");
+  std::vector<std::uint8_t> bytes;
+  unsigned bits = 0, count = 0;
+  for (char c : text) {
+    static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::size_t digit = digits.find(c);
+    if (digit == digits.npos) break;
+    bits = bits << 6 | unsigned(digit);
+    if ((count += 6) >= 8) bytes.push_back(std::uint8_t(bits >> (count -= 8)));
+  }
+  std::vector<float> numbers(bytes.size() / 4);
+  std::memcpy(numbers.data(), bytes.data(), numbers.size() * 4);
+  return numbers;
+}
+
+const Json& case_named(const std::string& name) {
+  for (const Json& each : vectors().at("cases"))
+    if (each.at("name") == name) return each;
+  return vectors();
+}
+
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ab += double(a[i]) * b[i];
+    aa += double(a[i]) * a[i];
+    bb += double(b[i]) * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+// Calls a program as generation does: teacher-forced, so many tokens at a time, the rest one by one.
+class Caller {
+ public:
+  Caller(const Program& program, LanguageModel model) : model_(std::move(model)) {
+    for (const auto& function : program.functions) functions_.push_back(function.get());
+    for (const Function* f : functions_) runners_.push_back(std::make_unique<cpu::Runner>(*f, cpu::RunOptions{}));
+    for (const CacheLayout& c : model_.caches)
+      for (const std::string& name : {c.keys, c.values})
+        past_[name] = Tensor(model_.cache == Cache::io ? logits_dtype() : DType::fp32, c.shape);
+  }
+
+  // Logits [vocabulary] of the last of `tokens`, which begin at `position`.
+  Result<std::vector<float>> operator()(std::vector<std::int64_t> tokens, std::int64_t position) {
+    std::size_t which = function_for(tokens.size());
+    const Function& function = *functions_[which];
+    Dim fixed = function.body.input("input_ids").shape()[1];
+    std::size_t valid = tokens.size();
+    if (fixed.known()) tokens.resize(std::size_t(fixed.value()), 7);  // whatever stands beyond
+    NamedTensors inputs{{"input_ids", Tensor::ints(tokens).reshaped({1, std::int64_t(tokens.size())})}};
+    if (function.body.input("position")) inputs["position"] = Tensor::ints({position});
+    if (function.body.input("last")) inputs["last"] = Tensor::ints({std::int64_t(valid) - 1});
+    if (model_.cache == Cache::io) inputs.insert(past_.begin(), past_.end());
+    share_states(which);
+    Tensors results = POM_TRY(runners_[which]->run(inputs));
+    for (const CacheLayout& c : model_.caches) {
+      if (model_.cache != Cache::io) break;
+      put(c, c.keys, results[index_of(function, c.new_keys)], position, valid);
+      put(c, c.values, results[index_of(function, c.new_values)], position, valid);
+    }
+    std::vector<double> numbers = results[index_of(function, "logits")].numbers();
+    return std::vector<float>(numbers.begin(), numbers.end());
+  }
+  std::size_t most() const { return std::size_t(model_.cache == Cache::none ? model_.context : model_.prefill); }
+
+ private:
+  DType logits_dtype() const { return functions_[0]->body.input(model_.caches[0].keys).dtype(); }
+  std::size_t function_for(std::size_t count) const {
+    for (std::size_t i = 0; i < functions_.size(); ++i) {
+      Dim size = functions_[i]->body.input("input_ids").shape()[1];
+      if (!size.known() || std::size_t(size.value()) >= count) return i;
+    }
+    return 0;
+  }
+  static std::size_t index_of(const Function& function, const std::string& name) {
+    Values results = function.body.results();
+    for (std::size_t i = 0; i < results.size(); ++i)
+      if (results[i].name() == name) return i;
+    ADD_FAILURE() << "no output " << name;
+    return 0;
+  }
+  void share_states(std::size_t which) {
+    if (model_.cache == Cache::state && which != latest_)
+      for (const CacheLayout& c : model_.caches)
+        for (const std::string& name : {c.keys, c.values})
+          runners_[which]->state(name) = runners_[latest_]->state(name);
+    latest_ = which;
+  }
+  void put(const CacheLayout& c, const std::string& name, const Tensor& rows, std::int64_t position,
+           std::size_t count) {
+    Tensor& cache = past_[name];
+    std::size_t row = std::size_t(c.shape[3]) * element_size_bytes(cache.dtype());
+    for (std::int64_t head = 0; head < c.shape[1]; ++head)
+      for (std::size_t t = 0; t < count; ++t) {
+        std::int64_t place = position + std::int64_t(t);
+        if (c.rotating) place %= c.places;
+        std::memcpy(cache.mutable_data() + std::size_t(head * c.places + place) * row,
+                    rows.data() + (std::size_t(head * rows.sizes()[2]) + t) * row, row);
+      }
+  }
+
+  LanguageModel model_;
+  std::vector<const Function*> functions_;
+  std::vector<std::unique_ptr<cpu::Runner>> runners_;
+  std::size_t latest_ = 0;
+  NamedTensors past_;
+};
+
+struct Form {
+  const char* name;
+  BuildOptions options;
+  double least_cosine = 0.99999;
+};
+std::vector<Form> forms() {
+  BuildOptions base{.context = 48, .prefill = 5, .dtype = DType::fp32};
+  std::vector<Form> all;
+  auto add = [&](const char* name, auto change, double least = 0.99999) {
+    BuildOptions o = base;
+    change(o);
+    all.push_back({name, o, least});
+  };
+  add("memory, state", [](BuildOptions& o) { o.in_memory = true; });
+  add("memory, io", [](BuildOptions& o) { o.in_memory = true, o.cache = Cache::io; });
+  add("memory, none", [](BuildOptions& o) { o.in_memory = true, o.cache = Cache::none; });
+  add("gpu, state", [](BuildOptions&) {});
+  add("gpu, io", [](BuildOptions& o) { o.cache = Cache::io, o.split_head = 3; });
+  add("gpu, io, iOS17", [](BuildOptions& o) { o.cache = Cache::io, o.target = Target::iOS17; });
+  add("ane, io", [](BuildOptions& o) { o.engine = Engine::ane, o.cache = Cache::io; });
+  add("ane, state", [](BuildOptions& o) { o.engine = Engine::ane, o.split_head = 2; });
+  add("ane, none", [](BuildOptions& o) { o.engine = Engine::ane, o.cache = Cache::none; });
+  add("gpu, state, fp16", [](BuildOptions& o) { o.dtype = DType::fp16; }, 0.999);
+  add(
+      "ane, io, fp16", [](BuildOptions& o) { o.dtype = DType::fp16, o.engine = Engine::ane, o.cache = Cache::io; },
+      0.999);
+  return all;
+}
+
+class Family : public testing::TestWithParam<const char*> {};
+
+TEST_P(Family, ComputesWhatTransformersDoes) {
+  const Json& json = case_named(GetParam());
+  ASSERT_TRUE(json.contains("config"));
+  Checkpoint checkpoint = checkpoint_of(json);
+  std::vector<float> expected = expected_of(json);
+  std::vector<std::int64_t> tokens = vectors().at("tokens").get<std::vector<std::int64_t>>();
+  std::size_t columns = json.at("columns");
+  ASSERT_EQ(expected.size(), tokens.size() * columns);
+  for (const Form& form : forms()) {
+    SCOPED_TRACE(form.name);
+    auto program = build_program(checkpoint, form.options);
+    ASSERT_TRUE(program) << describe(program.error());
+    auto model = language_model_of(*program);
+    ASSERT_TRUE(model) << describe(model.error());
+    Caller call(*program, *model);
+    // A prompt of 16 tokens as the form takes them, then one at a time; without a cache all that came before.
+    for (std::size_t at = 0; at < tokens.size();) {
+      std::size_t count = model->cache == Cache::none ? at + 1 : at < 16 ? std::min(call.most(), 16 - at) : 1;
+      std::size_t begin = model->cache == Cache::none ? 0 : at;
+      auto logits = call({tokens.begin() + std::ptrdiff_t(begin), tokens.begin() + std::ptrdiff_t(begin + count)},
+                         std::int64_t(begin));
+      ASSERT_TRUE(logits) << describe(logits.error());
+      at = begin + count;
+      std::span<const float> right(&expected[(at - 1) * columns], columns);
+      ASSERT_EQ(logits->size(), columns);
+      ASSERT_GE(cosine(*logits, right), form.least_cosine) << "token " << at;
+      if (form.options.dtype == DType::fp32) {
+        auto best = [](std::span<const float> v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
+        ASSERT_EQ(best(*logits), best(right)) << "token " << at;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Decoders, Family,
+                         testing::Values("llama", "llama_biased", "llama3", "llama_linear", "llama_dynamic",
+                                         "llama_yarn", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3",
+                                         "phi3_longrope", "gpt2", "opt", "opt_after", "gpt_neox", "gpt_neox_sequential",
+                                         "mixtral", "qwen3_moe", "smollm3"));
+
+}  // namespace
+}  // namespace pomona::llm
