@@ -56,14 +56,14 @@ class _Source:
             file.write(contents)
 
 
-def convert(source, output=None, *, target="iOS18", precision="fp16", dynamic=None, compress=None, inputs=None,
+def convert(source, output=None, *, target=None, precision=None, dynamic=None, compress=None, inputs=None,
             enumerated=None, constants=None, force=False, verify=True, progress=None, **options):
     """Converts a model to a Core ML package and gives it back as a Model, with the report in `.report`.
 
     source      a path, an onnx.ModelProto, or the bytes of a file
     output      where the package goes; without it, a temporary folder that lasts as long as the Model
-    target      the oldest system it is to run on: "iOS15" ... "iOS26", "macOS12" ...
-    precision   "fp16", "fp32" or "mixed"
+    target      the oldest system it is to run on: "iOS15" ... "iOS26", "macOS12" ...; without it iOS18, or a package's own
+    precision   "fp16", "fp32" or "mixed"; without it fp16, or a package's own
     dynamic     {"x": [(1, 8), 3, 224, 224]} or {"x": "1..8x3x224x224"}: sizes that stay open
     enumerated  {"x": [(1, 3, 224, 224), (1, 3, 448, 448)]}: the only shapes allowed
     inputs      {"x": (1, 3, 224, 224)}: the shapes of inputs
@@ -73,9 +73,10 @@ def convert(source, output=None, *, target="iOS18", precision="fp16", dynamic=No
     progress    called now and then with (stage, share)
     options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...
     """
-    given = dict(options, target=target, precision=precision, force=force, no_verify=not verify)
-    if compress is not None:
-        given["compress"] = compress
+    given = dict(options, force=force, no_verify=not verify)
+    for name, value in (("target", target), ("precision", precision), ("compress", compress)):
+        if value is not None:
+            given[name] = value
     for name, value in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
         if value is not None:
             given[name] = _as_strings(value)
@@ -87,6 +88,10 @@ def convert(source, output=None, *, target="iOS18", precision="fp16", dynamic=No
     report = _native.convert(from_.path, os.fspath(output), given, progress)
     if given.get("dry_run"):
         return report
+    if not report["written"]:
+        problems = [f"output '{line['name']}': {line['problem']}" for line in report["verification"]["outputs"] if line["problem"]]
+        raise Error("what was converted does not compute what its source does, and was not written", places=problems,
+                    hint="keep=True writes it all the same; precision=\"fp32\"")
     return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
 
 
@@ -120,15 +125,18 @@ def inspect(source):
     return _native.inspect(_Source(source).path)
 
 
-def verify(model, reference=None, *, inputs=None, seed=0, min_cosine=0.999, max_abs=0.0, **options):
+def verify(model, reference=None, *, inputs=None, seed=0, min_cosine=None, max_abs=None, **options):
     """Holds a model's answers against those of a reference, on `inputs` or on seeded random ones.
 
     reference  a path, "onnxruntime", a Model, or any callable that takes and returns dicts of arrays; without one, the
                file the model was converted from
     """
     if callable(reference) or inputs is not None:
-        return _verify_here(model, reference, inputs, seed, min_cosine, max_abs)
-    given = dict(options, seed=seed, min_cosine=float(min_cosine), max_abs=float(max_abs))
+        return _verify_here(model, reference, inputs, seed, 0.999 if min_cosine is None else min_cosine, max_abs or 0)
+    given = dict(options, seed=seed)
+    for name, value in (("min_cosine", min_cosine), ("max_abs", max_abs)):
+        if value is not None:
+            given[name] = float(value)
     if reference is not None:
         given["against"] = os.fspath(reference)
     return _native.verify(_Source(model).path, given)
@@ -137,7 +145,7 @@ def verify(model, reference=None, *, inputs=None, seed=0, min_cosine=0.999, max_
 def _verify_here(model, reference, inputs, seed, min_cosine, max_abs):
     candidate = model if isinstance(model, Model) else load(model)
     if reference is None:
-        reference = load(candidate._native.source_path)
+        reference = load(candidate._native.source_path())
     elif not callable(reference):
         if reference == "onnxruntime":
             raise Error("inputs of your own go with a model or a callable as reference",

@@ -126,9 +126,13 @@ Tensor tensor_of(nb::handle value) {
   nb::object array = nb::module_::import_("numpy").attr("asarray")(value);
   if (array.ptr() != value.ptr())
     if (auto tensor = shared_tensor(array)) return *std::move(tensor);
-  std::string kind = nb::cast<std::string>(array.attr("dtype").attr("kind"));
+  nb::object dtype = array.attr("dtype");
+  nb::str kind_text = nb::str(nb::object(dtype.attr("kind")));
+  std::string_view kind = kind_text.c_str();
   if (kind == "U" || kind == "O" || kind == "T") return text_tensor(array);
-  throw_error(fail("an array of {} cannot be an input", nb::cast<std::string>(nb::str(array.attr("dtype")))));
+  // The other byte order.
+  if (auto tensor = shared_tensor(array.attr("astype")(dtype.attr("newbyteorder")("=")))) return *std::move(tensor);
+  throw_error(fail("an array of {} cannot be an input", nb::str(dtype).c_str()));
 }
 
 nb::object array_of(Tensor tensor, bool wide) {

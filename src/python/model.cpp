@@ -7,6 +7,7 @@
 
 #include "api/border.h"
 #include "api/inspect.h"
+#include "api/origin.h"
 #include "api/run.h"
 #include "formats/mlpackage/package.h"
 #include "ir/text.h"
@@ -145,6 +146,8 @@ nb::dict function_dict(const Program& program, const Function& function) {
   return d;
 }
 
+std::string source_path(const OpenedModel& model) { return value_or_throw(api::find_source(model)); }
+
 nb::list functions_list(const OpenedModel& model) {
   nb::list functions;
   for (const auto& function : model.program.functions) functions.append(function_dict(model.program, *function));
@@ -265,7 +268,7 @@ void bind_model(nb::module_& m) {
   nb::class_<OpenedModel>(m, "Model")
       .def_ro("path", &OpenedModel::path)
       .def_ro("format", &OpenedModel::format)
-      .def_ro("source_path", &OpenedModel::source_path)
+      .def("source_path", source_path)
       .def_prop_ro("default_function", [](const OpenedModel& model) { return text_of(model.program.main().name); })
       .def("functions", functions_list)
       .def("metadata", metadata_dict)

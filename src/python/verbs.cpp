@@ -155,6 +155,7 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   for (const api::Stage& stage : report.stages) stages.append(nb::make_tuple(text_of(stage.name), stage.seconds));
   nb::dict d, ops;
   for (const auto& [op, count] : report.ops) ops[text_of(op)] = count;
+  d["written"] = report.written;
   d["source_format"] = text_of(report.source_format);
   d["output"] = text_of(report.output);
   d["source_bytes"] = report.source_bytes;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/interrupt.h"
 #include "ir/verify.h"
 #include "rewrite/passes/passes.h"
 #include "rewrite/rules/rules.h"
@@ -58,6 +59,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     return check("fold_constants and merge_equal");
   };
   auto apply = [&](std::string_view topic, std::initializer_list<RuleList> lists) -> Status {
+    POM_TRY(check_interrupt());
     std::vector<const Rule*> rules;
     for (RuleList list : lists) rules.insert(rules.end(), list.begin(), list.end());
     auto applied = POM_TRY(run(topic, [&] { return apply_rules(program, rules); }));
