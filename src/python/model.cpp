@@ -173,6 +173,21 @@ SharedModel open_model(const std::string& path, const std::string& target_name) 
       without_gil([&] { return api::open_model(path, api::OpenOptions{.target = *target}); }));
 }
 
+// As a compiled model has it in model.mil: large constants are places in the weight file they were read from, whose
+// records of 64 bytes come before the data.
+std::string compiled_text(const OpenedModel& model) {
+  TextOptions options;
+  options.blob = [](const Weight& weight, TextBlob& place) {
+    constexpr std::size_t fewest = 10, record_bytes = 64;
+    const Bytes* bytes = weight.stored_bytes();
+    if (!bytes || weight.count() < fewest) return false;
+    auto* file = static_cast<const std::uint8_t*>(bytes->owner().get());
+    place = {"@model_path/weights/weight.bin", std::uint64_t(bytes->data() - file) - record_bytes};
+    return true;
+  };
+  return to_text(model.program, options);
+}
+
 std::string text_of_model(OpenedModel& model, const std::string& function, bool full) {
   TextOptions options;
   if (full) options.elide_above = std::numeric_limits<std::size_t>::max();
@@ -272,6 +287,7 @@ void bind_model(nb::module_& m) {
       .def_prop_ro("default_function", [](const OpenedModel& model) { return text_of(model.program.main().name); })
       .def("functions", functions_list)
       .def("metadata", metadata_dict)
+      .def("compiled_text", compiled_text)
       .def("text", text_of_model, nb::arg("function") = "", nb::arg("full") = false);
   m.def("open_model", open_model, nb::arg("path"), nb::arg("target") = "iOS18");
   m.def("save", save, nb::arg("model"), nb::arg("path"), nb::arg("force") = false);

@@ -43,6 +43,7 @@ _WIDE_ATOL, _WIDE_RTOL = 0.5, 0.05
 class _Test:
     predicted = 0
     worst = 0.0  # of fp16 results held to the wide tolerance
+    id = ""
     half = False  # whether a model that predicted computes in fp16
     missed = None  # by how much, where a tolerance that is narrower than fp16 was missed
 
@@ -108,16 +109,19 @@ if os.environ.get("POMONA_SUITE_FP32"):
 
 
 def stable_ids(items):
-    """Ids that are the same in every run: some have addresses in them, and are told apart by how often they came before."""
+    """Ids that are the same in every run, each on one line: some have addresses in them, or whole arrays of random numbers, and are
+    told apart by how often they came before."""
     seen = {}
     for item in items:
         plain = re.sub(r"0x[0-9a-f]{6,}", "0x", item.nodeid)
+        if "\n" in plain or "array(" in plain or "tensor(" in plain:
+            plain = plain.split("[", 1)[0] + "[...]"
         seen[plain] = seen.get(plain, 0) + 1
         yield plain if seen[plain] == 1 else f"{plain}#{seen[plain]}"
 
 
 def pytest_collection_modifyitems(config, items):
-    _ids.update((item.nodeid, stable) for item, stable in zip(items, stable_ids(items)))
+    _ids.update((id(item), stable) for item, stable in zip(items, stable_ids(items)))
     listing = os.environ.get("POMONA_SUITE_LIST")
     if listing:
         with open(listing, "w") as file:
@@ -144,14 +148,15 @@ def pytest_runtest_protocol(item):
         sys.modules["torch"].manual_seed(1)
     _now.began = time.perf_counter()
     # Before the test, so that a crash of the process shows which one it was.
-    _write({"id": _ids.get(item.nodeid, item.nodeid), "outcome": "began"})
+    _now.id = _ids[id(item)]
+    _write({"id": _now.id, "outcome": "began"})
     yield
 
 
 def pytest_runtest_logreport(report):
     if report.when != "call" and report.outcome == "passed":
         return
-    line = {"id": _ids.get(report.nodeid, report.nodeid), "outcome": report.outcome, "predicted": _now.predicted, "worst": _now.worst,
+    line = {"id": _now.id, "outcome": report.outcome, "predicted": _now.predicted, "worst": _now.worst,
             "seconds": round(time.perf_counter() - _now.began, 3)}
     if hasattr(report, "wasxfail"):
         line["outcome"] = "xfailed" if report.outcome == "skipped" else "xpassed"

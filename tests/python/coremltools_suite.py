@@ -16,6 +16,7 @@ output's scale. Left out, and counted apart:
 
 import argparse
 import collections
+import importlib.util
 import json
 import os
 import pathlib
@@ -25,10 +26,8 @@ import subprocess
 import sys
 import tempfile
 
-import coremltools
-
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = pathlib.Path(coremltools.__file__).resolve().parent
+ROOT = pathlib.Path(importlib.util.find_spec("coremltools").origin).resolve().parent
 TIGHT = 5e-3
 SEED = 20
 PARTS = {"mil": ["converters/mil/mil/ops/tests"],
@@ -95,7 +94,7 @@ def judge(line):
         return "failed"
     if "for ML Programs and pipelines of them only" in reason:
         return "classic"
-    if outcome == "failed" and re.search(r"No module named|name '(torchvision|torchaudio)' is not defined", reason):
+    if outcome == "failed" and re.search(r"No module named|name '(torch|torchvision|torchaudio)' is not defined", reason):
         return "missing"
     if outcome in ("skipped", "xfailed") or not line.get("predicted"):
         return "passed without a prediction" if outcome in ("passed", "xpassed") else "skipped" if outcome != "failed" else (

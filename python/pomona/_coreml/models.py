@@ -71,6 +71,9 @@ class _Program:
     def make_state(self):
         return State(self._runner.make_state())
 
+    def text(self):
+        return self._model.compiled_text()
+
 
 class _Pipeline:
     """Models one after another; each takes what it needs of the inputs and of what those before it gave."""
@@ -255,6 +258,10 @@ class Model:
         if self._compiled is None:
             self._folder = _Folder()
             self._compiled = compiled_copy(self._path, self._folder.path)
+            # The framework leaves the program there as text; some read it.
+            if isinstance(self._model, _Program):
+                with open(os.path.join(self._compiled, "model.mil"), "w") as file:
+                    file.write(self._model.text())
         return self._compiled
 
     def get_load_duration_in_nano_seconds(self):
