@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/files.h"
+#include "api/inspect_checkpoint.h"
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/proto.h"
 #include "ir/op.h"
@@ -185,6 +186,7 @@ Result<bool> is_damaged(const std::string& path) {
 }  // namespace
 
 Result<Inspection> inspect(const std::string& path) {
+  if (auto format = format_of(path); format && is_checkpoint_format(*format)) return inspect_checkpoint(path, *format);
   auto model = open_model(path);
   if (model) return inspect(*model);
   if (model.error().fault != Fault::request || POM_TRY(is_damaged(path))) return std::move(model).error();
