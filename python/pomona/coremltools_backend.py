@@ -22,8 +22,7 @@ _SYSTEM = (26, 0)
 _CLASSES = {"_MLModelProxy": models.Model, "_MLModelAssetProxy": models.Asset, "_MLComputePlanProxy": plans.ComputePlan,
             "_MLCPUComputeDeviceProxy": plans.CPUDevice, "_MLGPUComputeDeviceProxy": plans.GPUDevice,
             "_MLNeuralEngineComputeDeviceProxy": plans.NeuralEngineDevice}
-# Modules that predict, and ask before whether the system lets them.
-_GATED = ("coremltools.models.utils", "coremltools.models.model", "coremltools.models._compiled_model")
+_MODULES = ("coremltools.models.utils", "coremltools.models.model", "coremltools.models._compiled_model")
 _ABSENT = object()
 _before = []
 
@@ -56,7 +55,7 @@ def install():
     sys.modules[_NATIVE] = native
     try:
         coremltools = importlib.import_module("coremltools")
-        for name in _GATED:
+        for name in _MODULES:
             importlib.import_module(name)
     except ImportError:
         uninstall()
@@ -70,10 +69,11 @@ def install():
                 if getattr(module, name) is value:
                     setattr(module, name, None)
                 _set(module, name, value)
-    for name in _GATED:
-        module = sys.modules[name]
-        for gate in (_is_macos, _macos_version):
-            if hasattr(module, gate.__name__):
+    utilities = sys.modules["coremltools.models.utils"]
+    for gate in (_is_macos, _macos_version):
+        original = getattr(utilities, gate.__name__)
+        for module in [each for name, each in sys.modules.items() if name.startswith("coremltools.")]:
+            if getattr(module, "__dict__", {}).get(gate.__name__) is original:
                 _set(module, gate.__name__, gate)
 
 

@@ -2,6 +2,7 @@
 
 #include <nanobind/stl/string.h>
 
+#include <cstring>
 #include <limits>
 #include <set>
 
@@ -173,20 +174,22 @@ SharedModel open_model(const std::string& path, const std::string& target_name) 
       without_gil([&] { return api::open_model(path, api::OpenOptions{.target = *target}); }));
 }
 
-// As a compiled model has it in model.mil: large constants are places in the weight file they were read from, whose
-// records of 64 bytes come before the data.
-std::string compiled_text(const OpenedModel& model) {
-  TextOptions options;
-  options.blob = [](const Weight& weight, TextBlob& place) {
-    constexpr std::size_t fewest = 10, record_bytes = 64;
-    const Bytes* bytes = weight.stored_bytes();
-    if (!bytes || weight.count() < fewest) return false;
-    auto* file = static_cast<const std::uint8_t*>(bytes->owner().get());
-    place = {"@model_path/weights/weight.bin", std::uint64_t(bytes->data() - file) - record_bytes};
-    return true;
-  };
-  return to_text(model.program, options);
+// The place of a constant in the weight file it was read from; a record of 64 bytes comes before the data there.
+bool place_of(const Weight& weight, TextBlob& place) {
+  constexpr std::size_t record_bytes = 64;
+  constexpr std::uint32_t sentinel = 0xDEADBEEF;
+  const Bytes* bytes = weight.stored_bytes();
+  if (!bytes || bytes->size() == 0) return false;
+  auto* file = static_cast<const std::uint8_t*>(bytes->owner().get());
+  std::uint64_t offset = std::uint64_t(bytes->data() - file);
+  if (!file || bytes->data() < file || offset < 2 * record_bytes || offset % record_bytes != 0) return false;
+  std::uint32_t first = 0;
+  std::memcpy(&first, bytes->data() - record_bytes, sizeof(first));
+  place = {"@model_path/weights/weight.bin", offset - record_bytes};
+  return first == sentinel;
 }
+// As a compiled model has it in model.mil.
+std::string compiled_text(const OpenedModel& model) { return to_text(model.program, {.blob = place_of}); }
 
 std::string text_of_model(OpenedModel& model, const std::string& function, bool full) {
   TextOptions options;
