@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <set>
 
 #include "api/files.h"
@@ -178,6 +179,9 @@ namespace {
 // kind, a format that is known by sight only.
 Result<bool> is_damaged(const std::string& path) {
   std::string format = POM_TRY(format_of(path));
+  std::error_code ignored;
+  // A member that is not there is no damage, but an error all the same.
+  if (path.find('#') != path.npos && !std::filesystem::exists(path, ignored)) return true;
   if (format == onnx_name) return !onnx::parse_model(POM_TRY(map_file(path)));
   if (format == package_name || format == model_file_name) return POM_TRY(mlpackage::holds_program(path));
   return format == mil_text_name;
