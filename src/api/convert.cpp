@@ -7,31 +7,14 @@
 
 #include "api/border.h"
 #include "api/convert_border.h"
-#include "api/files.h"
-#include "formats/mlpackage/package.h"
+#include "api/convert_checkpoint.h"
+#include "api/convert_parts.h"
 #include "ir/border.h"
 #include "ir/op.h"
 #include "rewrite/pipeline.h"
 
 namespace pomona::api {
 namespace {
-
-class Stages {
- public:
-  Stages(ConvertReport& report, const Progress& progress) : report_(report), progress_(progress) {}
-  template <class Work>
-  auto operator()(const char* name, Work&& work) {
-    if (progress_) progress_(name, -1);
-    Stopwatch watch;
-    auto result = work();
-    report_.stages.push_back({name, watch.seconds()});
-    return result;
-  }
-
- private:
-  ConvertReport& report_;
-  const Progress& progress_;
-};
 
 // What is not asked for: a package keeps what it has, everything else becomes what most devices run well.
 constexpr std::string_view usual_target = "iOS18", usual_precision = "fp16";
@@ -119,27 +102,6 @@ Status rename_all(Program& program, const Strings& options) {
   return {};
 }
 
-Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
-  Metadata& metadata = program.metadata;
-  if (!options.author->empty()) metadata.author = options.author;
-  if (!options.license->empty()) metadata.license = options.license;
-  if (!options.model_version->empty()) metadata.version = options.model_version;
-  if (!options.description->empty()) metadata.description = options.description;
-  for (const std::string& each : *options.meta) {
-    auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
-    metadata.user[key] = value;
-  }
-  metadata.user[std::string(source_file_key)] = source;
-  return {};
-}
-
-void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
-  for (const auto& node : block.nodes()) {
-    if (!node->literal) ++ops[std::string(node->op->name)];
-    for (const auto& inner : node->blocks) count_ops(*inner, ops);
-  }
-}
-
 Status rewrite_program(Program& program, const rewrite::PipelineOptions& pipeline, const ConvertOptions& options,
                        ConvertReport& report) {
   POM_TRY(rename_all(program, options.rename));
@@ -166,6 +128,35 @@ bool computes_in_half(const Block& block) {
   });
 }
 
+// What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
+Tolerance tolerance_of(const ConvertOptions& options, bool half) {
+  if (!options.compress->empty()) return compressed_tolerance;
+  return half ? half_tolerance : single_tolerance;
+}
+
+}  // namespace
+
+Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
+  Metadata& metadata = program.metadata;
+  if (!options.author->empty()) metadata.author = options.author;
+  if (!options.license->empty()) metadata.license = options.license;
+  if (!options.model_version->empty()) metadata.version = options.model_version;
+  if (!options.description->empty()) metadata.description = options.description;
+  for (const std::string& each : *options.meta) {
+    auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
+    metadata.user[key] = value;
+  }
+  metadata.user[std::string(source_file_key)] = source;
+  return {};
+}
+
+void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
+  for (const auto& node : block.nodes()) {
+    if (!node->literal) ++ops[std::string(node->op->name)];
+    for (const auto& inner : node->blocks) count_ops(*inner, ops);
+  }
+}
+
 mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progress& progress) {
   mlpackage::WriteOptions write{options.force, {}};
   if (progress)
@@ -175,16 +166,11 @@ mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progr
   return write;
 }
 
-// What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
-Tolerance tolerance_of(const ConvertOptions& options, bool half) {
-  if (!options.compress->empty()) return compressed_tolerance;
-  return half ? half_tolerance : single_tolerance;
-}
-
-}  // namespace
-
 Result<ConvertReport> convert(const std::string& source, const std::string& output, const ConvertOptions& options,
                               const Progress& progress) {
+  if (POM_TRY(is_checkpoint(source))) return convert_checkpoint(source, output, options, progress);
+  std::string foreign = checkpoint_option_given(options);
+  POM_REQUIRE(foreign.empty(), "{} is for checkpoints of language models, and '{}' is none", foreign, source);
   auto target = POM_TRY(wanted_target(options));
   POM_REQUIRE(options.against->empty() || *options.against == "onnxruntime", "--against takes 'onnxruntime', not '{}'",
               *options.against);
