@@ -70,7 +70,7 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
                                 const compress::SchemeOptions& scheme_options, const Progress& progress) {
   Stopwatch watch;
   compress::Request request{POM_TRY(scheme_from(options, scheme_options))};
-  POM_TRY(check_free(output, options.force));
+  POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
   auto found = POM_TRY(compress::compress(model.program, request));
@@ -81,7 +81,7 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
 
 Result<DecompressReport> decompress(const std::string& input, const std::string& output, bool force,
                                     const Progress& progress) {
-  POM_TRY(check_free(output, force));
+  POM_TRY(check_package_output(output, force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}, not a Core ML package", input, model.format);
   std::size_t weights = POM_TRY(compress::decompress(model.program));

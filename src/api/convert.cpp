@@ -9,6 +9,7 @@
 #include "api/convert_border.h"
 #include "api/convert_checkpoint.h"
 #include "api/convert_parts.h"
+#include "api/origin.h"
 #include "ir/border.h"
 #include "ir/op.h"
 #include "rewrite/pipeline.h"
@@ -146,7 +147,7 @@ Status set_metadata(Program& program, const std::string& source, const ConvertOp
     auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
     metadata.user[key] = value;
   }
-  metadata.user[std::string(source_file_key)] = source;
+  if (!source.empty()) metadata.user[std::string(source_file_key)] = noted_source(source);
   return {};
 }
 
@@ -176,7 +177,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
               *options.against);
   auto pipeline = POM_TRY(pipeline_options(options));
   BorderRequest border = POM_TRY(border_request(options));
-  if (!options.dry_run) POM_TRY(check_free(output, options.force));
+  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
 
   ConvertReport report;
   Stages stage(report, progress);
@@ -186,7 +187,8 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
-  POM_TRY(set_metadata(model.program, source, options));
+  // A package keeps saying what it was made from in the first place.
+  POM_TRY(set_metadata(model.program, is_core_ml(model) ? "" : model.path, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
   bool half = computes_in_half(model.program.main().body);
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));

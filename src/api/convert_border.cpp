@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
+#include <sstream>
 
 #include "api/border.h"
 #include "api/tensors.h"
@@ -165,8 +165,7 @@ Status take_picture(BorderRequest& request, const std::string& option) {
 }
 
 Result<Strings> labels_from(const std::string& path) {
-  std::ifstream file(path);
-  POM_REQUIRE(file, "the file of labels '{}' cannot be read", path);
+  std::istringstream file{std::string(POM_TRY_IN(map_file(path), "--classes").text())};
   Strings labels;
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();

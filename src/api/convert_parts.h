@@ -26,7 +26,7 @@ class Stages {
   const Progress& progress_;
 };
 
-// Author, licence and the like as they were asked for, and where the model came from.
+// Author, licence and the like as they were asked for, and where the model came from, unless that is empty.
 Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options);
 void count_ops(const Block& block, std::map<std::string, std::size_t>& ops);
 mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progress& progress);

@@ -40,7 +40,8 @@ struct Inspection {
   std::string obstacle;  // why it cannot be converted; empty when nothing is known to stop it
 };
 
-// A model that is recognised but cannot be imported gives an Inspection with an obstacle.
+// A model that is recognised and whole but cannot be imported gives an Inspection with an obstacle. Errors: it is
+// damaged.
 Result<Inspection> inspect(const std::string& path);
 Inspection inspect(const Model& model);
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "api/files.h"
+#include "api/origin.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -64,6 +65,7 @@ Run declare_convert(CLI::App& app) {
     auto report = api::convert(a->model, a->output, a->options, draw);
     if (draw) draw("", -1);
     if (!report) return std::move(report).error();
+    if (report->written) api::remember_source(a->output, a->model);
     say(session, *report, a->options);
     return Outcome{to_json(*report), !report->verification || report->verification->passed};
   };

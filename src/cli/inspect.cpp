@@ -44,7 +44,8 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
                       {"description", found.metadata.description},
                       {"user", found.metadata.user}};
   for (const api::FunctionFacts& f : found.functions)
-    json["functions"][f.name] = {{"opset", info(f.opset).opset},
+    json["functions"][f.name] = {{"target", name(f.opset)},
+                                 {"opset", info(f.opset).opset},
                                  {"needs", name(f.needs)},
                                  {"needs_because", f.needs_because},
                                  {"inputs", features_json(f.inputs)},
@@ -65,8 +66,8 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
 }
 
 void say_function(const Session& session, const api::FunctionFacts& f) {
-  session.say(fmt::format("function {} ({}; needs {}{})", f.name, info(f.opset).opset, name(f.needs),
-                          f.needs_because.empty() ? "" : " because of " + f.needs_because));
+  session.answer(fmt::format("function {} (target {}; its ops need {}{})", f.name, name(f.opset), name(f.needs),
+                             f.needs_because.empty() ? "" : " because of " + f.needs_because));
   std::vector<std::vector<std::string>> rows;
   auto add = [&](std::string_view what, const std::vector<api::FeatureLine>& lines) {
     for (const auto& [feature, type] : lines)
@@ -75,7 +76,7 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
   add("input", f.inputs);
   add("state", f.states);
   add("output", f.outputs);
-  session.say(table(rows));
+  session.answer(table(rows));
   std::vector<std::pair<std::string, std::size_t>> ops(f.ops.begin(), f.ops.end());
   std::stable_sort(ops.begin(), ops.end(), [](const auto& x, const auto& y) { return x.second > y.second; });
   std::string line;
@@ -84,18 +85,18 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
     line += fmt::format("{}{} {}", line.empty() ? "" : ", ", op, count);
     total += count;
   }
-  session.say(fmt::format("  {} ops: {}", total, line));
+  session.answer(fmt::format("  {} ops: {}", total, line));
 }
 
 void say(const Session& session, const api::Inspection& found, const Arguments& a) {
-  session.say(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
+  session.answer(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
   if (!found.obstacle.empty()) {
-    session.say("cannot be converted:\n" + found.obstacle);
+    session.answer("cannot be converted:\n" + found.obstacle);
     return;
   }
   const Metadata& m = found.metadata;
   auto line = [&](std::string_view what, const std::string& text) {
-    if (!text.empty()) session.say(fmt::format("{}: {}", what, text));
+    if (!text.empty()) session.answer(fmt::format("{}: {}", what, text));
   };
   line("author", m.author);
   line("licence", m.license);
@@ -103,19 +104,19 @@ void say(const Session& session, const api::Inspection& found, const Arguments& 
   line("description", m.description);
   for (const auto& [key, value] : m.user) line(key, value);
   for (const api::FunctionFacts& f : found.functions) say_function(session, f);
-  session.say(fmt::format("{} parameters", found.parameters));
+  session.answer(fmt::format("{} parameters", found.parameters));
   for (const auto& [kind, bytes] : found.bytes_by_kind)
-    session.say(fmt::format("  {} in {}", api::size_text(bytes), kind));
+    session.answer(fmt::format("  {} in {}", api::size_text(bytes), kind));
   if (a.weights) {
     std::vector<std::vector<std::string>> rows{{"weight", "type", "scheme", "bytes"}};
     for (const api::WeightLine& w : found.weights)
       rows.push_back({w.name, w.type.text(), w.scheme, std::to_string(w.bytes)});
-    session.say(table(rows));
+    session.answer(table(rows));
   }
   if (a.ops) {
     std::vector<std::vector<std::string>> rows{{"name", "op", "result", "source"}};
     for (const api::OpLine& op : found.ops) rows.push_back({op.name, op.op, op.types, op.source});
-    session.say(table(rows));
+    session.answer(table(rows));
   }
 }
 

@@ -17,6 +17,22 @@ constexpr std::int64_t most_rounds = 256;
 
 Value as_scalar(Lowering& g, Value v) { return v && v.rank() > 0 ? g.reshape(v, Shape{}) : v; }
 
+// Exporters write "squeeze this dim" as: if it is 1, Squeeze, else Identity. The ranks of the two differ, so that no
+// program can hold both, and whatever follows expects the squeezed one. Null when the branches are anything else.
+const GraphProto* squeezing_branch(const GraphProto& a, const GraphProto& b) {
+  if (a.output.size() != 1 || b.output.size() != 1) return nullptr;
+  const NodeProto* squeeze = nullptr;
+  for (const NodeProto& node : a.node) {
+    if (node.op_type == "Constant") continue;
+    if (squeeze || node.op_type != "Squeeze" || node.input.empty()) return nullptr;
+    squeeze = &node;
+  }
+  if (!squeeze || squeeze->output.empty() || squeeze->output[0] != a.output[0].name) return nullptr;
+  Text kept = b.output[0].name;
+  if (b.node.size() == 1 && b.node[0].op_type == "Identity" && !b.node[0].input.empty()) kept = b.node[0].input[0];
+  return kept == squeeze->input[0] && b.node.size() <= 1 ? &a : nullptr;
+}
+
 struct If {
   ONNX_IN(cond);
   ONNX_GRAPH(else_branch);
@@ -28,6 +44,12 @@ struct If {
       for (const Entry& e : POM_TRY(g.graphs().lower_graph(taken, g.block(), {}))) POM_TRY(g.result(e.value, e.elem));
       return {};
     }
+    for (auto [a, b] : {std::pair(then_branch.proto, else_branch.proto), {else_branch.proto, then_branch.proto}})
+      if (const GraphProto* squeezed = squeezing_branch(*a, *b)) {
+        for (const Entry& e : POM_TRY(g.graphs().lower_graph(*squeezed, g.block(), {})))
+          POM_TRY(g.result(e.value, e.elem));
+        return {};
+      }
     std::vector<std::unique_ptr<Block>> blocks;
     std::vector<Entry> entries;
     for (const GraphProto* graph : {then_branch.proto, else_branch.proto}) {

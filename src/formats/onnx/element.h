@@ -33,9 +33,15 @@ enum class Elem : std::uint8_t {
   uint64 = 13,
   bfloat16 = 16,
   float8e4m3fn = 17,
+  float8e4m3fnuz = 18,
   float8e5m2 = 19,
+  float8e5m2fnuz = 20,
   uint4 = 21,
   int4 = 22,
+  float4e2m1 = 23,
+  float8e8m0 = 24,
+  uint2 = 25,
+  int2 = 26,
 };
 
 struct ElemInfo {
@@ -45,15 +51,32 @@ struct ElemInfo {
   DType compute;          // what a program computes with
   unsigned bits;          // of an integer; else 0
   bool is_signed;
+  // Bits an element takes in a file when `stored` has no such dtype; its contents are decoded when they are read.
+  unsigned packed_bits = 0;
 };
-// Null for types no program of ours can hold (complex, fp4, e8m0, the "fnuz" forms, 2-bit integers).
+
+// A floating-point format narrower than fp32. Bit patterns of all ones in the exponent mean infinity and NaN when
+// `infinite`; else only what `nan` says is no number.
+struct NarrowFloat {
+  int mantissa_bits, smallest_exponent;  // of normal numbers
+  double largest;
+  bool infinite;  // overflow gives infinity, else NaN
+  bool saturates_always;
+  bool negative_zero;
+};
+// Null for types that are none.
+const NarrowFloat* narrow_float(Elem elem);
+// The number a packed element stands for.
+double unpacked(Elem elem, unsigned bits);
+
+// Null for types no program of ours can hold (complex).
 const ElemInfo* find_elem(int data_type);
 const ElemInfo& elem_info(Elem elem);
 // The name of any number, known or not, for messages.
 std::string_view elem_name(int data_type);
 inline bool is_narrow_integer(Elem e) {
   return e == Elem::uint8 || e == Elem::int8 || e == Elem::uint16 || e == Elem::int16 || e == Elem::uint4 ||
-         e == Elem::int4;
+         e == Elem::int4 || e == Elem::uint2 || e == Elem::int2;
 }
 inline bool is_unsigned_integer(Elem e) { return elem_info(e).bits != 0 && !elem_info(e).is_signed; }
 inline bool is_integer_elem(Elem e) { return elem_info(e).bits != 0; }

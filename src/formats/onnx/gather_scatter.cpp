@@ -42,9 +42,21 @@ struct GatherElements {
       POM_REQUIRE(want.known(), "dim {} of data and indices may differ", i);
       source = g.slice(source, i, 0, want.value());
     }
-    Value y = g.through_numbers(
-        source, [&](Value x) { return g.add(mil::gather_along_axis{.x = x, .indices = at, .axis = int(along)}); });
-    return g.result(y, data.elem());
+    auto read = [&](Value x) {
+      if (!x || !at || x.rank() <= 5) return g.add(mil::gather_along_axis{.x = x, .indices = at, .axis = int(along)});
+      // The dims before the axis and those after it are alike: one stands for each group.
+      auto grouped = [&](Value v) {
+        Dim before = 1, after = 1;
+        for (std::size_t i = 0; i < v.rank(); ++i) {
+          if (i < along) before = before * v.shape()[i];
+          if (i > along) after = after * v.shape()[i];
+        }
+        return g.reshape(v, Shape{before, v.shape()[along], after});
+      };
+      Value flat = g.add(mil::gather_along_axis{.x = grouped(x), .indices = grouped(at), .axis = 1});
+      return g.reshape(flat, at.shape());
+    };
+    return g.result(g.through_numbers(source, read), data.elem());
   }
 };
 

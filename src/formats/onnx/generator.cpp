@@ -130,14 +130,13 @@ struct OneHot {
 };
 
 // float to a narrow or unsigned integer, C style: cut towards zero, then modulo 2^bits.
-Status cast_to(Lowering& g, const InputField& x, Elem to) {
+Status cast_to(Lowering& g, const InputField& x, Elem to, bool saturate, const std::string& round_mode) {
   const ElemInfo& info = elem_info(to);
   POM_REQUIRE(to != Elem::string && x.dtype() != DType::string, "strings are not supported");
   if (x.elem() == Elem::float64 && info.compute == DType::fp32) return g.result(x, to);
   Value y = x;
-  bool rounds = to == Elem::bfloat16 || to == Elem::float8e4m3fn || to == Elem::float8e5m2;
-  POM_REQUIRE(!rounds || x.elem() == to, "rounding to {} is not supported", info.name);
-  POM_REQUIRE(!is_sub_byte(info.stored) || x.elem() == to, "casting to {} is not supported", info.name);
+  if (to == Elem::float8e8m0 && x.elem() != to) return g.result(g.rounded_to_power(x, round_mode), to);
+  if (narrow_float(to) && x.elem() != to) return g.result(g.rounded_to(x, to, saturate), to);
   // A weight stored in a narrow integer converts in one step.
   if (const Weight* weight = y.literal(); weight && weight->step() && weight->step()->what == "to int32" &&
                                           is_narrow_integer(x.elem()) && info.compute == DType::fp32)
@@ -155,7 +154,7 @@ struct Cast {
   Status lower(Lowering& g) const {
     const ElemInfo* elem = find_elem(to);
     POM_REQUIRE(elem, "tensors of {} are not supported", elem_name(to));
-    return cast_to(g, input, elem->elem);
+    return cast_to(g, input, elem->elem, *saturate, *round_mode);
   }
 };
 struct CastLike {
@@ -163,7 +162,7 @@ struct CastLike {
   ONNX_IN(target_type);
   ONNX_ATTR(saturate, bool, .since = 19) = true;
   ONNX_ATTR(round_mode, std::string, .since = 24) = "up";
-  Status lower(Lowering& g) const { return cast_to(g, input, target_type.elem()); }
+  Status lower(Lowering& g) const { return cast_to(g, input, target_type.elem(), *saturate, *round_mode); }
 };
 
 // The same bits under another type of their width, where both are integers: unsigned values of 32 bits and more are

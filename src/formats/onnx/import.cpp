@@ -65,6 +65,42 @@ std::string shape_text(const ValueInfoProto& info) {
   return text + "]";
 }
 
+// Integers of two bits are bytes to whoever uses the model.
+std::string border_dtype(int data_type) {
+  const ElemInfo* elem = find_elem(data_type);
+  if (elem && elem->packed_bits && elem->bits) return std::string(name(elem->stored));
+  return std::string(elem_name(data_type));
+}
+
+// Operators whose results are elements of their inputs, or are rounded already.
+bool only_moves(Text op) {
+  static const std::set<Text> names{
+      "Cast",      "CastLike", "Clip",   "Compress", "Concat",  "Constant",  "ConstantOfShape", "DepthToSpace",
+      "Expand",    "Flatten",  "Gather", "GatherND", "If",      "Identity",  "GatherElements",  "Loop",
+      "Max",       "MaxPool",  "Min",    "Neg",      "Pad",     "ReduceMax", "ReduceMin",       "Relu",
+      "Reshape",   "Scan",     "Abs",    "Slice",    "Sign",    "Split",     "SpaceToDepth",    "Squeeze",
+      "Tile",      "TopK",     "Trilu",  "Unique",   "Where",   "Transpose", "Unsqueeze",       "ScatterND",
+      "Attention", "OneHot",   "Floor",  "Ceil",     "Dropout", "Round",     "ReverseSequence", "ScatterElements",
+      "EyeLike",   "Range"};
+  return names.count(op) != 0;
+}
+
+// Arithmetic on bfloat16 is done in fp32; what follows sees its results as bfloat16 holds them.
+Result<std::vector<Entry>> rounded_outputs(Lowering& g, Text op) {
+  std::vector<Entry> outputs = g.outputs();
+  bool wide = op == "Attention" || op == "Softmax";
+  for (const Entry& output : outputs)
+    POM_REQUIRE(
+        !wide || output.elem != Elem::bfloat16,
+        "in bfloat16 the result depends on how each sum is rounded; a float16 or float32 model can be converted");
+  if (only_moves(op)) return outputs;
+  for (Entry& output : outputs)
+    if (output.elem == Elem::bfloat16 && output.value && is_float(output.value.dtype()))
+      output.value = g.rounded_to(output.value, Elem::bfloat16);
+  if (!g.status()) return g.status().error();
+  return outputs;
+}
+
 class Importer final : public GraphLowering {
  public:
   Importer(const ModelProto& model, const std::string& folder, const ImportOptions& options)
@@ -272,7 +308,7 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
     Value value = main.body.add_input(name, tensor_type(elem->compute, shape));
     POM_REQUIRE(scope.entries.try_emplace(input.name, Entry{value, elem->elem}).second, "input '{}' is there twice",
                 input.name);
-    note_source_feature(program.metadata, {true, name, std::string(elem->name), shape_text(input), name});
+    note_source_feature(program.metadata, {true, name, border_dtype(input.elem_type), shape_text(input), name});
     Feature feature;
     feature.name = name;
     feature.dtype = elem->compute;
@@ -302,7 +338,7 @@ Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
     feature.has_shape = all_known(value.shape());
     if (feature.has_shape) feature.shape = known_sizes(value.shape());
     main.outputs.push_back(std::move(feature));
-    std::string dtype(elem_name(output.elem_type ? output.elem_type : int(entry->elem)));
+    std::string dtype = border_dtype(output.elem_type ? output.elem_type : int(entry->elem));
     note_source_feature(program.metadata,
                         {false, std::string(output.name), dtype, shape_text(output), std::string(output.name)});
   }
@@ -390,7 +426,7 @@ Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& blo
       Status lowered = rule->lower(g, call);
       if (!g.status()) return g.status().error();
       if (!lowered) return std::move(lowered).error();
-      return g.outputs();
+      return rounded_outputs(g, node.op_type);
     }();
     scope_ = outer;
     if (!made) return std::move(made).error();

@@ -23,6 +23,14 @@ Result<Value> negative_log_likelihood(Lowering& g, Value input, Value target, Va
   POM_REQUIRE(input.rank() >= 2 && target.rank() + 1 == input.rank(), "input and target have the ranks {} and {}",
               input.rank(), target.rank());
   POM_REQUIRE(reduction == "none" || reduction == "sum" || reduction == "mean", "reduction is '{}'", reduction);
+  // The dims after the classes are alike: one stands for all of them.
+  Shape spatial(target.shape().begin(), target.shape().end());
+  if (input.rank() > 3) {
+    auto places = exact_div(element_count(target.shape()), target.shape()[0]);
+    POM_REQUIRE(places, "the sizes after the classes are not known");
+    input = g.reshape(input, Shape{input.shape()[0], input.shape()[1], *places});
+    target = g.reshape(target, Shape{target.shape()[0], *places});
+  }
   Value skipped = ignored ? g.add(mil::equal{.x = target, .y = g.integer(*ignored)}) : Value();
   Value at = skipped ? g.select(skipped, g.integer(0), target) : target;
   Value picked =
@@ -35,7 +43,7 @@ Result<Value> negative_log_likelihood(Lowering& g, Value input, Value target, Va
     loss = g.select(skipped, g.number(input, 0), loss);
   }
   if (share) loss = g.times(loss, share);
-  if (reduction == "none") return loss;
+  if (reduction == "none") return g.reshape(loss, spatial);
   if (reduction == "sum" || !share) return all_axes(g, loss, reduction == "mean");
   return g.over(all_axes(g, loss, false), all_axes(g, share, false));
 }

@@ -85,6 +85,12 @@ class Lowering {
   // An integer result brought into the range of a narrow element type, as arithmetic modulo 2^bits does.
   Value wrap(Value x, Elem elem);
 
+  // x rounded to a narrower floating-point type. What is too large becomes the largest number when it saturates (or
+  // the type has no other way), else infinity or NaN.
+  Value rounded_to(Value x, Elem elem, bool saturate = true);
+  // To the power of two below, above or nearest.
+  Value rounded_to_power(Value x, const std::string& mode);
+
   // Shapes. dims() of an empty handle is empty.
   Shape dims(Value x) const { return x ? x.shape() : Shape(); }
   Value shape_of(Value x);

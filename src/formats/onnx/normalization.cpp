@@ -39,7 +39,7 @@ struct BatchNormalization {
   ONNX_ATTR(spatial, bool, .until = 9) = true;
   ONNX_ATTR(training_mode, bool, .since = 14) = false;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(!training_mode, "training mode is not supported");
+    if (training_mode) return lower_training(g);
     POM_REQUIRE(spatial, "normalising each position by itself (spatial = 0) is not supported");
     POM_REQUIRE(g.opset() >= 7 || is_test, "training mode is not supported");
     Value gamma = g.as_constant(scale), beta = g.as_constant(B), m = g.as_constant(input_mean),
@@ -53,6 +53,25 @@ struct BatchNormalization {
     auto line = [&](Value p) { return g.per_channel(g.cast(p, DType::fp32), X.rank()); };
     Value factor = g.over(line(gamma), g.add(mil::sqrt{.x = g.plus(line(v), double(*epsilon))}));
     return g.result(g.cast(g.plus(g.times(g.minus(x, line(m)), factor), line(beta)), own), X.elem());
+  }
+  // Normalised by what the batch itself shows; the running statistics are further results.
+  Status lower_training(Lowering& g) const {
+    Ints axes;
+    for (std::size_t i = 0; i < X.rank(); ++i)
+      if (i != 1) axes.push_back(std::int64_t(i));
+    Value x = g.cast(X, DType::fp32), own_mean = mean(g, x, axes), difference = g.minus(x, own_mean);
+    Value variance = mean(g, g.times(difference, difference), axes);
+    auto line = [&](Value p) { return g.per_channel(g.cast(p, DType::fp32), X.rank()); };
+    Value factor = g.over(line(scale), g.add(mil::sqrt{.x = g.plus(variance, double(*epsilon))}));
+    POM_TRY(g.result(g.cast(g.plus(g.times(difference, factor), line(B)), X.dtype()), X.elem()));
+    auto running = [&](const InputField& before, Value now) {
+      Value flat = g.squeeze(now, axes);
+      Value mixed =
+          g.plus(g.times(g.cast(before, DType::fp32), double(*momentum)), g.times(flat, 1 - double(*momentum)));
+      return g.result(g.cast(mixed, before.dtype()), before.elem());
+    };
+    POM_TRY(running(input_mean, own_mean));
+    return running(input_var, variance);
   }
 };
 

@@ -1,3 +1,5 @@
+#include "ops/quantization.h"
+#include "formats/onnx/packed_weight.h"
 #include "formats/onnx/window.h"
 #include "ops/conv.h"
 #include "ops/elementwise_binary.h"
@@ -43,9 +45,42 @@ Result<Value> aligned(Lowering& g, Value parameter, Value x, std::int64_t axis, 
 Value quantized(Lowering& g, Value x, Value scale, Value zero, Elem elem) {
   Value y = g.add(mil::round{.x = g.over(x, scale)});
   if (zero) y = g.plus(y, g.cast(zero, x.dtype()));
-  DType stored = elem_info(elem).stored;
-  y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest_value(stored))});
-  return g.cast(g.add(mil::minimum{.x = y, .y = g.number(y, highest_value(stored))}), DType::int32);
+  const ElemInfo& type = elem_info(elem);
+  double range = double(1u << type.bits), lowest = type.is_signed ? -range / 2 : 0;
+  y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest)});
+  return g.cast(g.add(mil::minimum{.x = y, .y = g.number(y, lowest + range - 1)}), DType::int32);
+}
+
+// What `quantize` and `dequantize` want: 8-bit integers, and constant parameters, one or one per index of an axis.
+struct EightBits {
+  Value scale, zero;
+  std::optional<int> axis;
+};
+std::optional<EightBits> eight_bits(Lowering& g, Value x, Elem elem, Value scale, Value zero, std::int64_t axis,
+                                    std::int64_t block) {
+  if ((elem != Elem::int8 && elem != Elem::uint8) || block > 0 || g.target() < Target::iOS17 || x.rank() == 0)
+    return {};
+  const Weight* factor = g.as_constant(scale).literal();
+  const Weight* middle = zero ? g.as_constant(zero).literal() : nullptr;
+  if (!factor || (zero && !middle) || factor->sizes().size() > 1) return {};
+  EightBits all;
+  auto along = normal_axis(axis, x.rank());
+  if (factor->count() != 1) {
+    if (!along || !(x.shape()[*along] == Dim(std::int64_t(factor->count())))) return {};
+    all.axis = int(*along);
+  }
+  auto shaped = [&](const Weight& w) {
+    Value v = g.constant(w);
+    return all.axis ? v : g.reshape(v, Shape{});
+  };
+  all.scale = shaped(Weight::cast(*factor, DType::fp32));
+  if (middle) {
+    if (middle->count() != factor->count()) return {};
+    auto tensor = Weight::cast(*middle, elem_info(elem).stored).materialise();
+    if (!tensor) return {};
+    all.zero = g.constant(all.axis ? *tensor : tensor->reshaped({}));
+  }
+  return all;
 }
 
 struct QuantizeLinear {
@@ -64,10 +99,20 @@ struct QuantizeLinear {
       POM_REQUIRE(named, "output_dtype {} is not supported", elem_name(output_dtype));
       elem = named->elem;
     }
-    POM_REQUIRE(is_narrow_integer(elem), "quantising to {} is not supported", elem_info(elem).name);
+    bool narrow = narrow_float(elem) != nullptr;
+    POM_REQUIRE(narrow || is_narrow_integer(elem), "quantising to {} is not supported", elem_info(elem).name);
+    if (auto known = eight_bits(g, x, elem, y_scale, y_zero_point, *axis, *block_size)) {
+      mil::quantize op{.input = g.cast(x, DType::fp32),
+                       .zero_point = known->zero,
+                       .scale = known->scale,
+                       .output_dtype = elem == Elem::int8 ? "int8" : "uint8"};
+      op.axis.value = known->axis;
+      return g.result(g.cast(g.add(op), DType::int32), elem);
+    }
     // fp16 cannot hold the sums; fp32 can.
     Value wide = g.cast(x, DType::fp32), scale = g.cast(y_scale, DType::fp32);
     scale = POM_TRY(aligned(g, scale, wide, *axis, *block_size));
+    if (narrow) return g.result(g.rounded_to(g.over(wide, scale), elem, *saturate), elem);
     Value zero = y_zero_point ? POM_TRY(aligned(g, y_zero_point, wide, *axis, *block_size)) : Value();
     return g.result(quantized(g, wide, scale, zero, elem), elem);
   }
@@ -81,16 +126,34 @@ struct DequantizeLinear {
   ONNX_ATTR(block_size, int, .since = 21) = 0;
   ONNX_ATTR(output_dtype, int, .since = 23) = 0;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(x.dtype() == DType::int32, "dequantising {} is not supported", elem_info(x.elem()).name);
+    bool narrow = narrow_float(x.elem()) || x.elem() == Elem::float8e8m0;
+    POM_REQUIRE(narrow || x.dtype() == DType::int32, "dequantising {} is not supported", elem_info(x.elem()).name);
     const ElemInfo* out = *output_dtype ? find_elem(output_dtype) : &elem_info(x_scale.elem());
     POM_REQUIRE(out && is_float(out->compute), "output_dtype {} is not supported", elem_name(output_dtype));
+    if (auto weight = quantized_weight(g, x, x.elem(), x_scale, x_zero_point, *axis, *block_size))
+      return g.result(g.cast(*weight, out->compute), out->elem);
+    if (auto known = from_bytes(g)) return g.result(g.cast(*known, out->compute), out->elem);
     Value q = x, scale = POM_TRY(aligned(g, g.cast(x_scale, DType::fp32), x, *axis, *block_size));
-    if (x_zero_point) {
+    if (x_zero_point && !narrow) {
       Value zero = POM_TRY(aligned(g, x_zero_point, x, *axis, *block_size));
       auto number = zero ? zero.number() : std::nullopt;
       if (!number || *number != 0) q = g.minus(q, zero);
     }
     return g.result(g.cast(g.times(g.cast(q, DType::fp32), scale), out->compute), out->elem);
+  }
+  // What `quantize` has made, through the cast behind it.
+  std::optional<Value> from_bytes(Lowering& g) const {
+    Node* cast = x.producer();
+    if (!cast || cast->op != &def<mil::cast>()) return {};
+    Value bytes = cast->input(0);
+    if (bytes.dtype() != elem_info(x.elem()).stored || !bytes.producer() ||
+        bytes.producer()->op != &def<mil::quantize>())
+      return {};
+    auto known = eight_bits(g, x, x.elem(), x_scale, x_zero_point, *axis, *block_size);
+    if (!known) return {};
+    mil::dequantize op{.input = bytes, .zero_point = known->zero, .scale = known->scale};
+    op.axis.value = known->axis;
+    return g.add(op);
   }
 };
 

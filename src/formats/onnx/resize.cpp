@@ -331,31 +331,6 @@ struct Upsample {
   }
 };
 
-struct GridSample {
-  ONNX_IN(X);
-  ONNX_IN(grid);
-  ONNX_ATTR(align_corners, bool) = false;
-  ONNX_ATTR(mode, std::string) = "linear";
-  ONNX_ATTR(padding_mode, std::string) = "zeros";
-  Status lower(Lowering& g) const {
-    POM_REQUIRE(X.rank() == 4, "sampling of rank {} is not supported, only of images", X.rank());
-    bool bilinear = *mode == "linear" || *mode == "bilinear";
-    POM_REQUIRE(bilinear || *mode == "nearest", "mode '{}' is not supported", *mode);
-    std::string padding;
-    if (*padding_mode == "zeros") padding = "constant";
-    if (*padding_mode == "border") padding = "border";
-    if (*padding_mode == "reflection") padding = align_corners ? "reflection" : "symmetric";
-    POM_REQUIRE(!padding.empty(), "padding_mode is '{}'", *padding_mode);
-    return g.result(g.add(mil::resample{.x = X,
-                                        .coordinates = grid,
-                                        .sampling_mode = bilinear ? "bilinear" : "nearest",
-                                        .padding_mode = padding,
-                                        .padding_value = 0.0,
-                                        .coordinates_mode = "normalized_minus_one_to_one",
-                                        .align_corners = *align_corners}));
-  }
-};
-
 // Sampling points of an affine map: theta [N, 2, 3] (or [N, 3, 4]) to [N, H, W, 2] ([N, D, H, W, 3]).
 struct AffineGrid {
   ONNX_IN(theta);
@@ -398,7 +373,6 @@ struct AffineGrid {
 Rules resize_chapter() {
   return {
       rule<AffineGrid>("AffineGrid"),
-      rule<GridSample>("GridSample"),
       rule<Resize>("Resize"),
       rule<Upsample>("Upsample", 7, 10),
   };

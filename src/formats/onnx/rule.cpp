@@ -103,10 +103,12 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
 const Rules& all_rules() {
   static const Rules all = [] {
     constexpr Rules (*chapters[])() = {
-        math_chapter,         logical_chapter,        activation_chapter, reduction_chapter,   shape_chapter,
-        generator_chapter,    gather_scatter_chapter, matrix_chapter,     attention_chapter,   convolution_chapter,
-        pooling_chapter,      normalization_chapter,  padding_chapter,    resize_chapter,      recurrent_chapter,
-        quantization_chapter, spectral_chapter,       loss_chapter,       control_flow_chapter};
+        math_chapter,      logical_chapter,     activation_chapter,        reduction_chapter,
+        shape_chapter,     generator_chapter,   gather_scatter_chapter,    matrix_chapter,
+        attention_chapter, convolution_chapter, pooling_chapter,           normalization_chapter,
+        padding_chapter,   resize_chapter,      recurrent_chapter,         quantization_chapter,
+        spectral_chapter,  loss_chapter,        control_flow_chapter,      sampling_chapter,
+        selection_chapter, contrib_chapter,     contrib_attention_chapter, contrib_quantization_chapter};
     Rules all;
     for (auto chapter : chapters)
       for (const Rule& rule : chapter()) all.push_back(rule);

@@ -208,5 +208,14 @@ Rules quantization_chapter();
 Rules spectral_chapter();
 Rules loss_chapter();
 Rules control_flow_chapter();
+Rules sampling_chapter();
+Rules selection_chapter();
+Rules sequence_chapter();
+Rules training_chapter();
+Rules contrib_chapter();
+Rules contrib_attention_chapter();
+Rules contrib_quantization_chapter();
+Rules ml_chapter();
+Rules ml_tree_chapter();
 
 }  // namespace pomona::onnx

@@ -88,6 +88,29 @@ Result<Tensor> from_varints(const std::vector<Text>& chunks, DType dtype, const 
   return tensor;
 }
 
+// Elements of a type that Core ML does not have, decoded.
+Result<Weight> decoded_weight(const TensorProto& t, Elem elem, TensorFiles& files) {
+  const ElemInfo& type = elem_info(elem);
+  std::uint64_t count = POM_TRY(count_of(t)), wanted = (count * type.packed_bits + 7) / 8;
+  std::string bytes;
+  if (t.data_location == 1 || t.raw_data) {
+    Bytes stored = t.data_location == 1 ? POM_TRY(files.external(t)) : files.inline_bytes(*t.raw_data);
+    bytes.assign(reinterpret_cast<const char*>(stored.data()), stored.size());
+  } else {
+    for (std::int64_t value : POM_TRY(varints_of(t.int32_data))) bytes += char(value);
+  }
+  POM_REQUIRE(bytes.size() >= wanted, "{} bytes are stored, but {} {} need {}", bytes.size(), type.name,
+              to_string(t.dims), wanted);
+  Tensor tensor(type.stored, t.dims);
+  tensor.mutable_data();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    std::uint64_t bit = i * type.packed_bits;
+    unsigned bits = static_cast<unsigned char>(bytes[bit / 8]) >> bit % 8 & ((1u << type.packed_bits) - 1);
+    tensor.set_number(i, unpacked(elem, bits));
+  }
+  return Weight(std::move(tensor));
+}
+
 Weight eager_when_small(Weight weight) {
   if (weight.in_memory() || weight.stored_size() > small_size_bytes) return weight;
   auto tensor = weight.materialise();
@@ -152,6 +175,12 @@ Result<Tensor> to_int32(const Tensor& from) {
   return to;
 }
 
+// Hugging Face's cache has a model's files as links in REPOSITORY/snapshots/REVISION to REPOSITORY/blobs.
+bool is_kept_download(const std::filesystem::path& folder, const std::filesystem::path& target) {
+  std::filesystem::path kept = target.parent_path();
+  return kept.filename() == "blobs" && stays_inside(folder.lexically_relative(kept.parent_path() / "snapshots"));
+}
+
 }  // namespace
 
 Bytes TensorFiles::inline_bytes(Text view) const {
@@ -172,11 +201,11 @@ Result<Bytes> TensorFiles::external(const TensorProto& tensor) {
   if (fresh) {
     std::error_code code;
     std::filesystem::path folder(folder_.empty() ? "." : folder_);
-    // Resolves symbolic links: a link may not lead out of the folder either.
+    // Resolves symbolic links: a link may not lead out of the folder either, but to where downloads are kept.
     auto root = std::filesystem::weakly_canonical(folder, code);
     auto target = std::filesystem::weakly_canonical(folder / relative, code);
     auto inside = target.lexically_relative(root);
-    if (code || !stays_inside(inside)) {
+    if (code || !(stays_inside(inside) || is_kept_download(root, target))) {
       open_.erase(at);
       return fail("external data lies at '{}', outside the model's folder", location);
     }
@@ -210,6 +239,7 @@ Result<Weight> stored_weight(const TensorProto& tensor, TensorFiles& files) {
     Elem elem = POM_TRY(elem_of(tensor));
     DType dtype = elem_info(elem).stored;
     std::uint64_t count = POM_TRY(count_of(tensor));
+    if (elem_info(elem).packed_bits) return decoded_weight(tensor, elem, files);
     if (elem == Elem::string) {
       POM_REQUIRE(tensor.string_data.size() == count, "{} strings are stored, but {} are expected",
                   tensor.string_data.size(), count);

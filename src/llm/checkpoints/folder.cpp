@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
 
 namespace pomona::llm {
@@ -25,7 +25,7 @@ Status read_pooling(const fs::path& folder, Checkpoint& checkpoint) {
   POM_REQUIRE(modules.is_array(), "modules.json is no JSON array");
   for (const Json& module : modules) {
     POM_REQUIRE(module.is_object(), "an entry of modules.json is no object");
-    std::string type = module.value("type", ""), path = module.value("path", "");
+    std::string type = text_field(module, "type", ""), path = text_field(module, "path", "");
     if (type.ends_with(".Transformer")) continue;
     if (type.ends_with(".Normalize")) {
       checkpoint.normalize = true;
@@ -78,10 +78,45 @@ Result<safetensors::File> weights_of(const fs::path& folder, const std::string& 
   return safetensors::read_safetensors(found[0]);
 }
 
-Result<CheckpointTensor> plain_tensor(const safetensors::Entry& entry) {
-  Weight weight = POM_TRY(entry.weight());
-  if (weight.dtype() != DType::fp16 && weight.dtype() != DType::bf16) weight = Weight::cast(weight, DType::fp32);
-  return tensor_of(std::move(weight), entry.stored, entry.bytes.size());
+Result<RawTensors> raw_tensors(const safetensors::File& file) {
+  RawTensors raw;
+  for (const auto& [name, entry] : file.tensors)
+    raw[name] = {POM_TRY_IN(entry.weight(), "tensor '{}'", name), entry.stored, entry.bytes.size()};
+  return raw;
+}
+
+// A quantiser, by the name that config.json has for it.
+struct Method {
+  std::string_view name;
+  Status (*take)(const Json& settings, RawTensors& raw, Checkpoint& checkpoint);
+};
+constexpr Method methods[] = {
+    {"mlx", take_mlx},
+    {"awq", take_awq},
+    {"gptq", take_gptq},
+    {"compressed-tensors", take_compressed_tensors},
+    {"bitsandbytes", take_bitsandbytes},
+    {"fp8", take_fp8},
+    {"fbgemm_fp8", take_fp8},
+};
+
+Status take_quantised(const Json& config, RawTensors& raw, Checkpoint& checkpoint) {
+  // MLX writes both keys and names no method.
+  for (const char* key : {"quantization_config", "quantization"}) {
+    if (!config.contains(key) || !config[key].is_object()) continue;
+    const Json& settings = config[key];
+    std::string name = text_field(settings, "quant_method", "mlx"), known;
+    for (const Method& method : methods) {
+      if (method.name == name) return method.take(settings, raw, checkpoint);
+      known += (known.empty() ? "" : ", ") + std::string(method.name);
+    }
+    return fail("its weights are quantised by '{}', which is not known; known are: {}", name, known);
+  }
+  return {};
+}
+
+Weight as_floats(const Weight& weight) {
+  return weight.dtype() == DType::fp16 || weight.dtype() == DType::bf16 ? weight : Weight::cast(weight, DType::fp32);
 }
 
 }  // namespace
@@ -98,9 +133,10 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   checkpoint.tokenizer = POM_TRY(text_of(at / "tokenizer.json"));
   checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
   POM_TRY_IN(read_pooling(at, checkpoint), "folder '{}'", folder);
-  safetensors::File file = POM_TRY(weights_of(at, weights));
-  for (const auto& [name, entry] : file.tensors)
-    checkpoint.tensors[name] = POM_TRY_IN(plain_tensor(entry), "tensor '{}'", name);
+  RawTensors raw = POM_TRY(raw_tensors(POM_TRY(weights_of(at, weights))));
+  POM_TRY_IN(take_quantised(config, raw, checkpoint), "'{}'", checkpoint.path);
+  for (const auto& [name, tensor] : raw)
+    checkpoint.tensors[name] = tensor_of(as_floats(tensor.weight), tensor.stored, tensor.bytes);
   return checkpoint;
 }
 

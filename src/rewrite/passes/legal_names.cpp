@@ -65,7 +65,7 @@ class Renamer {
     sentences_.push_back(fmt::format("{} '{}' is called '{}'", is_input ? "input" : "output", before, after));
   }
   void rename_in(Block& block) {
-    if (block.owner())
+    if (&block != &block.function().body)
       for (std::size_t i = 0; i < block.input_count(); ++i)
         block.input(i).set_name(names_.unique(legal(block.input(i).name())));
     for (auto& node : block.nodes()) {

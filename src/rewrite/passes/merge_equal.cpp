@@ -74,7 +74,7 @@ void merge_in(Block& block, Seen& seen) {
     for (std::size_t i = 0; i < node.output_count(); ++i) replace_uses(node.output(i), first->second->output(i));
     block.erase(node);
   }
-  if (!block.owner()) return;
+  if (&block == &block.function().body) return;
   for (Node* node : own) seen.erase(node);
 }
 

@@ -7,7 +7,7 @@ namespace pomona::rewrite {
 
 bool is_result(Value value) {
   const Block& block = *value.block();
-  if (block.owner()) return false;
+  if (&block != &block.function().body) return false;
   const auto& users = value.users();
   return std::find(users.begin(), users.end(), block.return_node()) != users.end();
 }

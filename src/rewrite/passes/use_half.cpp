@@ -236,7 +236,7 @@ class HalfPass {
       std::string own = result.name();
       Value half = result;
       result = converted(half, DType::fp32, block, nullptr);
-      if (block.owner()) continue;
+      if (&block != &function_.body) continue;
       half.set_name(own + "_in_fp16");
       result.set_name(own);
     }
