@@ -61,8 +61,8 @@ class LanguageModels(unittest.TestCase):
                 package = self.path / "out.mlpackage"
                 report = json.loads(pomona("convert", GGUF, "-o", package, "--context", 96, "--prefill", 16, "--json", "--force", *options))
                 self.assertTrue(report["verification"]["passed"])
-                # As small as the source, or as one byte per weight makes it.
-                self.assertLess(report["output_bytes"], 1.02 * report["source_bytes"] if "gpu" in options else 142e6)
+                # As small as the source, or a byte per weight, the embedding twice: as a table, and as the last convolution.
+                self.assertLess(report["output_bytes"], 1.02 * report["source_bytes"] if "gpu" in options else 172e6)
 
     def test_embeddings(self):
         ids = numpy.array(TRUTH["ids"])
