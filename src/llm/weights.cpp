@@ -118,8 +118,12 @@ EncodedWeight rows_of(const EncodedWeight& weight, std::int64_t begin, std::int6
   std::int64_t rows = 0;
   for (const Weight& operand : weight.operands)
     if (operand && !operand.sizes().empty()) rows = std::max(rows, operand.sizes()[0]);
-  for (Weight& operand : part.operands)
-    if (operand && !operand.sizes().empty() && operand.sizes()[0] == rows) operand = rows_of(operand, begin, end);
+  // Scales and tables have a row for one or several of the matrix, or one for all.
+  for (Weight& operand : part.operands) {
+    if (!operand || operand.sizes().empty() || operand.sizes()[0] <= 1) continue;
+    std::int64_t shared = rows / operand.sizes()[0];
+    operand = rows_of(operand, begin / shared, (end + shared - 1) / shared);
+  }
   return part;
 }
 

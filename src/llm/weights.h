@@ -49,7 +49,7 @@ class Weights {
   std::vector<MatrixLine> lines_;
 };
 
-// Rows [begin, end) of a matrix, of every operand that has as many rows as the matrix.
+// Rows [begin, end) of a matrix, which begin where a block of rows does.
 EncodedWeight rows_of(const EncodedWeight& weight, std::int64_t begin, std::int64_t end);
 // Matrices of one encoding one behind the other along a new axis 0; empty when their encodings differ.
 std::optional<EncodedWeight> stacked(const std::vector<EncodedWeight>& weights);
