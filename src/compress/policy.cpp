@@ -8,6 +8,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/interrupt.h"
 #include "ir/builder.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
@@ -140,6 +141,7 @@ class Compressor {
   }
 
   Status handle(Node& node, const Function& function) {
+    POM_TRY(check_interrupt());
     Value value = node.output();
     WeightLine line{
         .function = function.name, .name = value.name(), .dtype = node.literal.dtype(), .sizes = node.literal.sizes()};

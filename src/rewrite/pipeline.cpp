@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/interrupt.h"
 #include "base/record.h"
 #include "ir/verify.h"
 #include "rewrite/passes/passes.h"
@@ -74,6 +75,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     return check("fold_constants and merge_equal");
   };
   auto apply = [&](std::string_view topic, std::initializer_list<RuleList> lists) -> Status {
+    POM_TRY(check_interrupt());
     std::vector<const Rule*> rules;
     for (RuleList list : lists) rules.insert(rules.end(), list.begin(), list.end());
     auto applied =
