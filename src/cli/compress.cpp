@@ -85,13 +85,20 @@ Run declare_compress(CLI::App& app) {
     say_weight_lines(session, report->lines);
     session.say(fmt::format("{} -> '{}', {}; {:.2f} s, peak memory {}", api::size_text(report->bytes_before), a->output,
                             api::size_text(report->bytes_after), report->seconds, api::size_text(report->peak_memory)));
-    return Outcome{{{"output", a->output},
-                    {"bytes_before", report->bytes_before},
-                    {"bytes_after", report->bytes_after},
-                    {"seconds", report->seconds},
-                    {"peak_memory_bytes", report->peak_memory},
-                    {"weights", weight_lines_json(report->lines)}},
-                   true};
+    for (const std::string& warning : report->warnings) session.note("warning: " + warning);
+    Json json{{"output", a->output},
+              {"bytes_before", report->bytes_before},
+              {"bytes_after", report->bytes_after},
+              {"seconds", report->seconds},
+              {"peak_memory_bytes", report->peak_memory},
+              {"warnings", report->warnings},
+              {"written", report->written},
+              {"weights", weight_lines_json(report->lines)}};
+    if (!report->verification) return Outcome{json};
+    say_verification(session, *report->verification);
+    json["verification"] = verification_json(*report->verification);
+    if (!report->written) session.note("nothing was written; --keep writes it all the same");
+    return Outcome{json, report->verification->passed};
   };
 }
 

@@ -24,6 +24,11 @@ const std::vector<Command>& commands() {
        "  pomona compress build/demo/fp16.mlpackage -o build/demo/small.mlpackage --force --scheme palettize --nbits 4 --granularity per_grouped_channel --group-size 16\n"
        "  pomona compress build/demo/fp16.mlpackage -o build/demo/small.mlpackage --force --scheme linear --dtype int4 --granularity per_block --block-size 32 --json\n",
        declare_compress},
+      {"search", "choose a scheme for each weight by measuring",
+       "  pomona search build/demo/fp16.mlpackage -o build/demo/recipe.yaml --force --bits-per-weight 5\n"
+       "  pomona search build/demo/fp16.mlpackage -o build/demo/recipe.yaml --force --max-size 20MB --for ane\n"
+       "  pomona search build/demo/fp16.mlpackage -o build/demo/recipe.yaml --force --min-cosine 0.99 --json\n",
+       declare_search},
       {"decompress", "make compressed weights plain again",
        "  pomona decompress build/demo/4-bits.mlpackage -o build/demo/plain.mlpackage --force\n"
        "  pomona decompress build/demo/4-bits.mlpackage -o build/demo/plain.mlpackage --force --quiet\n"

@@ -10,6 +10,7 @@ Run declare_show(CLI::App& app);
 Run declare_convert(CLI::App& app);
 Run declare_compress(CLI::App& app);
 Run declare_decompress(CLI::App& app);
+Run declare_search(CLI::App& app);
 Run declare_run(CLI::App& app);
 Run declare_verify(CLI::App& app);
 Run declare_conformance(CLI::App& app);

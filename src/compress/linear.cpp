@@ -82,9 +82,12 @@ struct Coding {
   double percentile = 100;
   bool has_zero_points;
   Cut cut;
+  Importance importance;
 
   // Done by the kernels of linear_quantise.h.
-  bool plain() const { return cut.shape && (range == Range::extremes || range == Range::squared_error); }
+  bool plain() const {
+    return cut.shape && (range == Range::extremes || (range == Range::squared_error && !importance));
+  }
 };
 
 struct Codes {
@@ -183,13 +186,15 @@ Codes encode_gathered(std::span<const Element> weights, const Sizes& sizes, cons
   result.scales.resize(count);
   if (coding.has_zero_points) result.zero_points.resize(count);
   std::vector<double> squared_errors(count);
+  std::vector<float> factors = coding.importance.of_all(weights.size());
   parallel_for(count, 1 + (1 << 14) / elements, [&](std::size_t begin, std::size_t end) {
     std::vector<Element> gathered(elements);
-    std::vector<float> floats(elements);
+    std::vector<float> floats(elements), block_factors(factors.empty() ? 0 : elements);
     for (std::size_t b = begin; b < end; ++b) {
+      if (!factors.empty()) blocks.gather(b, factors.data(), block_factors.data());
       blocks.gather(b, weights.data(), gathered.data());
       to_floats(std::span<const Element>(gathered), floats.data());
-      BlockCodes coded = code_block(floats, {}, coding.options, coding.range, coding.percentile);
+      BlockCodes coded = code_block(floats, block_factors, coding.options, coding.range, coding.percentile);
       blocks.scatter(b, coded.codes.data(), result.codes.data());
       result.scales[b] = coded.scale;
       if (coding.has_zero_points) result.zero_points[b] = coded.zero_point;
@@ -318,8 +323,14 @@ class LinearScheme : public Scheme {
 
  private:
   Coding coding_for(const Candidate& candidate, Cut cut) const {
-    Coding coding{dtype_,        coding_, range_, *options_.percentile, !coding_.symmetric || !coding_.is_signed,
-                  std::move(cut)};
+    Coding coding{dtype_,         coding_, range_, *options_.percentile, !coding_.symmetric || !coding_.is_signed,
+                  std::move(cut), {}};
+    // Few codes are worth a range that clips what hardly matters.
+    if (candidate.importance && coding_.bits <= 4 && range_ == Range::extremes) {
+      coding.range = Range::squared_error;
+      coding.options.candidates = 24;
+    }
+    if (coding.range == Range::squared_error) coding.importance = candidate.importance;
     coding.options.scale_type = candidate.weight.dtype() == DType::fp16 ? ScaleType::fp16 : ScaleType::fp32;
     return coding;
   }
@@ -350,7 +361,8 @@ class LinearScheme : public Scheme {
     if (coding.has_zero_points) types.push_back({dtype_, scale_sizes});
     std::string what =
         fmt::format("linear {} {} {} search {} {} {} {}", *options_.mode, encoded.scheme, *options_.range,
-                    *options_.search, *options_.percentile, options_.full_range ? "full" : "", to_string(scale_sizes));
+                    *options_.search, *options_.percentile, options_.full_range ? "full" : "", to_string(scale_sizes)) +
+        fmt::format(" {}", static_cast<const void*>(coding.importance.values.get()));
     auto parts = parts_of(what, {weight}, types, encoder(coding, scale_sizes, measured), candidate.shelf);
     encoded.add(old_form ? old_stage(parts, coding.cut) : new_stage(parts));
     return encoded;

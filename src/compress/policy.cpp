@@ -41,6 +41,12 @@ Result<ChannelAxes> channel_axes(Value value) {
   return axes;
 }
 
+bool is_layer_weight(Value value) {
+  return std::ranges::all_of(value.users(), [&](const Node* user) {
+    return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
+  });
+}
+
 // Why a constant is not even tried, or empty.
 std::string reason_to_leave(Value value, std::int64_t threshold) {
   const auto& users = value.users();
@@ -181,21 +187,18 @@ class Compressor {
   Result<Attempt> attempt_for(const Node& node, const Function& function, const Scheme& scheme) {
     Value value = node.output();
     Result<ChannelAxes> axes = channel_axes(value);
-    bool structural = std::ranges::all_of(value.users(), [&](const Node* user) {
-      return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
-    });
+    bool structural = is_layer_weight(value);
     std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset), structural,
                                   node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
-    if (fresh)
-      at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, scheme, value.name(), structural));
+    if (fresh) at->second = POM_TRY(attempt(value, std::move(axes), function.opset, scheme, structural));
     return at->second;
   }
 
-  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset, const Scheme& scheme,
-                          const std::string& name, bool structural) {
+  Result<Attempt> attempt(Value value, Result<ChannelAxes> axes, Target opset, const Scheme& scheme, bool structural) {
     Attempt result;
+    const Weight& weight = *value.literal();
     Tensor tensor = POM_TRY(weight.materialise());
     Summary summary = summarise(tensor);
     result.sum_of_squares = summary.sum_of_squares;
@@ -203,12 +206,21 @@ class Compressor {
       result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
       return result;
     }
-    auto encoded =
-        scheme.encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural, false, {}});
-    if (encoded)
-      result.encoded = *std::move(encoded);
-    else
+    Candidate candidate{weight, tensor, summary, opset, std::move(axes), shelf_, value.name(), structural, false, {}};
+    const Statistics* statistics = nullptr;
+    if (request_.calibration) statistics = POM_TRY_IN(request_.calibration->of(value), "while calibrating");
+    if (statistics && candidate.axes)
+      candidate.importance = importance_of(*statistics, *candidate.axes, weight.sizes());
+    auto encoded = scheme.encode(candidate);
+    if (!encoded) {
       result.encoded.note = encoded.error().what;
+      return result;
+    }
+    result.encoded = *std::move(encoded);
+    if (statistics && request_.round)
+      POM_TRY(round_with_data(result.encoded, candidate, *statistics, request_.rounding));
+    else if (request_.calibration && !statistics)
+      result.encoded.note += result.encoded.note.empty() ? "without data" : "; without data";
     return result;
   }
 
@@ -238,6 +250,34 @@ class Compressor {
 };
 
 }  // namespace
+
+std::vector<Node*> compressible_weights(Function& function, std::int64_t threshold) {
+  std::vector<Node*> constants, decoders, weights;
+  collect(function.body, constants, decoders);
+  std::set<std::string> seen;
+  for (Node* node : constants)
+    if (reason_to_leave(node->output(), threshold).empty() && seen.insert(node->literal.identity()).second)
+      weights.push_back(node);
+  return weights;
+}
+
+Result<Encoded> encode_alone(const Node& node, const Scheme& scheme) {
+  Value value = node.output();
+  Tensor tensor = POM_TRY(node.literal.materialise());
+  Summary summary = summarise(tensor);
+  POM_REQUIRE(!summary.not_finite, "its element {} is NaN or infinite", *summary.not_finite);
+  POM_TRY(scheme.check(node.block()->function().opset));
+  return scheme.encode({node.literal,
+                        tensor,
+                        summary,
+                        node.block()->function().opset,
+                        channel_axes(value),
+                        std::make_shared<Shelf>(),
+                        value.name(),
+                        is_layer_weight(value),
+                        false,
+                        {}});
+}
 
 double WeightLine::bits_per_weight() const {
   std::int64_t count = element_count(sizes);

@@ -15,12 +15,17 @@
 #pragma once
 #include <functional>
 
+#include "compress/calibration.h"
 #include "compress/recipe.h"
 
 namespace pomona::compress {
 
 struct Request {
   Recipe recipe;
+  // With data: tables and ranges are fitted to what matters, and codes are chosen anew where the data allow it.
+  std::shared_ptr<Calibration> calibration;
+  Rounding rounding;
+  bool round = true;
   Request(Recipe of_weights) : recipe(std::move(of_weights)) {}
   Request(std::shared_ptr<const Scheme> for_all) { recipe.global = std::move(for_all); }
 };
@@ -46,6 +51,11 @@ struct Report {
   std::vector<WeightLine> lines;
   std::vector<std::string> warnings;  // names in the recipe that no weight has
 };
+
+// The program's weights that are not left for reasons of their own, whatever the scheme; of equal ones the first.
+std::vector<Node*> compressible_weights(Function& function, std::int64_t threshold);
+// One weight by one scheme, without touching the program.
+Result<Encoded> encode_alone(const Node& node, const Scheme& scheme);
 
 using CompressProgress = std::function<void(std::size_t done, std::size_t total)>;
 

@@ -81,6 +81,27 @@ Result<Value> build(const Encoded& encoded, Node& node) {
   return after;
 }
 
+Result<Tensor> decode(const Encoded& encoded, Target opset) {
+  std::vector<Tensors> made;
+  for (const Stage& stage : encoded.stages) {
+    Tensors inputs;
+    for (const FieldInfo* field : stage.op->inputs)
+      if (const Part* part = stage.part(field->name))
+        inputs.push_back(part->weight ? POM_TRY(part->weight.materialise()) : made[part->stage][part->output]);
+    std::vector<Type> types;
+    for (const Tensor& tensor : inputs) types.push_back(tensor.type());
+    std::vector<std::vector<Operand>> operands;
+    std::size_t next = 0;
+    for (const FieldInfo* field : stage.op->inputs) {
+      std::vector<Operand>& of_field = operands.emplace_back();
+      if (stage.part(field->name)) of_field.push_back({{}, &types[next], &inputs[next]}), ++next;
+    }
+    made.push_back(POM_TRY(stage.op->eval(*stage.op, stage.attributes, operands, {opset, nullptr, nullptr})));
+  }
+  POM_REQUIRE(!made.empty(), "there is nothing to decode");
+  return made.back().back();
+}
+
 Status make_sparse(Encoded& encoded, const Weight& mask, std::int64_t ones) {
   for (std::size_t i = 0; i < encoded.stages.size(); ++i) {
     bool codes = encoded.stages[i].op == &def<mil::constexpr_lut_to_dense>() ||

@@ -62,6 +62,9 @@ struct Encoded {
 // Nodes before `node` that decode the weight; the value has the name and the type that `node` gave it.
 Result<Value> build(const Encoded& encoded, Node& node);
 
+// What the stages decode to.
+Result<Tensor> decode(const Encoded& encoded, Target opset);
+
 // Keeps only the elements where the mask is one: stages that decode a dense weight become those that decode a sparse
 // one. `mask` is uint1 of the weight's sizes with `ones` ones. An error when there is no sparse form.
 Status make_sparse(Encoded& encoded, const Weight& mask, std::int64_t ones);

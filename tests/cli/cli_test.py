@@ -12,8 +12,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 POMONA = os.environ["POMONA_BINARY"]
-VERBS = ["inspect", "show", "convert", "compress", "decompress", "run", "verify", "conformance", "bench"]
-LATER = ["search", "plan", "generate", "chat", "serve", "logits", "perplexity", "edit", "split"]
+VERBS = ["inspect", "show", "convert", "compress", "search", "decompress", "run", "verify", "conformance", "bench"]
+LATER = ["plan", "generate", "chat", "serve", "logits", "perplexity", "edit", "split"]
 
 
 def pomona(*words, **more):

@@ -1,0 +1,24 @@
+// Samples for calibration, from what users have.
+//
+//   auto samples = POM_TRY(calibration_samples({.place = "data.npz"}, program, function));
+//
+//   data.npz      arrays by input name; where they are longer than the input along its first axis, several samples
+//   folder        each file in it (.npz, .npy, .json, pictures) is a sample, in the order of their names
+//   photo.png     one sample
+//   text.txt      with a tokenizer: each line that is not empty is a sample
+//   random        seeded random inputs, which are a poor stand-in for data
+#pragma once
+#include "api/model.h"
+
+namespace pomona::api {
+
+struct SampleChoice {
+  std::string place, tokenizer;
+  int count = 16;  // at most; of random, as many
+  std::int64_t seed = 0;
+};
+// By the names and dtypes of the program.
+Result<std::vector<NamedTensors>> calibration_samples(const SampleChoice& choice, const Program& program,
+                                                      const Function& function);
+
+}  // namespace pomona::api

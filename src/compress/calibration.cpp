@@ -1,0 +1,172 @@
+#include "compress/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/threads.h"
+#include "cpu/runner.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
+
+namespace pomona::compress {
+namespace {
+
+// The input that a weight is multiplied by, and the axis of it that runs along the weight's columns.
+struct Reader {
+  Value input;
+  bool channels_second = false;           // [batch, channels, space...]; else the channels are last
+  std::size_t channels = 0, repeats = 1;  // columns are channels x repeats
+  bool has_matrix() const { return repeats == 1; }
+};
+
+std::optional<Reader> reader_of(const Node& user, Value weight) {
+  const Shape& shape = weight.shape();
+  auto size = [&](std::size_t axis) { return std::size_t(shape[axis].value()); };
+  if (is<mil::linear>(&user) && user.input("weight") == weight) return Reader{user.input("x"), false, size(1), 1};
+  if (is<mil::matmul>(&user) && user.input("y") == weight && weight.rank() == 2) {
+    bool transposed = std::get<bool>(user.attribute("transpose_y"));
+    if (std::get<bool>(user.attribute("transpose_x"))) return {};
+    return Reader{user.input("x"), false, size(transposed ? 1 : 0), 1};
+  }
+  if (is<mil::conv>(&user) && user.input("weight") == weight) {
+    auto* groups = std::get_if<std::int64_t>(&user.attribute("groups"));
+    if (groups && *groups != 1) return {};
+    std::size_t kernel = 1;
+    for (std::size_t d = 2; d < shape.size(); ++d) kernel *= size(d);
+    return Reader{user.input("x"), true, size(1), kernel};
+  }
+  return {};
+}
+
+std::optional<Reader> reader_of(Value weight) {
+  for (const Node* user : weight.users())
+    if (user->op)
+      if (auto reader = reader_of(*user, weight)) return reader;
+  return {};
+}
+
+// Vectors of `width` inputs, one after the other.
+std::vector<float> vectors_of(const Tensor& tensor, const Reader& reader) {
+  Tensor floats = tensor.converted(DType::fp32);
+  std::span<const float> all = floats.view<float>();
+  if (!reader.channels_second) return {all.begin(), all.end()};
+  std::size_t batch = std::size_t(tensor.sizes()[0]), width = reader.channels, space = all.size() / (batch * width);
+  std::vector<float> rows(all.size());
+  for (std::size_t b = 0; b < batch; ++b)
+    for (std::size_t c = 0; c < width; ++c)
+      for (std::size_t s = 0; s < space; ++s) rows[(b * space + s) * width + c] = all[(b * width + c) * space + s];
+  return rows;
+}
+
+struct Sums {
+  Reader reader;
+  std::vector<double> moments;
+  std::vector<float> matrix;
+  double vectors = 0;
+
+  void add(const Tensor& tensor) {
+    std::vector<float> rows = vectors_of(tensor, reader);
+    std::size_t width = reader.channels, count = rows.size() / width;
+    moments.resize(width);
+    vectors += double(count);
+    for (std::size_t v = 0; v < count; ++v)
+      for (std::size_t c = 0; c < width; ++c) moments[c] += double(rows[v * width + c]) * double(rows[v * width + c]);
+    if (!reader.has_matrix()) return;
+    matrix.resize(width * width);
+    parallel_for(width, 16, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t v = 0; v < count; ++v) {
+        const float* x = rows.data() + v * width;
+        for (std::size_t i = begin; i < end; ++i) {
+          float xi = x[i];
+          float* row = matrix.data() + i * width;
+          for (std::size_t j = 0; j < width; ++j) row[j] += xi * x[j];
+        }
+      }
+    });
+  }
+
+  Statistics mean() const {
+    Statistics statistics;
+    statistics.columns = reader.channels * reader.repeats;
+    double scale = vectors > 0 ? 1 / vectors : 0;
+    for (double moment : moments)
+      statistics.second_moments.insert(statistics.second_moments.end(), reader.repeats, float(moment * scale));
+    statistics.matrix = matrix;
+    for (float& each : statistics.matrix) each = float(double(each) * scale);
+    return statistics;
+  }
+};
+
+}  // namespace
+
+Result<const Statistics*> Calibration::of(Value weight) {
+  if (weight.block() != &function_->body || !reader_of(weight)) return nullptr;
+  auto at = found_.find(weight.name());
+  if (at == found_.end()) {
+    POM_TRY(collect(weight));
+    at = found_.find(weight.name());
+  }
+  return at == found_.end() ? nullptr : &at->second;
+}
+
+Status Calibration::collect(Value from) {
+  std::map<std::string, Reader> readers;
+  std::uint64_t bytes = 0;
+  bool begun = false;
+  for (const auto& node : function_->body.nodes()) {
+    if (!node->op->structural || node->output_count() != 1) continue;
+    Value weight = node->output();
+    begun = begun || weight == from;
+    if (!begun || weight.rank() < 2 || !is_float(weight.dtype())) continue;
+    auto reader = reader_of(weight);
+    if (!reader || reader->input.is_weight() || reader->input.block() != &function_->body) continue;
+    std::uint64_t needs = 4 * reader->channels * (reader->has_matrix() ? reader->channels : 1);
+    if (!readers.empty() && bytes + needs > limit_) break;
+    bytes += needs;
+    readers.emplace(weight.name(), *reader);
+  }
+  Values results = function_->body.results(), inputs;
+  std::map<Value, Sums> sums;
+  for (const auto& [name, reader] : readers)
+    if (sums.emplace(reader.input, Sums{reader, {}, {}, 0}).second) inputs.push_back(reader.input);
+  function_->body.set_results(inputs);
+  Status status;
+  {
+    cpu::Runner runner(*function_, {});
+    for (const NamedTensors& sample : samples_) {
+      runner.reset_states();
+      auto got = runner.run(sample);
+      if (!got) {
+        status = std::move(got).error();
+        break;
+      }
+      for (std::size_t i = 0; i < inputs.size(); ++i) sums.at(inputs[i]).add((*got)[i]);
+    }
+  }
+  function_->body.set_results(results);
+  POM_TRY(std::move(status));
+  found_.clear();
+  for (const auto& [name, reader] : readers) {
+    Sums& of_input = sums.at(reader.input);
+    of_input.reader.repeats = reader.repeats;
+    found_[name] = of_input.mean();
+    if (reader.repeats != 1) found_[name].matrix.clear();
+  }
+  return {};
+}
+
+Importance importance_of(const Statistics& statistics, const ChannelAxes& axes, const Sizes& sizes) {
+  Importance importance;
+  // Inputs that are always 0 still count a little, so that no table is spent on nothing.
+  double mean = 0;
+  for (float moment : statistics.second_moments) mean += double(moment);
+  mean /= double(std::max<std::size_t>(1, statistics.second_moments.size()));
+  if (!(mean > 0)) return importance;
+  auto values = std::make_shared<std::vector<float>>(statistics.second_moments);
+  for (float& value : *values) value = float(double(value) / mean + 1e-3);
+  importance.values = std::move(values);
+  if (axes.input < axes.output) importance.inner = std::size_t(sizes[axes.output]);
+  return importance;
+}
+
+}  // namespace pomona::compress

@@ -1,0 +1,55 @@
+// What data says about weights: how large the inputs are that each of them is multiplied by.
+//
+//   Calibration data(function, samples);
+//   auto statistics = POM_TRY(data.of(weight));        // none where the op that reads it is not one of these
+//
+// The program is run by the runtime over all samples, once for each group of weights whose matrices fit the limit, in
+// the order of the program. Weights that were compressed by then are run compressed, so that later ones see the inputs
+// they will have. Known ops: linear, matmul with a constant matrix, conv of one group (with a kernel of one element the
+// matrix too, with larger ones the moments of the channels only).
+#pragma once
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "compress/scheme.h"
+
+namespace pomona::compress {
+
+struct Statistics {
+  std::size_t columns = 0;            // of the weight seen as [outputs, columns]
+  std::vector<float> second_moments;  // mean square of each column's input
+  std::vector<float> matrix;          // mean of x x^T; empty where only moments are known
+};
+
+class Calibration {
+ public:
+  Calibration(Function& function, std::vector<NamedTensors> samples, std::uint64_t limit_bytes = 256 << 20)
+      : function_(&function), samples_(std::move(samples)), limit_(limit_bytes) {}
+  // Null without statistics. The pointer holds until the next call.
+  Result<const Statistics*> of(Value weight);
+  const Function& function() const { return *function_; }
+
+ private:
+  struct Wanted;
+  Status collect(Value from);
+  Function* function_;
+  std::vector<NamedTensors> samples_;
+  std::uint64_t limit_;
+  std::map<std::string, Statistics> found_;  // by the weight's name
+};
+
+// Factors of the squared errors of a weight's elements.
+Importance importance_of(const Statistics& statistics, const ChannelAxes& axes, const Sizes& sizes);
+
+// Chooses the codes of a weight anew, one input channel after the other: what rounding one costs is taken back from
+// those that follow, as the inputs' matrix says (E. Frantar et al., "GPTQ", 2022). Scales and tables stay. Says in the
+// note when the weight's form or its statistics do not allow it.
+struct Rounding {
+  bool activation_order = true;
+  double damping = 0.01;  // of the mean of the matrix's diagonal
+};
+Status round_with_data(Encoded& encoded, const Candidate& candidate, const Statistics& statistics,
+                       const Rounding& options);
+
+}  // namespace pomona::compress
