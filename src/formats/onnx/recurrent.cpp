@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/loop.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -11,12 +11,14 @@
 #include "ops/tensor_operation.h"
 
 // LSTM, GRU and RNN. With constant weights and the usual activations a direction becomes MIL's own layer; anything else
-// is written out step by step, for a known number of steps. The backward direction runs over the reversed sequence, and
-// its outputs are turned round again: that relies on no reading of what MIL's `reverse` does.
+// is written out step by step, or is a loop when there are many steps or an unknown number of them. The backward
+// direction runs over the reversed sequence, and its outputs are turned round again: that relies on no reading of what
+// MIL's `reverse` does.
 namespace pomona::onnx {
 namespace {
 
-constexpr std::int64_t most_steps = 512;
+// Longer sequences are a loop.
+constexpr std::int64_t most_steps = 64;
 
 enum class Layer { lstm, gru, rnn };
 std::int64_t gate_count(Layer layer) { return layer == Layer::lstm ? 4 : layer == Layer::gru ? 3 : 1; }
@@ -31,6 +33,7 @@ struct Direction {
   Layer layer;
   Value x;                    // [steps, batch, input], already reversed for the backward direction
   Value w, r, bias, h, c, p;  // w [gates*H, I], r [gates*H, H], bias [2*gates*H], p [3H]; bias and p may be empty
+  Value lengths;              // of each sequence; empty: all have the whole length
   std::int64_t hidden = 0;
   std::vector<Activation> activations;
   std::optional<double> clip;
@@ -56,7 +59,7 @@ std::optional<std::string> mil_name(const Activation& a, Layer layer) {
 
 // By MIL's layer; empty when it cannot.
 std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
-  if (d.clip || d.input_forget) return {};
+  if (d.clip || d.input_forget || d.lengths) return {};
   std::vector<std::string> names;
   for (const Activation& a : d.activations) {
     auto name = mil_name(a, d.layer);
@@ -170,15 +173,51 @@ Result<State> step(Lowering& g, const Direction& d, Value xt, const State& s) {
   return State{g.times(o, POM_TRY(unclipped(2, c))), c};
 }
 
+// The state after a step, kept as it was where the sequence has ended; and what the step shows, zeros there.
+struct Step {
+  State state;
+  Value y;
+};
+Result<Step> masked_step(Lowering& g, const Direction& d, Value xt, Value t, const State& before) {
+  State after = POM_TRY(step(g, d, xt, before));
+  if (!d.lengths) return Step{after, after.h};
+  Value running = g.expand_dims(g.add(mil::less{.x = t, .y = d.lengths}), {1});
+  Value y = g.select(running, after.h, g.number(after.h, 0));
+  State kept{g.select(running, after.h, before.h), after.c ? g.select(running, after.c, before.c) : Value()};
+  return Step{kept, y};
+}
+
+Result<Outputs> by_loop(Lowering& g, const Direction& d) {
+  std::vector<Entry> states{{d.h, Elem::float32}};
+  if (d.c) states.push_back({d.c, Elem::float32});
+  auto round = [&](Block& block, const std::vector<Entry>& given) -> Result<std::vector<Entry>> {
+    Lowering inner(block, g.call(), g.opset(), g.graphs());
+    std::size_t first = states.size();
+    State before{given[0].value, d.c ? given[1].value : Value()};
+    Step made = POM_TRY(masked_step(inner, d, given[first].value, given[first + 1].value, before));
+    if (!inner.status()) return inner.status().error();
+    std::vector<Entry> results{{made.state.h, Elem::float32}};
+    if (d.c) results.push_back({made.state.c, Elem::float32});
+    results.push_back({made.y, Elem::float32});
+    return results;
+  };
+  Value steps = g.dim(d.x, 0);
+  Value line = g.add(mil::range_1d{.end = steps, .start = g.integer(0), .step = g.integer(1)});
+  WhileLoop loop{round, states, steps, {}, false, {{{d.x, Elem::float32}}, {{line, Elem::int64}}}, {}};
+  std::vector<Entry> all = POM_TRY(loop.lower(g));
+  return Outputs{all.back().value, all[0].value, d.c ? all[1].value : Value()};
+}
+
 Result<Outputs> by_steps(Lowering& g, const Direction& d) {
   Dim steps = d.x.shape()[0];
-  POM_REQUIRE(steps.known() && steps.value() <= most_steps,
-              "this layer has to be written out step by step, but the sequence has {} steps", steps.text());
+  if (!steps.known() || steps.value() > most_steps) return by_loop(g, d);
   State s{d.h, d.c};
   Values ys;
   for (std::int64_t t = 0; t < steps.value(); ++t) {
-    s = POM_TRY(step(g, d, g.squeeze(g.slice(d.x, 0, t, t + 1), {0}), s));
-    ys.push_back(s.h);
+    Value xt = g.squeeze(g.slice(d.x, 0, t, t + 1), {0});
+    Step made = POM_TRY(masked_step(g, d, xt, g.integer(t), s));
+    s = made.state;
+    ys.push_back(made.y);
     if (!g.status()) return g.status().error();
   }
   POM_REQUIRE(!ys.empty(), "the sequence is empty");
@@ -251,11 +290,13 @@ Status lower_recurrent(Lowering& g, const Common& k) {
               "B and P must have rank 2, the initial states rank 3");
   std::int64_t hidden = k.R.shape()[2].value();
   Value x = k.batch_first ? g.transpose(k.X, {1, 0, 2}) : *k.X;
+  Value lengths;
   if (k.sequence_lens) {
     // Lengths that are all the whole sequence say nothing.
-    Ints lengths = POM_TRY(g.constant_ints(k.sequence_lens, "sequence_lens"));
-    for (std::int64_t length : lengths)
-      POM_REQUIRE(x.shape()[0] == Dim(length), "sequences of different lengths in one batch are not supported");
+    auto known = g.as_constant(k.sequence_lens).integers();
+    bool whole = known.has_value();
+    for (std::int64_t length : known.value_or(Ints{})) whole = whole && x.shape()[0] == Dim(length);
+    if (!whole) lengths = k.sequence_lens;
   }
   auto all = POM_TRY(activations_of(k.layer, directions, k.activations, k.alphas, k.betas));
   std::size_t each = all.size() / directions;
@@ -269,7 +310,14 @@ Status lower_recurrent(Lowering& g, const Common& k) {
       if (!v) return g.filled(state_shape, {x}, x.dtype(), 0);
       return part(k.batch_first ? g.transpose(v, {1, 0, 2}) : v);
     };
-    Direction d{k.layer, reversed ? g.add(mil::reverse{.x = x, .axes = Ints{0}}) : x};
+    // A sequence that ends early is turned round within its own length.
+    auto turned = [&](Value v) {
+      if (!reversed) return v;
+      if (lengths) return g.add(mil::reverse_sequence{.x = v, .lengths = lengths, .seq_axis = 0, .batch_axis = 1});
+      return g.add(mil::reverse{.x = v, .axes = Ints{0}});
+    };
+    Direction d{k.layer, turned(x)};
+    d.lengths = lengths;
     d.w = part(k.W);
     d.r = part(k.R);
     d.bias = part(k.B);
@@ -285,7 +333,7 @@ Status lower_recurrent(Lowering& g, const Common& k) {
     auto layer = by_layer(g, d);
     Outputs out = layer ? *layer : POM_TRY(by_steps(g, d));
     if (!g.status()) return g.status();
-    ys.push_back(reversed ? g.add(mil::reverse{.x = out.y, .axes = Ints{0}}) : out.y);
+    ys.push_back(turned(out.y));
     hs.push_back(out.h);
     if (out.c) cs.push_back(out.c);
   }
