@@ -252,12 +252,24 @@ struct ScanByBatch {
   }
 };
 
+// A tensor is an optional that is there.
+struct OptionalHasElement {
+  ONNX_OPTIONAL(input);
+  Status lower(Lowering& g) const { return g.result(g.scalar(DType::boolean, input ? 1 : 0), Elem::boolean); }
+};
+struct OptionalGetElement {
+  ONNX_IN(input);
+  Status lower(Lowering& g) const { return g.result(input, input.elem()); }
+};
+
 }  // namespace
 
 Rules control_flow_chapter() {
   return {
       rule<If>("If"),
       rule<Loop>("Loop"),
+      rule<OptionalGetElement>("OptionalGetElement", 15),
+      rule<OptionalHasElement>("OptionalHasElement", 15),
       rule<Scan>("Scan", 9),
       rule<ScanByBatch>("Scan", 8, 9),
   };
