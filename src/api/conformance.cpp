@@ -109,6 +109,7 @@ class Pool {
     if (pid < 0) return fail("no process: {}", std::strerror(errno)).blame(Fault::environment);
     if (pid == 0) {
       close(ends[0]);
+      for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_DFL);
       alarm(unsigned(*options_.seconds));
       set_thread_count(1);
       std::string outputs = options_.outputs->empty() ? "" : *options_.outputs + "/" + result.name + ".npz";

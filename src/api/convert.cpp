@@ -7,7 +7,9 @@
 
 #include "api/border.h"
 #include "api/convert_border.h"
+#include "api/dump.h"
 #include "api/files.h"
+#include "api/origin.h"
 #include "formats/mlpackage/package.h"
 #include "ir/border.h"
 #include "ir/op.h"
@@ -119,8 +121,8 @@ Status rename_all(Program& program, const Strings& options) {
   return {};
 }
 
-Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
-  Metadata& metadata = program.metadata;
+Status set_metadata(Model& model, const ConvertOptions& options) {
+  Metadata& metadata = model.program.metadata;
   if (!options.author->empty()) metadata.author = options.author;
   if (!options.license->empty()) metadata.license = options.license;
   if (!options.model_version->empty()) metadata.version = options.model_version;
@@ -129,7 +131,8 @@ Status set_metadata(Program& program, const std::string& source, const ConvertOp
     auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
     metadata.user[key] = value;
   }
-  metadata.user[std::string(source_file_key)] = source;
+  // A package keeps saying what it was made from in the first place.
+  if (!is_core_ml(model)) metadata.user[std::string(source_file_key)] = noted_source(model.path);
   return {};
 }
 
@@ -140,11 +143,26 @@ void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
   }
 }
 
-Status rewrite_program(Program& program, const rewrite::PipelineOptions& pipeline, const ConvertOptions& options,
+RuleReport rule_report(const rewrite::Report& rewritten, const std::string& rule) {
+  RuleReport report{0, rewritten.refusals};
+  if (auto found = rewritten.rules.find(rule); found != rewritten.rules.end()) report.applied = found->second;
+  std::stable_sort(report.refusals.begin(), report.refusals.end(),
+                   [](const auto& a, const auto& b) { return a.depth > b.depth; });
+  return report;
+}
+
+Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, const ConvertOptions& options,
                        ConvertReport& report) {
   POM_TRY(rename_all(program, options.rename));
   rewrite::Report rewritten;
+  Dump dump = POM_TRY(Dump::asked(options.dump_after, report.output));
+  if (dump.wanted())
+    pipeline.after = [&](std::string_view pass, const Program& shown) { return dump.take(pass, shown); };
+  pipeline.why = *options.why;
   POM_TRY(rewrite::optimise(program, pipeline, rewritten));
+  POM_TRY(dump.check());
+  report.dumps = dump.files();
+  if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
@@ -190,7 +208,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
               *options.against);
   auto pipeline = POM_TRY(pipeline_options(options));
   BorderRequest border = POM_TRY(border_request(options));
-  if (!options.dry_run) POM_TRY(check_free(output, options.force));
+  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
 
   ConvertReport report;
   Stages stage(report, progress);
@@ -200,7 +218,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
-  POM_TRY(set_metadata(model.program, source, options));
+  POM_TRY(set_metadata(model, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
   bool half = computes_in_half(model.program.main().body);
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));

@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <sstream>
 
 #include "api/border.h"
 #include "api/detector.h"
@@ -206,15 +205,12 @@ Result<DetectorRequest> detector_from(const std::string& text) {
 
 Status take_custom_op(BorderRequest& request, const std::string& option) {
   auto [name, path] = POM_TRY(split_assignment(option, "--custom-op"));
-  std::ifstream file(path);
-  POM_REQUIRE(file, "the file '{}' cannot be read", path);
-  request.custom_ops[name].assign(std::istreambuf_iterator<char>(file), {});
+  request.custom_ops[name] = std::string(POM_TRY(map_file(path)).text());
   return {};
 }
 
 Result<Strings> labels_from(const std::string& path) {
-  std::ifstream file(path);
-  POM_REQUIRE(file, "the file of labels '{}' cannot be read", path);
+  std::istringstream file{std::string(POM_TRY_IN(map_file(path), "--classes").text())};
   Strings labels;
   for (std::string line; std::getline(file, line);) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();

@@ -13,14 +13,31 @@ namespace pomona::api {
 
 namespace fs = std::filesystem;
 
-Status check_free(const std::string& path, bool force) {
+Status check_output(const std::string& path, bool force) {
   std::error_code ignored;
-  if (!force && fs::exists(path, ignored)) return fail("'{}' exists already", path).advise("--force, to replace it");
+  if (!force && fs::exists(fs::symlink_status(path, ignored)))
+    return fail("'{}' exists already", path).advise("--force, to replace it");
+  fs::path plain(path);
+  if (!plain.has_filename()) plain = plain.parent_path();
+  std::string folder = plain.has_parent_path() ? plain.parent_path().string() : ".";
+  if (!fs::is_directory(folder, ignored))
+    return fail("'{}' cannot be written: there is no folder '{}'", path, folder).advise("mkdir -p " + folder);
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    return fail("'{}' cannot be written: {}", path, std::strerror(errno)).blame(Fault::environment);
   return {};
 }
 
+Status check_package_output(const std::string& path, bool force) {
+  fs::path plain(path);
+  if (!plain.has_filename()) plain = plain.parent_path();
+  if (plain.extension() != ".mlpackage")
+    return fail("'{}' is not called .mlpackage, by which Core ML knows a package", path)
+        .advise(plain.string() + ".mlpackage");
+  return check_output(path, force);
+}
+
 Status write_whole_file(const std::string& path, const std::string& contents, bool force) {
-  POM_TRY(check_free(path, force));
+  POM_TRY(check_output(path, force));
   Unfinished draft(beside(path));
   std::ofstream file(draft.path(), std::ios::binary);
   file.write(contents.data(), std::streamsize(contents.size()));

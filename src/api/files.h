@@ -16,8 +16,11 @@ namespace pomona::api {
 
 // Errors: `path` exists and `force` is off; its folder does not exist or may not be written to.
 Status write_whole_file(const std::string& path, const std::string& contents, bool force);
-// An error when `path` exists and `force` is off: for saying so before hours of work.
-Status check_free(const std::string& path, bool force);
+// Whether `path` can be written: for saying so before hours of work. Errors: it exists and `force` is off; its folder
+// does not exist, or may not be written to.
+Status check_output(const std::string& path, bool force);
+// The same, of a package, which is to be called one.
+Status check_package_output(const std::string& path, bool force);
 // Makes the folder, and the folders above it.
 Status make_folder(const std::string& path);
 // Bytes of a file, or of all files below a folder; 0 when there is nothing.

@@ -5,6 +5,9 @@
 #include <set>
 
 #include "api/files.h"
+#include "api/inspect_checkpoint.h"
+#include "formats/mlpackage/package.h"
+#include "formats/onnx/proto.h"
 #include "ir/op.h"
 
 namespace pomona::api {
@@ -169,9 +172,24 @@ Inspection inspect(const Model& model) {
   return found;
 }
 
+namespace {
+
+// A model that cannot be imported may still be whole: an ONNX file with unknown operators, a Core ML model of another
+// kind, a format that is known by sight only.
+Result<bool> is_damaged(const std::string& path) {
+  std::string format = POM_TRY(format_of(path));
+  if (format == onnx_name) return !onnx::parse_model(POM_TRY(map_file(path)));
+  if (format == package_name || format == model_file_name) return POM_TRY(mlpackage::holds_program(path));
+  return format == mil_text_name;
+}
+
+}  // namespace
+
 Result<Inspection> inspect(const std::string& path) {
+  if (auto format = format_of(path); format && is_checkpoint_format(*format)) return inspect_checkpoint(path, *format);
   auto model = open_model(path);
   if (model) return inspect(*model);
+  if (model.error().fault != Fault::request || POM_TRY(is_damaged(path))) return std::move(model).error();
   Inspection found;
   found.path = path;
   found.format = POM_TRY(format_of(path));

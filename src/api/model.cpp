@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 
 #include "formats/mlpackage/package.h"
@@ -104,11 +107,9 @@ Result<Program> read_mil_text(const Source& source, const OpenOptions&) {
   return POM_TRY_IN(parse_text(source.bytes.text(), options), "file '{}'", source.path);
 }
 
-constexpr std::string_view onnx_name = "ONNX";
-
 // In the order they are asked; those that look only at a part of the bytes come last.
 constexpr Format table[] = {
-    {"Core ML package", is_package, read_core_ml},
+    {package_name, is_package, read_core_ml},
     {"compiled Core ML model", is_compiled, nullptr},
     {"TensorFlow SavedModel", is_saved_model, nullptr},
     {"Hugging Face or MLX checkpoint", is_checkpoint, nullptr},
@@ -119,9 +120,9 @@ constexpr Format table[] = {
     {"zip archive (PyTorch .pt or .pt2?)", is_zip, nullptr},
     {"HDF5 (Keras)", is_hdf5, nullptr},
     {"Python pickle", is_pickle, nullptr},
-    {"Core ML model file", is_coreml_file, read_core_ml},
+    {model_file_name, is_coreml_file, read_core_ml},
     {onnx_name, is_onnx, read_onnx_file},
-    {"MIL text", is_mil_text, read_mil_text},
+    {mil_text_name, is_mil_text, read_mil_text},
     {"StableHLO text", is_stablehlo_text, nullptr},
 };
 
@@ -132,6 +133,10 @@ std::string readable_formats() {
   return names;
 }
 
+Error unreadable(const std::string& path, const std::error_code& why) {
+  return fail("'{}' cannot be read: {}", path, why.message()).blame(Fault::environment);
+}
+
 Result<Source> source_at(const std::string& path) {
   Source source;
   source.path = path;
@@ -140,14 +145,23 @@ Result<Source> source_at(const std::string& path) {
     source.path = path.substr(0, hash);
     source.inner = path.substr(hash + 1);
   }
-  POM_REQUIRE(fs::exists(source.path, ignored), "there is no file or folder '{}'", source.path);
+  std::error_code failed;
+  if (!fs::exists(source.path, failed)) {
+    if (failed == std::errc::permission_denied) return unreadable(source.path, failed);
+    return fail("there is no file or folder '{}'", source.path);
+  }
   // A folder of models, of which one is named.
   if (std::string below = source.path + "/" + source.inner; !source.inner.empty() && fs::exists(below, ignored)) {
     source.path = below;
     source.inner.clear();
   }
   source.is_folder = fs::is_directory(source.path, ignored);
-  if (source.is_folder) return source;
+  if (source.is_folder) {
+    fs::directory_iterator listing(source.path, failed);
+    if (failed || ::access(source.path.c_str(), X_OK) != 0)
+      return unreadable(source.path, failed ? failed : std::error_code(errno, std::generic_category()));
+    return source;
+  }
   source.bytes = POM_TRY(map_file(source.path));
   source.fields = field_numbers(source.bytes.span());
   return source;
@@ -189,10 +203,8 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options) {
               path, format.name);
   model.program = POM_TRY(format.read(source, options));
   POM_REQUIRE(!model.program.functions.empty(), "'{}' has no function", path);
-  model.path = model.source_path = path;
+  model.path = path;
   model.format = format.name;
-  auto origin = model.program.metadata.user.find(std::string(source_file_key));
-  if (origin != model.program.metadata.user.end()) model.source_path = origin->second;
   return model;
 }
 

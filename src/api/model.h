@@ -18,9 +18,8 @@ namespace pomona::api {
 
 struct Model {
   Program program;
-  std::string path;         // as it was given
-  std::string format;       // a name of the table
-  std::string source_path;  // of the file it was converted from, when it says so; else `path`
+  std::string path;    // as it was given
+  std::string format;  // a name of the table
 };
 
 struct OpenOptions {
@@ -53,8 +52,10 @@ struct Format {
   Result<Program> (*read)(const Source&, const OpenOptions&);  // null: known by sight only
 };
 std::span<const Format> formats();
+inline constexpr std::string_view package_name = "Core ML package", model_file_name = "Core ML model file",
+                                  onnx_name = "ONNX", mil_text_name = "MIL text";
 
-// Metadata that a conversion leaves in the package: the path of its source as it was given, and names of input sizes.
+// Metadata that a conversion leaves in the package: its source (api/origin.h), and names of input sizes.
 inline constexpr std::string_view source_file_key = "com.pomona.source.file";
 inline constexpr std::string_view shapes_key = "com.pomona.shapes";
 

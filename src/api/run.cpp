@@ -91,13 +91,14 @@ Result<NamedTensors> run_texts(cpu::Runner& runner, const Program& program, cons
               "--text needs --tokenizer: a vocab.txt, a tokenizer.json or the folder of one");
   POM_REQUIRE(options.inputs->empty() && !options.random,
               "--text gives the inputs; --inputs and --random do not go with it");
-  llm::WordPiece tokenizer = POM_TRY(llm::WordPiece::load(options.tokenizer));
+  std::string json = POM_TRY(llm::tokenizer_json_of(options.tokenizer));
+  auto tokenizer = POM_TRY_IN(llm::Tokenizer::from_json(json), "tokenizer '{}'", *options.tokenizer);
   NamedTensors outputs;
   std::vector<double> embeddings;
   std::int64_t width = 0;
   for (std::size_t i = 0; i < options.text->size(); ++i) {
     const std::string& text = (*options.text)[i];
-    NamedTensors given = POM_TRY(text_inputs(tokenizer, text, program, function));
+    NamedTensors given = POM_TRY(text_inputs(*tokenizer, text, program, function));
     NamedTensors found = POM_TRY_IN(call(runner, program, function, given), "text {}", i + 1);
     if (options.pool->empty()) {
       for (auto& [name, tensor] : found)
@@ -116,8 +117,7 @@ Result<NamedTensors> run_texts(cpu::Runner& runner, const Program& program, cons
 }  // namespace
 
 Result<RunReport> run(const std::string& path, const RunOptions& options) {
-  for (const std::string& output : *options.outputs)
-    if (output.find('.') != output.npos) POM_TRY(check_free(output, options.force));
+  for (const std::string& output : *options.outputs) POM_TRY(check_place(output, options.force));
   RunReport report;
   Stopwatch loading;
   Model model = POM_TRY(open_model(path));

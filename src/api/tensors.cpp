@@ -217,6 +217,12 @@ Result<NamedTensors> read_tensors(const std::vector<std::string>& places, const 
   return all;
 }
 
+Status check_place(const std::string& place, bool force) {
+  std::string path = split_place(place).second;
+  // A folder is made, with the folders above it.
+  return fs::path(path).has_extension() ? check_output(path, force) : Status();
+}
+
 Status write_tensors(const std::string& place, const NamedTensors& tensors, const std::vector<Feature>& features,
                      bool force) {
   auto [name, path] = split_place(place);

@@ -22,5 +22,7 @@ Result<NamedTensors> read_tensor_file(const std::string& path);
 // (a file for each tensor; pictures as .png). `features` say which tensors are pictures.
 Status write_tensors(const std::string& place, const NamedTensors& tensors, const std::vector<Feature>& features,
                      bool force);
+// Whether that can be done, asked before there is anything to write.
+Status check_place(const std::string& place, bool force);
 
 }  // namespace pomona::api

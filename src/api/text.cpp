@@ -28,18 +28,24 @@ Result<Length> length_of(Value ids, const Function& function) {
   return length;
 }
 
+int padding_of(const llm::Tokenizer& tokenizer) {
+  for (const char* name : {"[PAD]", "<pad>"})
+    if (auto id = tokenizer.id_of(name)) return *id;
+  return 0;
+}
+
 }  // namespace
 
-Result<NamedTensors> text_inputs(const llm::WordPiece& tokenizer, const std::string& text, const Program& program,
+Result<NamedTensors> text_inputs(const llm::Tokenizer& tokenizer, const std::string& text, const Program& program,
                                  const Function& function) {
   Value ids_input;
   for (std::size_t i = 0; i < function.body.input_count(); ++i)
     if (source_name(program, true, function.body.input(i).name()) == "input_ids") ids_input = function.body.input(i);
   if (!ids_input) return fail("the model has no input 'input_ids': it does not take text");
   Length length = POM_TRY(length_of(ids_input, function));
-  std::vector<int> ids = tokenizer.encode(text, std::size_t(length.most));
+  std::vector<int> ids = POM_TRY(tokenizer.encode(text, {.most = std::size_t(length.most)}));
   std::size_t used = ids.size(), width = length.fixed ? std::size_t(length.fixed) : used;
-  ids.resize(width, tokenizer.padding());
+  ids.resize(width, padding_of(tokenizer));
 
   NamedTensors inputs;
   for (std::size_t i = 0; i < function.body.input_count(); ++i) {

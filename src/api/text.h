@@ -6,12 +6,12 @@
 // The inputs are found by the names that such models give them: input_ids, attention_mask, token_type_ids.
 #pragma once
 #include "ir/program.h"
-#include "llm/wordpiece.h"
+#include "llm/tokenizer.h"
 
 namespace pomona::api {
 
 // One text as a batch of one, padded where the model's length is fixed, cut where it is bounded.
-Result<NamedTensors> text_inputs(const llm::WordPiece& tokenizer, const std::string& text, const Program& program,
+Result<NamedTensors> text_inputs(const llm::Tokenizer& tokenizer, const std::string& text, const Program& program,
                                  const Function& function);
 // `method`: "mean" over the tokens that are not padding, or "first" token's state. Divided by its length.
 Result<Tensor> pooled(const std::string& method, const NamedTensors& outputs, const NamedTensors& inputs);

@@ -10,6 +10,7 @@
 #include "api/border.h"
 #include "api/files.h"
 #include "api/onnxruntime.h"
+#include "api/origin.h"
 #include "api/run.h"
 #include "api/tensors.h"
 #include "cpu/runner.h"
@@ -79,9 +80,7 @@ void compare_shapes_only(VerifyReport& report) {
 
 Result<std::string> source_of(const Model& model, const VerifyOptions& options) {
   if (!options.source->empty()) return *options.source;
-  if (size_on_disk(model.source_path) > 0) return model.source_path;
-  return fail("the file '{}' that '{}' was made from is not there", model.source_path, model.path)
-      .advise("--source PATH");
+  return find_source(model);
 }
 
 // The other side of a comparison.

@@ -10,7 +10,12 @@ Error fail_text(fmt::string_view format, fmt::format_args arguments) {
 
 std::string describe(const Error& error) {
   std::string text = "error: " + error.what;
-  for (auto place = error.places.rbegin(); place != error.places.rend(); ++place) text += "\n  at " + *place;
+  std::string before;
+  for (auto place = error.places.rbegin(); place != error.places.rend(); ++place) {
+    // Layers that name the same place name it once.
+    if (*place != before) text += "\n  at " + *place;
+    before = *place;
+  }
   for (const std::string& sentence : error.advice) text += "\n  try: " + sentence;
   return text;
 }

@@ -57,17 +57,18 @@ Json to_json(const api::BenchReport& report, int iterations) {
 std::string milliseconds(double seconds) { return fmt::format("{:.3f}", 1e3 * seconds); }
 
 void say(const Session& session, const api::BenchReport& report, int iterations) {
-  for (const auto& [name, type] : report.inputs) session.say(fmt::format("{}: {}", name, type.text()));
+  for (const auto& [name, type] : report.inputs) session.answer(fmt::format("{}: {}", name, type.text()));
   std::vector<std::vector<std::string>> rows{{"batch", "first ms", "median ms", "quartiles ms", "min ms", "max ms"}};
   for (const api::BenchRun& run : report.runs)
     rows.push_back({run.batch ? std::to_string(run.batch) : "as it is", milliseconds(run.first),
                     milliseconds(run.median), milliseconds(run.quartile_1) + " to " + milliseconds(run.quartile_3),
                     milliseconds(run.least), milliseconds(run.most)});
-  session.say(table(rows));
-  session.say(fmt::format("{} threads, {} runs; loaded in {} ms; the first run plans", thread_count(), iterations,
-                          milliseconds(report.load_seconds)));
-  session.say(fmt::format("working memory {}, weights {}, peak of the process {}", api::size_text(report.working_bytes),
-                          api::size_text(report.weight_bytes), api::size_text(report.peak_memory)));
+  session.answer(table(rows));
+  session.answer(fmt::format("{} threads, {} runs; loaded in {} ms; the first run plans", thread_count(), iterations,
+                             milliseconds(report.load_seconds)));
+  session.answer(fmt::format("working memory {}, weights {}, peak of the process {}",
+                             api::size_text(report.working_bytes), api::size_text(report.weight_bytes),
+                             api::size_text(report.peak_memory)));
   if (report.profile.empty()) return;
   double total = 0;
   for (const cpu::StepTime& step : report.profile) total += step.seconds;
@@ -79,12 +80,12 @@ void say(const Session& session, const api::BenchReport& report, int iterations)
   for (const auto& [kind, time] : sorted)
     rows.push_back({kind.first, kind.second, std::to_string(time.runs / std::size_t(iterations)),
                     milliseconds(time.seconds / iterations), fmt::format("{:.1f}%", 100 * time.seconds / total)});
-  session.say(table(rows));
+  session.answer(table(rows));
   if (!session.verbose) return;
   rows = {{"node", "kernel", "ms a run"}};
   for (const cpu::StepTime& step : report.profile)
     rows.push_back({step.label, step.kernel, milliseconds(step.seconds / iterations)});
-  session.say(table(rows));
+  session.answer(table(rows));
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ struct Session {
   bool terminal = false;  // standard error is one: progress may be drawn
   // A line for people on standard output; nothing with --json or --quiet.
   void say(std::string_view line) const;
+  // What was asked for, on standard output; nothing with --json, but even with --quiet.
+  void answer(std::string_view line) const;
   // A warning or a note, on standard error.
   void note(std::string_view line) const;
 };

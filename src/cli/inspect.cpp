@@ -29,14 +29,25 @@ Json features_json(const std::vector<api::FeatureLine>& lines) {
   return json;
 }
 
+void add_weights(Json& json, const api::Inspection& found, const Arguments& a) {
+  if (!a.weights) return;
+  for (const api::WeightLine& w : found.weights)
+    json["weights"].push_back({{"name", w.name},
+                               {"type", w.type.text()},
+                               {"scheme", w.scheme},
+                               {"parameters", w.parameters},
+                               {"bytes", w.bytes}});
+}
+
 Json to_json(const api::Inspection& found, const Arguments& a) {
   Json json{{"path", found.path}, {"format", found.format}, {"file_bytes", found.file_bytes}};
-  if (!found.obstacle.empty()) {
-    json["obstacle"] = found.obstacle;
-    return json;
-  }
+  if (!found.obstacle.empty()) json["obstacle"] = found.obstacle;
+  if (found.functions.empty() && found.weights.empty()) return json;
   json["parameters"] = found.parameters;
   json["bytes_by_kind"] = found.bytes_by_kind;
+  if (!found.configuration.empty()) json["config"] = Json::parse(found.configuration, nullptr, false);
+  add_weights(json, found, a);
+  if (found.functions.empty()) return json;
   json["default_function"] = found.default_function;
   json["metadata"] = {{"author", found.metadata.author},
                       {"license", found.metadata.license},
@@ -44,20 +55,14 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
                       {"description", found.metadata.description},
                       {"user", found.metadata.user}};
   for (const api::FunctionFacts& f : found.functions)
-    json["functions"][f.name] = {{"opset", info(f.opset).opset},
+    json["functions"][f.name] = {{"target", name(f.opset)},
+                                 {"opset", info(f.opset).opset},
                                  {"needs", name(f.needs)},
                                  {"needs_because", f.needs_because},
                                  {"inputs", features_json(f.inputs)},
                                  {"outputs", features_json(f.outputs)},
                                  {"states", features_json(f.states)},
                                  {"ops", f.ops}};
-  if (a.weights)
-    for (const api::WeightLine& w : found.weights)
-      json["weights"].push_back({{"name", w.name},
-                                 {"type", w.type.text()},
-                                 {"scheme", w.scheme},
-                                 {"parameters", w.parameters},
-                                 {"bytes", w.bytes}});
   if (a.ops)
     for (const api::OpLine& op : found.ops)
       json["ops"].push_back({{"name", op.name}, {"op", op.op}, {"types", op.types}, {"source", op.source}});
@@ -65,8 +70,8 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
 }
 
 void say_function(const Session& session, const api::FunctionFacts& f) {
-  session.say(fmt::format("function {} ({}; needs {}{})", f.name, info(f.opset).opset, name(f.needs),
-                          f.needs_because.empty() ? "" : " because of " + f.needs_because));
+  session.answer(fmt::format("function {} (target {}; its ops need {}{})", f.name, name(f.opset), name(f.needs),
+                             f.needs_because.empty() ? "" : " because of " + f.needs_because));
   std::vector<std::vector<std::string>> rows;
   auto add = [&](std::string_view what, const std::vector<api::FeatureLine>& lines) {
     for (const auto& [feature, type] : lines)
@@ -75,7 +80,7 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
   add("input", f.inputs);
   add("state", f.states);
   add("output", f.outputs);
-  session.say(table(rows));
+  session.answer(table(rows));
   std::vector<std::pair<std::string, std::size_t>> ops(f.ops.begin(), f.ops.end());
   std::stable_sort(ops.begin(), ops.end(), [](const auto& x, const auto& y) { return x.second > y.second; });
   std::string line;
@@ -84,18 +89,19 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
     line += fmt::format("{}{} {}", line.empty() ? "" : ", ", op, count);
     total += count;
   }
-  session.say(fmt::format("  {} ops: {}", total, line));
+  session.answer(fmt::format("  {} ops: {}", total, line));
 }
 
 void say(const Session& session, const api::Inspection& found, const Arguments& a) {
-  session.say(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
+  session.answer(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
   if (!found.obstacle.empty()) {
-    session.say("cannot be converted:\n" + found.obstacle);
-    return;
+    session.answer("cannot be converted:\n" + found.obstacle);
+    if (found.weights.empty()) return;
   }
+  if (!found.configuration.empty()) session.answer("config.json: " + found.configuration);
   const Metadata& m = found.metadata;
   auto line = [&](std::string_view what, const std::string& text) {
-    if (!text.empty()) session.say(fmt::format("{}: {}", what, text));
+    if (!text.empty()) session.answer(fmt::format("{}: {}", what, text));
   };
   line("author", m.author);
   line("licence", m.license);
@@ -103,19 +109,19 @@ void say(const Session& session, const api::Inspection& found, const Arguments& 
   line("description", m.description);
   for (const auto& [key, value] : m.user) line(key, value);
   for (const api::FunctionFacts& f : found.functions) say_function(session, f);
-  session.say(fmt::format("{} parameters", found.parameters));
+  session.answer(fmt::format("{} parameters", found.parameters));
   for (const auto& [kind, bytes] : found.bytes_by_kind)
-    session.say(fmt::format("  {} in {}", api::size_text(bytes), kind));
+    session.answer(fmt::format("  {} in {}", api::size_text(bytes), kind));
   if (a.weights) {
     std::vector<std::vector<std::string>> rows{{"weight", "type", "scheme", "bytes"}};
     for (const api::WeightLine& w : found.weights)
       rows.push_back({w.name, w.type.text(), w.scheme, std::to_string(w.bytes)});
-    session.say(table(rows));
+    session.answer(table(rows));
   }
   if (a.ops) {
     std::vector<std::vector<std::string>> rows{{"name", "op", "result", "source"}};
     for (const api::OpLine& op : found.ops) rows.push_back({op.name, op.op, op.types, op.source});
-    session.say(table(rows));
+    session.answer(table(rows));
   }
 }
 

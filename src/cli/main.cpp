@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -11,12 +12,17 @@
 #include "base/record.h"
 #include "base/threads.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/usage.h"
 #include "pomona/version.h"
 
 namespace pomona::cli {
 
 void Session::say(std::string_view line) const {
-  if (!json && !quiet) fmt::print("{}\n", line);
+  if (!quiet) answer(line);
+}
+void Session::answer(std::string_view line) const {
+  if (!json) fmt::print("{}\n", line);
 }
 Outcome::Outcome(const Json& object, bool answer)
     : json(object.dump(2, ' ', false, Json::error_handler_t::replace)), yes(answer) {}
@@ -45,7 +51,9 @@ Json error_json(const Error& error) {
       {"error", {{"kind", kinds[int(error.fault)]}, {"what", error.what}, {"places", places}, {"try", error.advice}}}};
 }
 
-int report(const Error& error, const Session& session) {
+int report(Error error, const Session& session) {
+  // Layers that name the same place name it once.
+  error.places.erase(std::unique(error.places.begin(), error.places.end()), error.places.end());
   if (session.json) fmt::print("{}\n", error_json(error).dump(2));
   fmt::print(stderr, "{}\n", describe(error));
   return exit_status(error.fault);
@@ -67,16 +75,21 @@ struct Parsed {
 
 void add_shared_flags(CLI::App& app, Session& session, unsigned& threads) {
   app.add_flag("--json", session.json, "print one JSON object on standard output");
-  app.add_flag("--quiet,-q", session.quiet, "print errors only");
+  app.add_flag("--quiet,-q", session.quiet, "print answers and errors only");
   app.add_flag("--verbose,-v", session.verbose, "print more of what is being done");
   app.add_option("--threads", threads, "threads to use; results are the same for any number")
       ->check(CLI::Range(1, 1024));
 }
 
+std::string footer(const Command& command) {
+  if (command.examples.empty()) return {};
+  return fmt::format("\nExamples: (in the folder of the sources, after `make demo`)\n{}", command.examples);
+}
+
 int help(const std::vector<Parsed>& verbs, const std::string& wanted, const std::string& overview) {
   for (const Parsed& verb : verbs) {
     if (verb.command->name != wanted) continue;
-    fmt::print("{}\nExamples:\n{}", verb.app->help(), verb.command->examples);
+    fmt::print("{}", verb.app->help());
     return 0;
   }
   if (!wanted.empty()) {
@@ -87,15 +100,26 @@ int help(const std::vector<Parsed>& verbs, const std::string& wanted, const std:
   return 0;
 }
 
-// Whether the first word is a verb, if it is a word.
-Status check_verb(int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return {};
+// The first word that is no option: what should be a verb.
+std::string first_word(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view word = argv[i];
+    if (word == "--threads")
+      ++i;
+    else if (!word.starts_with("-"))
+      return argv[i];
+  }
+  return {};
+}
+
+// Whether that word is a verb, if there is one.
+Status check_verb(const std::string& word) {
+  if (word.empty()) return {};
   std::vector<std::string_view> known{"help"};
   for (const Command& command : commands()) known.push_back(command.name);
-  for (std::string_view verb : known)
-    if (verb == argv[1]) return {};
-  std::string near = nearest_word(argv[1], known);
-  return fail("there is no verb '{}'", argv[1]).advise(near.empty() ? "pomona help" : "pomona " + near);
+  if (std::find(known.begin(), known.end(), word) != known.end()) return {};
+  std::string near = nearest_word(word, known);
+  return fail("there is no verb '{}'", word).advise(near.empty() ? "pomona help" : "pomona " + near);
 }
 
 int main(int argc, char** argv) {
@@ -106,10 +130,12 @@ int main(int argc, char** argv) {
   Session session;
   session.terminal = isatty(STDERR_FILENO);
   unsigned threads = 0;
+  // Before the verb or after it.
+  add_shared_flags(app, session, threads);
   std::vector<Parsed> verbs;
   for (const Command& command : commands()) {
     CLI::App* verb = app.add_subcommand(std::string(command.name), std::string(command.summary));
-    verb->footer("\nExamples:\n" + std::string(command.examples));
+    verb->footer(footer(command));
     add_shared_flags(*verb, session, threads);
     if (command.declare) {
       verbs.push_back({verb, &command, command.declare(*verb)});
@@ -131,8 +157,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() == 0) return app.exit(problem);
-    if (Status known = check_verb(argc, argv); !known) return report(known.error(), session);
-    return report(fail("{}", problem.what()).advise("pomona help"), session);
+    std::string word = first_word(argc, argv);
+    if (Status known = check_verb(word); !known) return report(known.error(), session);
+    return report(usage_error(problem, word.empty() || word == "help" ? nullptr : app.get_subcommand(word)), session);
   }
   if (threads) set_thread_count(threads);
   if (help_verb->parsed()) return help(verbs, wanted, overview);
@@ -146,6 +173,7 @@ int main(int argc, char** argv) {
 }  // namespace pomona::cli
 
 int main(int argc, char** argv) {
+  pomona::cli::end_cleanly_when_interrupted();
   // Nothing of ours throws; what the standard library does when memory ends comes here.
   try {
     return pomona::cli::main(argc, argv);

@@ -87,7 +87,7 @@ Run declare_run(CLI::App& app) {
     Json found{{"load_seconds", report->load_seconds}, {"run_seconds", report->run_seconds}};
     for (const auto& [name, tensor] : report->outputs) {
       Json& json = found["outputs"][name] = summary(tensor);
-      if (a->options.outputs->empty() || session.verbose) session.say(sentence(name, json));
+      if (a->options.outputs->empty() || session.verbose) session.answer(sentence(name, json));
     }
     for (const std::string& place : *a->options.outputs) session.say("wrote " + place);
     return Outcome(found);

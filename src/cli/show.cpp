@@ -20,7 +20,7 @@ Run declare_show(CLI::App& app) {
     auto text = api::show(a->model, a->options);
     if (!text) return std::move(text).error();
     if (text->ends_with('\n')) text->pop_back();
-    session.say(*text);
+    session.answer(*text);
     return Outcome{{{"text", *text}}, true};
   };
 }

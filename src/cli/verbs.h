@@ -14,5 +14,8 @@ Run declare_run(CLI::App& app);
 Run declare_verify(CLI::App& app);
 Run declare_conformance(CLI::App& app);
 Run declare_bench(CLI::App& app);
+Run declare_tokenize(CLI::App& app);
+Run declare_plan(CLI::App& app);
+Run declare_doctor(CLI::App& app);
 
 }  // namespace pomona::cli

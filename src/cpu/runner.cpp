@@ -168,6 +168,8 @@ Status Executor::run_segment(Segment& segment, Surroundings& at) {
       frame.pointers.push_back(arena.get() + slot.offset);
     else if (slot.where == Slot::Where::constant)
       frame.pointers.push_back(const_cast<std::uint8_t*>(slot.tensor.data()));
+    else if (slot.where == Slot::Where::state)
+      frame.pointers.push_back(state(slot.value).mutable_data());
     else
       frame.pointers.push_back(
           const_cast<std::uint8_t*>(at.tensors.at(&segment.slots[&slot - segment.slots.data()].value.info()).data()));

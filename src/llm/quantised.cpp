@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -36,28 +37,31 @@ void read_scales(const Quantised& q, std::span<const Tensor> in, std::size_t beg
   q.read_scales(in, begin, count, out.scales.data(), out.offsets.empty() ? nullptr : out.offsets.data());
 }
 
-// Codes as the numbers they are.
-std::array<float, 256> numbers_of(DType codes) {
-  std::array<float, 256> numbers;
-  for (unsigned i = 0; i < 256; ++i) numbers[i] = info(codes).is_signed ? float(std::int8_t(i)) : float(i);
+// Codes as the numbers they stand for.
+std::array<float, 256> numbers_of(const Quantised& q) {
+  std::array<float, 256> numbers{};
+  bool is_signed = info(q.codes).is_signed;
+  for (unsigned i = 0; i < 256; ++i) numbers[i] = is_signed ? float(std::int8_t(i)) : float(i);
+  std::copy(q.table.begin(), q.table.end(), numbers.begin());
   return numbers;
+}
+
+float value_of(Offset kind, float scale, float offset, float code) {
+  if (kind == Offset::zero) code -= offset;
+  // A statement of its own: the sum below must not be contracted with it.
+  float product = scale * code;
+  return kind == Offset::shift ? product + offset : product;
 }
 
 void decode_group(Offset kind, float scale, float offset, std::span<const float, 256> numbers,
                   std::span<const std::uint8_t> codes, float* out) {
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    float code = numbers[codes[i]];
-    if (kind == Offset::zero) code -= offset;
-    // A statement of its own: the sum below must not be contracted with it.
-    float product = scale * code;
-    out[i] = kind == Offset::shift ? product + offset : product;
-  }
+  for (std::size_t i = 0; i < codes.size(); ++i) out[i] = value_of(kind, scale, offset, numbers[codes[i]]);
 }
 
 Tensor decode(const Quantised& q, std::span<const Tensor> in) {
   Tensor out(DType::fp32, q.sizes);
   float* to = out.mutable_view<float>().data();
-  auto numbers = numbers_of(q.codes);
+  auto numbers = numbers_of(q);
   for_rows(q, [&](std::size_t begin, std::size_t count) {
     Scales s;
     read_scales(q, in, begin, count, s);
@@ -182,6 +186,77 @@ EncodedWeight blockwise(const Quantised& q, const KeepOptions& options, const Fi
   return result;
 }
 
+// What the indices of a table per group stand for: the entries of the weight's own table, or the few values that its
+// codes take.
+std::vector<float> entries_of(const Quantised& q) {
+  std::vector<float> entries = q.table;
+  if (entries.empty()) entries.assign(q.values.begin(), q.values.end());
+  entries.resize(std::bit_ceil(entries.size()), 0.0f);
+  return entries;
+}
+DType index_dtype(std::size_t entries) {
+  return entries <= 2 ? DType::uint1 : entries <= 4 ? DType::uint2 : DType::uint4;
+}
+
+Tensor kept_indices(const Quantised& q, std::span<const Tensor> in) {
+  Tensor codes = kept_codes(q, in, false);
+  if (q.table.empty()) {
+    std::array<std::uint8_t, 256> position{};
+    for (std::size_t i = 0; i < q.values.size(); ++i) position[std::uint8_t(q.values[i])] = std::uint8_t(i);
+    std::uint8_t* each = codes.mutable_data();
+    for (std::size_t i = 0; i < codes.count(); ++i) each[i] = position[each[i]];
+  }
+  return codes.reinterpreted(index_dtype(entries_of(q).size()));
+}
+
+Tensor kept_tables(const Quantised& q, std::span<const Tensor> in, DType dtype, const Sizes& sizes) {
+  Tensor out(DType::fp32, sizes);
+  float* to = out.mutable_view<float>().data();
+  std::vector<float> entries = entries_of(q);
+  for_rows(q, [&](std::size_t begin, std::size_t count) {
+    Scales s;
+    read_scales(q, in, begin, count, s);
+    for (std::size_t g = 0; g < s.scales.size(); ++g)
+      for (std::size_t i = 0; i < entries.size(); ++i)
+        to[(begin * q.groups() + g) * entries.size() + i] =
+            value_of(q.offset, s.scales[g], s.offsets.empty() ? 0 : s.offsets[g], entries[i]);
+  });
+  return dtype == DType::fp32 ? out : out.converted(dtype);
+}
+
+// Indices into tables that hold what each stands for in its group.
+EncodedWeight tables(const Quantised& q, const KeepOptions& options) {
+  const OpDef& op = def<mil::constexpr_lut_to_dense>();
+  EncodedWeight result;
+  result.op = &op;
+  result.attributes = op.defaults;
+  result.operands.resize(op.inputs.size());
+  DType indices = index_dtype(entries_of(q).size());
+  Sizes sizes = scale_sizes(q);
+  sizes.insert(sizes.end(), {std::int64_t(1) << info(indices).bits, 1});
+  result.operands[*op.input_index("indices")] =
+      Weight::derived({"indices of " + q.what, indices, q.sizes, q.sources,
+                       [q](std::span<const Tensor> in) -> Result<Tensor> { return kept_indices(q, in); }});
+  result.operands[*op.input_index("lut")] =
+      Weight::derived({fmt::format("{} tables of {}", name(options.decoded), q.what), options.decoded, sizes, q.sources,
+                       [q, sizes, dtype = options.decoded](std::span<const Tensor> in) -> Result<Tensor> {
+                         return kept_tables(q, in, dtype, sizes);
+                       }});
+  result.scheme = fmt::format("{} with a table per block of {} ({})", name(indices), q.group, q.storage);
+  return result;
+}
+
+// Whether a table per group is the better form: for codes that stand for no whole numbers, and for those of one or two
+// bits where the tables cost less than what integers of a program are too wide. The runtime's kernels want scales.
+bool wants_tables(const Quantised& q, const KeepOptions& options) {
+  if (!q.table.empty()) return true;
+  if (options.in_memory || q.values.empty() || q.values.size() > 4) return false;
+  double entries = double(std::bit_ceil(q.values.size())), group = double(q.group);
+  double with_tables = info(index_dtype(std::size_t(entries))).bits + 16 * entries / group;
+  double with_scales = info(q.codes).bits + (q.offset == Offset::none ? 16 : 32) / group;
+  return with_tables < with_scales;
+}
+
 Result<Tensors> materialised(const std::vector<Weight>& weights) {
   Tensors tensors;
   for (const Weight& weight : weights) tensors.push_back(POM_TRY(weight.materialise()));
@@ -198,6 +273,11 @@ Weight decoded(const Quantised& quantised) {
 Result<EncodedWeight> kept(const Quantised& quantised, const KeepOptions& options) {
   if (!options.in_memory && options.target < Target::iOS18)
     return plain(quantised, options, fmt::format("blocks need iOS18, the target is {}", name(options.target)));
+  if (wants_tables(quantised, options)) {
+    if (quantised.table.size() > 16)
+      return plain(quantised, options, "its codes stand for no whole numbers and are too many for a table per block");
+    return tables(quantised, options);
+  }
   Findings found = look_at(quantised, POM_TRY(materialised(quantised.sources)));
   if (!found.finite) return plain(quantised, options, "a scale or an offset is no finite number");
   if (options.decoded == DType::fp16 && !found.fits_half)

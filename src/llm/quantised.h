@@ -4,6 +4,7 @@
 //   value = scale * code                   Offset::none
 //   value = scale * code + offset          Offset::shift      (GGUF's minima, MLX's biases)
 //   value = scale * (code - offset)        Offset::zero       (AWQ, GPTQ: whole numbers)
+//   value = scale * table[code]            (NF4, FP8)
 //
 //   Quantised q = ...;                                   // made by the readers of checkpoints
 //   tensor.decoded = decoded(q);
@@ -27,7 +28,9 @@ struct Quantised {
   std::int64_t group = 32;    // columns per scale; divides them
   DType codes = DType::int8;  // int4, uint4, int8 or uint8: what holds every code
   Offset offset = Offset::none;
-  std::vector<std::int8_t> values;  // ascending: the values that codes take, when they are few; else empty
+  // When codes are indices: what they stand for, an entry for every value of `codes` (16 or 256).
+  std::vector<float> table;
+  std::vector<std::int8_t> values;  // ascending: the values that codes take, where they are few; else empty
   std::vector<Weight> sources;
   // Codes of rows [begin, begin + count), a byte each; scales and offsets likewise, row by row. `offsets` may be null
   // when there are none.

@@ -1,7 +1,7 @@
 // Text to token ids and back, as a model's tokenizer.json says.
 //
 //   auto t = POM_TRY(Tokenizer::from_json(tokenizer_json));
-//   std::vector<int> ids = t->encode("Hello", {.special = true});     // with what the post-processor adds
+//   std::vector<int> ids = POM_TRY(t->encode("Hello"));               // with what the post-processor adds
 //   std::string text = t->decode(ids);                                // bytes as the model means them
 //
 // BPE (byte-level and metaspace), unigram and WordPiece models, with their normalizers, pre-tokenizers,
@@ -22,6 +22,7 @@ namespace pomona::llm {
 struct EncodeOptions {
   bool special = true;        // add what the post-processor adds (beginning of text, [CLS], ...)
   bool parse_special = true;  // special tokens written in the text become their ids; else they are plain text
+  std::size_t most = 0;       // ids at most, those of the post-processor included; 0: as many as there are
 };
 
 class Tokenizer {
@@ -29,7 +30,8 @@ class Tokenizer {
   static Result<std::shared_ptr<const Tokenizer>> from_json(std::string_view text);
   virtual ~Tokenizer() = default;
 
-  virtual std::vector<int> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  // Errors: a regular expression of the tokenizer gives up on the text.
+  virtual Result<std::vector<int>> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
   // `skip_special`: special tokens leave no text. The bytes may end within a character when the ids do.
   virtual std::string decode(const std::vector<int>& ids, bool skip_special = true) const = 0;
   virtual std::optional<int> id_of(std::string_view token) const = 0;
@@ -51,8 +53,17 @@ class StreamDecoder {
   std::size_t given_ = 0;  // bytes of the decoded text given out
 };
 
-// A SentencePiece .model's bytes as tokenizer.json text; a tiktoken file's.
-Result<std::string> tokenizer_json_of_sentencepiece(std::string_view model_bytes);
-Result<std::string> tokenizer_json_of_tiktoken(std::string_view text, std::string_view pattern);
+// Other forms as tokenizer.json text: a SentencePiece .model's bytes; a tiktoken file's, with the regular expression
+// that goes with it (empty: the one usual for its number of tokens); BERT's vocab.txt. `tokenizer_config` (may be
+// empty) says which tokens are added and which enclose a text.
+Result<std::string> tokenizer_json_of_sentencepiece(std::string_view model_bytes,
+                                                    std::string_view tokenizer_config = {});
+Result<std::string> tokenizer_json_of_tiktoken(std::string_view text, std::string_view pattern = {},
+                                               std::string_view tokenizer_config = {});
+Result<std::string> tokenizer_json_of_vocabulary(std::string_view text);
+
+// From tokenizer.json, a .model, a tiktoken file, vocab.txt or GGUF, told apart by their bytes; or from a folder with
+// one.
+Result<std::string> tokenizer_json_of(const std::string& path);
 
 }  // namespace pomona::llm

@@ -25,6 +25,9 @@ Result<Program> read_package(const std::string& path);
 // A model's protobuf, with the folder of its weight files (empty: there is none).
 Result<Program> read_model(const Bytes& model, const std::string& weights_folder);
 
+// Whether that is an ML Program, not a pipeline or another kind of model. Errors: anything damaged around it.
+Result<bool> holds_program(const std::string& path);
+
 struct NamedProgram {
   std::string name;
   Program program;

@@ -188,6 +188,13 @@ Result<Program> read_package(const std::string& path) {
   return POM_TRY_IN(read_model(model, files.weights_folder), "'{}'", path);
 }
 
+Result<bool> holds_program(const std::string& path) {
+  PackageFiles files = POM_TRY_IN(files_of(path), "'{}'", path);
+  Bytes model = POM_TRY_IN(map_file(files.model), "'{}'", path);
+  ModelParts parts = POM_TRY_IN(read_parts(Message::whole(model.text())), "'{}'", path);
+  return !parts.other && !parts.pipeline.origin;
+}
+
 Result<std::vector<NamedProgram>> read_pipeline(const std::string& path) {
   PackageFiles files = POM_TRY_IN(files_of(path), "'{}'", path);
   Bytes model = POM_TRY_IN(map_file(files.model), "'{}'", path);

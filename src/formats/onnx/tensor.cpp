@@ -175,6 +175,12 @@ Result<Tensor> to_int32(const Tensor& from) {
   return to;
 }
 
+// Hugging Face's cache has a model's files as links in REPOSITORY/snapshots/REVISION to REPOSITORY/blobs.
+bool is_kept_download(const std::filesystem::path& folder, const std::filesystem::path& target) {
+  std::filesystem::path kept = target.parent_path();
+  return kept.filename() == "blobs" && stays_inside(folder.lexically_relative(kept.parent_path() / "snapshots"));
+}
+
 }  // namespace
 
 Bytes TensorFiles::inline_bytes(Text view) const {
@@ -195,11 +201,11 @@ Result<Bytes> TensorFiles::external(const TensorProto& tensor) {
   if (fresh) {
     std::error_code code;
     std::filesystem::path folder(folder_.empty() ? "." : folder_);
-    // Resolves symbolic links: a link may not lead out of the folder either.
+    // Resolves symbolic links: a link may not lead out of the folder either, but to where downloads are kept.
     auto root = std::filesystem::weakly_canonical(folder, code);
     auto target = std::filesystem::weakly_canonical(folder / relative, code);
     auto inside = target.lexically_relative(root);
-    if (code || !stays_inside(inside)) {
+    if (code || !(stays_inside(inside) || is_kept_download(root, target))) {
       open_.erase(at);
       return fail("external data lies at '{}', outside the model's folder", location);
     }

@@ -1,7 +1,7 @@
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "formats/gguf/blocks.h"
+#include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
 
 namespace pomona::llm {
@@ -208,9 +208,9 @@ Result<Rows> by_head(std::int64_t rows, std::int64_t heads) {
 }
 
 Result<Rows> rows_for(Change change, const gguf::TensorEntry& entry, const Json& config) {
-  std::int64_t heads = config.value("num_attention_heads", std::int64_t(0));
+  std::int64_t heads = integer_field(config, "num_attention_heads", 0);
   if (change == Change::mixed) return by_head(entry.sizes[0], heads);
-  if (change == Change::keys) heads = config.value("num_key_value_heads", heads);
+  if (change == Change::keys) heads = integer_field(config, "num_key_value_heads", heads);
   return uninterleaved(entry.sizes[0], heads);
 }
 
