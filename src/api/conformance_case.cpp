@@ -35,6 +35,13 @@ Result<NamedTensors> read_files(const fs::path& folder, const char* kind,
     std::string path = (folder / fmt::format("{}_{}.pb", kind, i)).string();
     std::error_code ignored;
     if (!fs::exists(path, ignored)) break;
+    using Kind = onnx::ValueInfoProto::Kind;
+    POM_REQUIRE(
+        features[i].kind != Kind::sequence && features[i].kind != Kind::optional && features[i].kind != Kind::map,
+        "{} '{}' is a {}, and Core ML's models take and give tensors", kind, features[i].name,
+        features[i].kind == Kind::sequence   ? "sequence"
+        : features[i].kind == Kind::optional ? "value that may be absent"
+                                             : "map");
     onnx::TensorFile file = POM_TRY(onnx::read_tensor_file(path));
     bool known = std::any_of(features.begin(), features.end(), [&](const auto& f) { return f.name == file.name; });
     tensors[known ? file.name : std::string(features[i].name)] = std::move(file.tensor);

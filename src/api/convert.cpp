@@ -197,7 +197,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
 
   ConvertReport report;
   Stages stage(report, progress);
-  OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants};
+  OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants, border.custom_ops};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
   report.source_format = model.format;
   report.source_bytes = size_on_disk(source);

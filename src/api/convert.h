@@ -24,9 +24,16 @@ struct ConvertOptions {
   POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
   POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
-  POM_OPTION(image, Strings, "name=rgb|bgr|gray[:scale=S,bias=B[,B,B]]: an input that takes pictures");
+  POM_OPTION(
+      image, Strings,
+      "name=rgb|bgr|gray|gray-fp16[:scale=S[,S,S],bias=B[,B,B]]: an input that takes pictures, or an output that "
+      "gives them");
   POM_OPTION(classes, std::string, "file of labels, one a line: the model becomes a classifier");
   POM_OPTION(constant, Strings, "name=1,-1 or name=file.npy: an input that becomes a constant");
+  POM_OPTION(custom_op, Strings, "DOMAIN::NAME=FILE.mil: the lowering of an operator, as MIL text");
+  POM_OPTION(detector, std::string,
+             "boxes=NAME,scores=NAME[,max=100][,iou=0.45][,confidence=0.25][,corners][,pixels=W:H]: non-maximum "
+             "suppression behind the model, with its thresholds as inputs");
   POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
   POM_OPTION(compress, std::string, "scheme for the weights: int8, int4, lut4, ...");
   Option<"for", std::string, "ane or gpu: the engine that a checkpoint's program is written for; without it gpu">

@@ -8,12 +8,15 @@
 #include <sstream>
 
 #include "api/border.h"
+#include "api/detector.h"
 #include "api/tensors.h"
 #include "ir/border.h"
 #include "ir/builder.h"
 #include "ops/classify.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
+#include "ops/shape.h"
+#include "ops/tensor_operation.h"
 
 namespace pomona::api {
 namespace {
@@ -129,6 +132,10 @@ Status take_enumeration(BorderRequest& request, const std::string& option) {
   return {};
 }
 
+std::size_t channels_of(const PictureRequest& picture) {
+  return picture.color_space == 10 || picture.color_space == 40 ? 1 : 3;
+}
+
 Status take_picture(BorderRequest& request, const std::string& option) {
   auto [name, value] = POM_TRY(split_assignment(option, "--image"));
   PictureRequest& picture = request.pictures[name];
@@ -140,8 +147,10 @@ Status take_picture(BorderRequest& request, const std::string& option) {
     picture.color_space = 30;
   else if (colours == "gray")
     picture.color_space = 10;
+  else if (colours == "gray-fp16")
+    picture.color_space = 40;
   else
-    return fail("pictures are rgb, bgr or gray, not '{}'", colours);
+    return fail("pictures are rgb, bgr, gray or gray-fp16, not '{}'", colours);
   std::string key;
   if (colon != value.npos)
     for (std::string part : split(value.substr(colon + 1), ',')) {
@@ -151,16 +160,52 @@ Status take_picture(BorderRequest& request, const std::string& option) {
       }
       POM_REQUIRE(key == "scale" || key == "bias", "'{}' is neither scale nor bias", key.empty() ? part : key);
       double number = POM_TRY(real(part));
-      if (key == "scale")
-        picture.scale = number;
-      else
-        picture.bias.push_back(number);
+      (key == "scale" ? picture.scale : picture.bias).push_back(number);
     }
-  std::size_t channels = picture.color_space == 10 ? 1 : 3;
-  POM_REQUIRE(picture.bias.size() <= 1 || picture.bias.size() == channels, "{} biases are given for {} channels",
-              picture.bias.size(), channels);
+  std::size_t channels = channels_of(picture);
+  for (const auto* numbers : {&picture.scale, &picture.bias})
+    POM_REQUIRE(numbers->size() <= 1 || numbers->size() == channels, "{} numbers are given for {} channels",
+                numbers->size(), channels);
   // A picture is one picture.
   request.shapes.try_emplace(name, Sizes{1, -1, -1, -1});
+  return {};
+}
+
+// "boxes=NAME,scores=NAME,max=100,iou=0.45,confidence=0.25,corners,pixels=640:640"
+Result<DetectorRequest> detector_from(const std::string& text) {
+  DetectorRequest request;
+  for (const std::string& part : split(text, ',')) {
+    std::size_t equals = part.find('=');
+    std::string key = part.substr(0, equals), value = equals == part.npos ? "" : part.substr(equals + 1);
+    if (key == "boxes" && !value.empty()) {
+      request.boxes = value;
+    } else if (key == "scores" && !value.empty()) {
+      request.scores = value;
+    } else if (key == "max") {
+      request.most = int(POM_TRY(integer(value)));
+      POM_REQUIRE(request.most <= 10000, "'max' is {}", request.most);
+    } else if (key == "iou") {
+      request.overlap = POM_TRY(real(value));
+    } else if (key == "confidence") {
+      request.confidence = POM_TRY(real(value));
+    } else if (key == "corners" && equals == part.npos) {
+      request.corners = true;
+    } else if (key == "pixels") {
+      auto sizes = split(value, ':');
+      POM_REQUIRE(sizes.size() == 2, "'pixels' takes WIDTH:HEIGHT, not '{}'", value);
+      request.width = double(POM_TRY(integer(sizes[0])));
+      request.height = double(POM_TRY(integer(sizes[1])));
+    } else {
+      return fail("'{}' is none of boxes=, scores=, max=, iou=, confidence=, corners, pixels=", part);
+    }
+  }
+  POM_REQUIRE(!request.boxes.empty(), "boxes= is missing");
+  return request;
+}
+
+Status take_custom_op(BorderRequest& request, const std::string& option) {
+  auto [name, path] = POM_TRY(split_assignment(option, "--custom-op"));
+  request.custom_ops[name] = std::string(POM_TRY(map_file(path)).text());
   return {};
 }
 
@@ -207,36 +252,102 @@ Status insert_behind(Function& function, Value input, const Make& make) {
   return {};
 }
 
-Status make_picture(Function& function, Value input, const PictureRequest& request) {
-  std::int64_t channels = request.color_space == 10 ? 1 : 3;
-  POM_REQUIRE(is_float(input.dtype()), "input '{}' holds {}, a picture needs fp32 or fp16", input.name(),
-              name(input.dtype()));
-  POM_REQUIRE(input.rank() == 4 && input.shape()[0] == 1 && input.shape()[1] == channels,
-              "input '{}' is {}, but a picture of that kind needs [1, {}, height, width]", input.name(),
-              to_string(input.shape()), channels);
-  Feature& feature = feature_of(function, input);
+// One number, or one per channel of [1, C, H, W].
+Value per_channel(Builder& g, DType dtype, const std::vector<double>& numbers) {
+  if (numbers.size() == 1) return g.scalar(dtype, numbers[0]);
+  return g.constant(Tensor::from_numbers(dtype, {1, std::int64_t(numbers.size()), 1, 1}, numbers));
+}
+Value scaled(Builder& g, Value value, const PictureRequest& request, const std::string& name) {
+  if (!request.scale.empty() && request.scale != std::vector<double>{1})
+    value = g.add(mil::mul{.x = value, .y = per_channel(g, value.dtype(), request.scale)}, name + "_scaled");
+  if (!request.bias.empty())
+    value = g.add(mil::add{.x = value, .y = per_channel(g, value.dtype(), request.bias)}, name + "_biased");
+  return value;
+}
+
+void become_picture(Feature& feature, const PictureRequest& request, bool channels_last) {
   feature.kind = Feature::Kind::image;
   feature.color_space = request.color_space;
-  auto without_channels = [](auto& list) {
-    if (list.size() == 4) list.erase(list.begin(), list.begin() + 2);
+  auto without_channels = [&](auto& list) {
+    if (list.size() != 4) return;
+    if (channels_last) list.erase(list.begin() + 3);
+    list.erase(list.begin(), list.begin() + (channels_last ? 1 : 2));
   };
   without_channels(feature.shape);
   without_channels(feature.ranges);
   for (Sizes& sizes : feature.enumerated) without_channels(sizes);
-  feature.has_shape = true;
-  if (request.scale == 1 && request.bias.empty()) return {};
+}
+
+Result<bool> has_channels_last(Value value, const PictureRequest& request, std::string_view what) {
+  auto channels = std::int64_t(channels_of(request));
+  POM_REQUIRE(is_float(value.dtype()), "{} '{}' holds {}, a picture needs fp32 or fp16", what, value.name(),
+              name(value.dtype()));
+  bool fits = value.rank() == 4 && value.shape()[0] == 1;
+  if (fits && value.shape()[1] == channels) return false;
+  POM_REQUIRE(fits && value.shape()[3] == channels,
+              "{} '{}' is {}, but a picture of that kind needs [1, {}, height, width] or [1, height, width, {}]", what,
+              value.name(), to_string(value.shape()), channels, channels);
+  return true;
+}
+
+Status make_picture(Function& function, Value input, const PictureRequest& request) {
+  POM_REQUIRE(request.color_space != 40 || function.opset >= Target::iOS16, "gray-fp16 needs iOS16 or later");
+  if (input.rank() == 4 && !input.shape()[0].known())
+    return fail("input '{}' takes {} pictures at once; --input {}=1x... makes it one", input.name(),
+                input.shape()[0].text(), input.name());
+  bool last = POM_TRY(has_channels_last(input, request, "input"));
+  become_picture(feature_of(function, input), request, last);
+  feature_of(function, input).has_shape = true;
+  if (last) {
+    Shape& shape = input.info().type.shape;
+    shape = {shape[0], shape[3], shape[1], shape[2]};
+  }
+  bool plain = (request.scale.empty() || request.scale == std::vector<double>{1}) && request.bias.empty();
+  if (plain && !last) return {};
   return insert_behind(function, input, [&](Builder& g) {
-    Value value = input;
-    if (request.scale != 1)
-      value = g.add(mil::mul{.x = value, .y = g.scalar(input.dtype(), request.scale)}, input.name() + "_scaled");
-    if (request.bias.size() == 1)
-      value = g.add(mil::add{.x = value, .y = g.scalar(input.dtype(), request.bias[0])}, input.name() + "_biased");
-    if (request.bias.size() == 3)
-      value =
-          g.add(mil::add{.x = value, .y = g.constant(Tensor::from_numbers(input.dtype(), {1, 3, 1, 1}, request.bias))},
-                input.name() + "_biased");
-    return value;
+    Value value = scaled(g, input, request, input.name());
+    return last ? g.add(mil::transpose{.x = value, .perm = Ints{0, 2, 3, 1}}, input.name() + "_channels_last") : value;
   });
+}
+
+// What is shown must be 0 to 255: scale and bias lead there, and what is outside is cut off.
+Status make_output_picture(Function& function, Value output, const PictureRequest& request) {
+  POM_REQUIRE(request.color_space != 40 || function.opset >= Target::iOS16, "gray-fp16 needs iOS16 or later");
+  bool last = POM_TRY(has_channels_last(output, request, "output"));
+  Builder g(function);
+  std::string own = output.name();
+  output.set_name(own + "_numbers");
+  Value value = last ? g.add(mil::transpose{.x = output, .perm = Ints{0, 3, 1, 2}}, own + "_channels_first") : output;
+  value = scaled(g, value, request, own);
+  if (request.color_space != 40) value = g.add(mil::clip{.x = value, .alpha = 0.0, .beta = 255.0}, own + "_in_range");
+  value = g.add(mil::identity{.x = value}, own);
+  POM_TRY_IN(Status(g.status()), "output '{}'", own);
+  Values results = function.body.results();
+  std::replace(results.begin(), results.end(), output, value);
+  function.body.set_results(std::move(results));
+  for (Feature& feature : function.outputs) {
+    if (feature.name != own) continue;
+    become_picture(feature, request, last);
+    // An image has sizes; unknown ones get a default.
+    if (feature.shape.empty())
+      for (std::size_t d = 2; d < 4; ++d)
+        feature.shape.push_back(value.shape()[d].known() ? value.shape()[d].value() : default_size);
+    feature.has_shape = true;
+  }
+  return {};
+}
+
+Status make_pictures(Function& function, const std::map<std::string, PictureRequest>& pictures) {
+  for (const auto& [name, picture] : pictures) {
+    Value output;
+    for (Value result : function.body.results())
+      if (result.name() == name) output = result;
+    if (output && !function.body.input(name))
+      POM_TRY(make_output_picture(function, output, picture));
+    else
+      POM_TRY(make_picture(function, POM_TRY(input_named(function, name, "--image")), picture));
+  }
+  return {};
 }
 
 Status make_dtype(Function& function, Value input, DType wanted) {
@@ -352,6 +463,24 @@ Status classify(Function& function, const Strings& labels) {
   return {};
 }
 
+// Core ML's rules: shapes of several inputs go together one by one.
+Status check_enumerations(const BorderRequest& request, Function& function) {
+  constexpr std::size_t most_shapes = 128;
+  std::size_t count = 0;
+  for (const auto& [name, shapes] : request.enumerated) {
+    POM_TRY(input_named(function, name, "--enumerate"));
+    POM_REQUIRE(shapes.size() <= most_shapes, "--enumerate gives '{}' {} shapes, but Core ML takes {} at most", name,
+                shapes.size(), most_shapes);
+    POM_REQUIRE(count == 0 || count == shapes.size(),
+                "--enumerate gives '{}' {} shapes and another input {}; they are paired one by one", name,
+                shapes.size(), count);
+    count = shapes.size();
+  }
+  POM_REQUIRE(request.enumerated.size() <= 1 || function.opset >= Target::iOS18,
+              "enumerated shapes of several inputs need iOS18 or later");
+  return {};
+}
+
 Status describe_features(std::vector<Feature>& features, const std::map<std::string, std::string>& descriptions,
                          std::string_view option) {
   for (const auto& [name, text] : descriptions) {
@@ -378,6 +507,9 @@ Result<BorderRequest> border_request(const ConvertOptions& options) {
     POM_TRY_IN(take_enumeration(request, each), "--enumerate {}", each);
   for (const std::string& each : *options.constant) POM_TRY_IN(take_constant(request, each), "--constant {}", each);
   for (const std::string& each : *options.image) POM_TRY_IN(take_picture(request, each), "--image {}", each);
+  for (const std::string& each : *options.custom_op) POM_TRY_IN(take_custom_op(request, each), "--custom-op {}", each);
+  if (!options.detector->empty())
+    request.detector = POM_TRY_IN(detector_from(options.detector), "--detector {}", *options.detector);
   if (!options.classes->empty()) request.labels = POM_TRY(labels_from(options.classes));
   for (const std::string& each : *options.input_description)
     request.input_descriptions.insert(POM_TRY(split_assignment(each, "--input-description")));
@@ -391,10 +523,10 @@ Result<std::vector<std::string>> apply(const BorderRequest& request, Program& pr
   std::vector<std::string> said;
   for (const auto& [name, dtype] : request.dtypes)
     POM_TRY(make_dtype(function, POM_TRY(input_named(function, name, "--input")), dtype));
-  for (const auto& [name, sizes] : request.enumerated) POM_TRY(input_named(function, name, "--enumerate"));
+  POM_TRY(check_enumerations(request, function));
   POM_TRY(Ranges(request, function, said).run());
-  for (const auto& [name, picture] : request.pictures)
-    POM_TRY(make_picture(function, POM_TRY(input_named(function, name, "--image")), picture));
+  POM_TRY(make_pictures(function, request.pictures));
+  if (request.detector) POM_TRY(add_detector(function, *request.detector));
   if (!request.labels.empty()) POM_TRY(classify(function, request.labels));
   POM_TRY(describe_features(function.inputs, request.input_descriptions, "--input-description"));
   POM_TRY(describe_features(function.outputs, request.output_descriptions, "--output-description"));

@@ -13,8 +13,15 @@ namespace pomona::api {
 
 struct PictureRequest {
   int color_space = 20;
-  double scale = 1;
-  std::vector<double> bias;  // one number, or one per channel
+  std::vector<double> scale, bias;  // none, one number, or one per channel
+};
+// Non-maximum suppression behind the model: outputs it takes, and how its boxes are meant.
+struct DetectorRequest {
+  std::string boxes, scores;
+  int most = 100;
+  double overlap = 0.45, confidence = 0.25;
+  bool corners = false;          // x1 y1 x2 y2; else centre and size
+  double width = 1, height = 1;  // boxes count in these; 1: they are normalised
 };
 struct BorderRequest {
   std::map<std::string, Sizes> shapes;  // given to the importer; negative: the model's own
@@ -24,6 +31,8 @@ struct BorderRequest {
   std::map<std::string, std::vector<Sizes>> enumerated;
   std::map<std::string, PictureRequest> pictures;
   Strings labels;
+  std::map<std::string, std::string> custom_ops;
+  std::optional<DetectorRequest> detector;
   std::map<std::string, std::string> input_descriptions, output_descriptions;
 };
 

@@ -97,8 +97,10 @@ Result<Program> read_core_ml(const Source& source, const OpenOptions&) {
 }
 Result<Program> read_onnx_file(const Source& source, const OpenOptions& options) {
   POM_REQUIRE(source.inner.empty(), "an ONNX file holds one model, none called '{}'", source.inner);
-  return onnx::read_onnx(source.path,
-                         {.target = options.target, .shapes = options.shapes, .constants = options.constants});
+  return onnx::read_onnx(source.path, {.target = options.target,
+                                       .shapes = options.shapes,
+                                       .constants = options.constants,
+                                       .custom_ops = options.custom_ops});
 }
 
 Result<Program> read_mil_text(const Source& source, const OpenOptions&) {

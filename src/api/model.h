@@ -23,9 +23,10 @@ struct Model {
 };
 
 struct OpenOptions {
-  Target target = Target::iOS18;            // of a format that has operator sets of its own
-  std::map<std::string, Sizes> shapes;      // given to inputs; a negative size leaves the model's own
-  std::map<std::string, Tensor> constants;  // inputs that become constants
+  Target target = Target::iOS18;                  // of a format that has operator sets of its own
+  std::map<std::string, Sizes> shapes;            // given to inputs; a negative size leaves the model's own
+  std::map<std::string, Tensor> constants;        // inputs that become constants
+  std::map<std::string, std::string> custom_ops;  // MIL text for operators of the source, by "DOMAIN::NAME"
 };
 
 Result<Model> open_model(const std::string& path, const OpenOptions& options = {});

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "formats/onnx/custom.h"
 #include "formats/onnx/lowering.h"
 #include "formats/onnx/sort.h"
 #include "ir/border.h"
@@ -142,6 +143,12 @@ class Importer final : public GraphLowering {
 
  private:
   const FunctionProto* find_function(const NodeProto& node) const;
+  const std::string* custom_text(const NodeProto& node) const {
+    Text domain = plain_domain(node.domain);
+    std::string name = domain.empty() ? std::string(node.op_type) : fmt::format("{}::{}", domain, node.op_type);
+    auto at = options_.custom_ops.find(name);
+    return at == options_.custom_ops.end() ? nullptr : &at->second;
+  }
   Status check_coverage() const;
   void note_missing(const std::vector<NodeProto>& nodes, const Opsets& opsets, std::map<std::string, Missing>& missing,
                     std::vector<const FunctionProto*>& called) const;
@@ -189,6 +196,7 @@ void Importer::note_missing(const std::vector<NodeProto>& nodes, const Opsets& o
     }
     auto opset = opsets.find(plain_domain(node.domain));
     std::int64_t version = opset == opsets.end() ? 1 : opset->second;
+    if (custom_text(node)) continue;
     if (find_rule(node.domain, node.op_type, version)) continue;
     std::string name = plain_domain(node.domain).empty() ? std::string(node.op_type)
                                                          : fmt::format("{}::{}", node.domain, node.op_type);
@@ -211,7 +219,7 @@ Status Importer::check_coverage() const {
   std::string text = fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
   for (const auto& [name, entry] : missing)
     text += fmt::format("\n    {} x {}, first: {}", entry.count, name, entry.first);
-  return fail("{}", text);
+  return fail("{}", text).advise("--custom-op DOMAIN::NAME=FILE.mil, for an operator that you can say in MIL");
 }
 
 Status Importer::refusal() const {
@@ -232,6 +240,10 @@ Status Importer::bind_symbols() {
     const ValueInfoProto* input = nullptr;
     for (const ValueInfoProto& candidate : model_.graph.input)
       if (candidate.name == name) input = &candidate;
+    // Of an output, a shape says nothing that the model does not.
+    bool is_output = std::any_of(model_.graph.output.begin(), model_.graph.output.end(),
+                                 [&name = name](const ValueInfoProto& output) { return output.name == name; });
+    if (!input && is_output) continue;
     POM_REQUIRE(input, "a shape is given for '{}', but the model has no such input", name);
     POM_REQUIRE(!input->has_shape || input->shape.size() == sizes.size(),
                 "the shape given for '{}' has rank {}, but the input has rank {}", name, sizes.size(),
@@ -420,6 +432,13 @@ Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& blo
       if (const FunctionProto* function = find_function(node)) return inline_function(*function, call, block);
       auto opset = scope.opsets->find(plain_domain(node.domain));
       std::int64_t version = opset == scope.opsets->end() ? 1 : opset->second;
+      if (const std::string* text = custom_text(node)) {
+        Lowering g(block, call, int(version), *this);
+        Status lowered = lower_custom(g, *text);
+        if (!g.status()) return g.status().error();
+        if (!lowered) return std::move(lowered).error();
+        return g.outputs();
+      }
       const Rule* rule = find_rule(node.domain, node.op_type, version);
       POM_REQUIRE(rule, "there is no rule for this operator at operator set {}", version);
       Lowering g(block, call, int(version), *this);

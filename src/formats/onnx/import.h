@@ -26,6 +26,8 @@ struct ImportOptions {
   // Inputs that become constants: axes, sizes and the like that the model takes at run time but Core ML needs at once.
   // Tensors in the stored dtype of the input's element type; the inputs are no features of the program any more.
   std::map<std::string, Tensor> constants;
+  // MIL text for operators, by "DOMAIN::NAME" (or "NAME" in ONNX's own domain); see custom.h. They come before ours.
+  std::map<std::string, std::string> custom_ops;
 };
 
 Result<Program> read_onnx(const std::string& path, const ImportOptions& options = {});

@@ -108,7 +108,8 @@ const Rules& all_rules() {
         attention_chapter, convolution_chapter, pooling_chapter,           normalization_chapter,
         padding_chapter,   resize_chapter,      recurrent_chapter,         quantization_chapter,
         spectral_chapter,  loss_chapter,        control_flow_chapter,      sampling_chapter,
-        selection_chapter, contrib_chapter,     contrib_attention_chapter, contrib_quantization_chapter};
+        selection_chapter, contrib_chapter,     contrib_attention_chapter, contrib_quantization_chapter,
+        ml_chapter,        ml_tree_chapter};
     Rules all;
     for (auto chapter : chapters)
       for (const Rule& rule : chapter()) all.push_back(rule);
