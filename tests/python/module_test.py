@@ -201,6 +201,22 @@ def anonymous_memory():
 
 
 class Cost(unittest.TestCase):
+    def test_a_call_costs_microseconds(self):
+        node = helper.make_node("Add", ["x", "y"], ["z"])
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xyz"]
+        graph = helper.make_graph([node], "add", values[:2], values[2:])
+        model = pomona.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
+                                              ir_version=9).SerializeToString())
+        given = dict.fromkeys("xy", numpy.ones((1, 4), numpy.float32))
+        rounds = []
+        for _ in range(50):
+            began = time.perf_counter()
+            for _ in range(100):
+                model.predict(given)
+            rounds.append((time.perf_counter() - began) / 100)
+        # The C++ call included. The least of the rounds: the machine may be doing other things.
+        self.assertLess(min(rounds), 20e-6)
+
     def test_memory_does_not_grow(self):
         if not os.path.exists("/proc/self/status"):
             self.skipTest("RssAnon is Linux's")
