@@ -70,7 +70,7 @@ const std::vector<Command>& commands() {
       {"split", "a chain of smaller packages", "", nullptr},
       {"doctor", "what this machine can do; what is likely to go wrong with a model",
        "  pomona doctor\n"
-       "  pomona doctor encoder.mlpackage --target iOS17\n"
+       "  pomona doctor build/demo/fp16.mlpackage --target iOS17\n"
        "  pomona doctor --error 'ANECCompile() FAILED'\n",
        declare_doctor},
   };
