@@ -40,7 +40,8 @@ class Examples(unittest.TestCase):
                     if not line.startswith("  pomona ") or verb == "serve" or verb == "chat":
                         continue
                     done = subprocess.run(["bash", "-c", line.strip()], cwd=home, env=env, capture_output=True, text=True)
-                    self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}\n{done.stdout}")
+                    # A doctor's answer may be no.
+                    self.assertIn(done.returncode, (0, 1) if verb == "doctor" else (0,), f"{line}\n{done.stderr}\n{done.stdout}")
                     tried += 1
             self.assertGreater(tried, 20)
 
