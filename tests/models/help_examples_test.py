@@ -20,6 +20,7 @@ class Examples(unittest.TestCase):
             # What the shell sees: the program, the fetched models, the demo's packages; the cases of the onnx package need no download here.
             (home / ".cache/pomona").mkdir(parents=True)
             (home / ".cache/pomona/models").symlink_to(MODELS)
+            (home / "README.md").symlink_to(pathlib.Path(__file__).resolve().parents[2] / "README.md")
             (home / "bin").mkdir()
             (home / "bin/pomona").symlink_to(POMONA)
             (home / "build/onnx").mkdir(parents=True)
@@ -39,7 +40,8 @@ class Examples(unittest.TestCase):
                     if not line.startswith("  pomona ") or verb == "serve" or verb == "chat":
                         continue
                     done = subprocess.run(["bash", "-c", line.strip()], cwd=home, env=env, capture_output=True, text=True)
-                    self.assertEqual(done.returncode, 0, f"{line}\n{done.stderr}\n{done.stdout}")
+                    # A doctor's answer may be no.
+                    self.assertIn(done.returncode, (0, 1) if verb == "doctor" else (0,), f"{line}\n{done.stderr}\n{done.stdout}")
                     tried += 1
             self.assertGreater(tried, 20)
 
