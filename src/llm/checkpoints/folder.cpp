@@ -3,6 +3,7 @@
 
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
+#include "llm/tokenizer.h"
 
 namespace pomona::llm {
 namespace {
@@ -130,7 +131,7 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   Json config = Json::parse(checkpoint.config, nullptr, false);
   POM_REQUIRE(config.is_object(), "'{}' is no JSON object", (at / "config.json").string());
   checkpoint.generation_config = POM_TRY(text_of(at / "generation_config.json"));
-  checkpoint.tokenizer = POM_TRY(text_of(at / "tokenizer.json"));
+  if (has_tokenizer(at)) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
   checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
   POM_TRY_IN(read_pooling(at, checkpoint), "folder '{}'", folder);
   RawTensors raw = POM_TRY(raw_tensors(POM_TRY(weights_of(at, weights))));

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "llm/checkpoints/sources.h"
+#include "llm/tokenizers/gguf.h"
 
 namespace pomona::llm {
 namespace {
@@ -62,6 +63,8 @@ Result<Checkpoint> open_gguf(const std::string& path) {
   checkpoint.config = config.dump(2, ' ', false, Json::error_handler_t::replace);
   checkpoint.generation_config = generation_config_of(file);
   checkpoint.tokenizer_config = tokenizer_config_of(file);
+  if (file.strings("tokenizer.ggml.tokens"))
+    checkpoint.tokenizer = POM_TRY_IN(tokenizer_json_of_gguf(file), "file '{}'", path);
   constexpr std::string_view poolings[] = {"", "mean", "cls", "last"};
   auto pooling = file.integer(std::string(file.text("general.architecture").value_or("")) + ".pooling_type");
   if (pooling && *pooling >= 0 && *pooling < 4) checkpoint.pooling = poolings[*pooling];
