@@ -108,7 +108,7 @@ PerplexityReport report_of(const Sums& sums) {
 Result<LogitsReport> logits(const std::string& path, const LogitsOptions& options) {
   if (!options.output->empty()) POM_TRY(check_output(options.output, options.force));
   std::vector<int> ids = POM_TRY(ids_of_text(*options.tokens));
-  POM_REQUIRE(!ids.empty(), "--tokens gives no token ids").advise("--tokens 504,3575,282");
+  if (ids.empty()) return fail("--tokens gives no token ids").advise("--tokens 504,3575,282");
   Language language = POM_TRY(open_language(path, {.all_logits = true}));
   llm::Session session = POM_TRY(llm::Session::open(*language.program));
   Stopwatch watch;

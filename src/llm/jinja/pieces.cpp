@@ -12,9 +12,10 @@ void strip_end(std::string& text) {
   while (!text.empty() && is_blank(text.back())) text.pop_back();
 }
 
-// Where the delimiter that closes this one begins; strings may hold it.
+// Where the delimiter that closes this one begins; strings may hold it, and mappings within mappings look like it.
 std::size_t closing(std::string_view source, std::size_t at, std::string_view close, bool strings) {
   char quote = 0;
+  int depth = 0;
   for (; at < source.size(); ++at) {
     char c = source[at];
     if (quote) {
@@ -24,8 +25,11 @@ std::size_t closing(std::string_view source, std::size_t at, std::string_view cl
         quote = 0;
     } else if (strings && (c == '"' || c == '\'')) {
       quote = c;
-    } else if (source.substr(at).starts_with(close)) {
+    } else if (depth == 0 && source.substr(at).starts_with(close)) {
       return at;
+    } else if (strings) {
+      depth += c == '{' || c == '[' || c == '(';
+      depth -= (c == '}' || c == ']' || c == ')') && depth > 0;
     }
   }
   return source.npos;
