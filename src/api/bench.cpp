@@ -1,7 +1,10 @@
 #include "api/bench.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "api/border.h"
 #include "api/convert.h"
@@ -9,6 +12,7 @@
 #include "api/inspect.h"
 #include "api/run.h"
 #include "api/tensors.h"
+#include "llm/language_model.h"
 #include "verify/inputs.h"
 
 namespace pomona::api {
@@ -23,6 +27,18 @@ Result<Dim::Bindings> sizes_from(const Strings& options) {
                 "--size {}: '{}' is no size", option, text);
   }
   return sizes;
+}
+
+// Errors: a size is given for a name that no input has.
+Status check_sizes_are_known(const Function& function, const Dim::Bindings& sizes) {
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < function.body.input_count(); ++i)
+    for (Dim dim : function.body.input(i).shape())
+      for (const std::string& symbol : dim.symbols()) known.insert(symbol);
+  for (const auto& [name, size] : sizes)
+    POM_REQUIRE(known.count(name), "--size names '{}', but the sizes that are left open are: {}", name,
+                known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
+  return {};
 }
 
 // Symbols of the first axis of every input; empty unless every input has one there.
@@ -62,6 +78,21 @@ Result<BenchRun> measure(cpu::Runner& runner, const NamedTensors& inputs, const 
   return run;
 }
 
+// Whether tokens are what it is measured in: encoders have a function for all of a text.
+bool decodes(const Program& program) {
+  if (!llm::is_language_model(program)) return false;
+  auto model = llm::language_model_of(program);
+  return model && model->vocabulary > 0;
+}
+
+void finish(BenchReport& report, const Model& model, std::size_t working_bytes) {
+  std::stable_sort(report.profile.begin(), report.profile.end(),
+                   [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  report.working_bytes = working_bytes;
+  for (const auto& [kind, bytes] : inspect(model).bytes_by_kind) report.weight_bytes += bytes;
+  report.peak_memory = peak_memory_bytes();
+}
+
 }  // namespace
 
 Result<BenchReport> bench(const std::string& path, const BenchOptions& options) {
@@ -69,9 +100,17 @@ Result<BenchReport> bench(const std::string& path, const BenchOptions& options) 
   BenchReport report;
   Stopwatch loading;
   Model model = POM_TRY(open_model(path));
+  if (options.function->empty() && options.inputs->empty() && decodes(model.program)) {
+    report.load_seconds = loading.seconds();
+    report.tokens = POM_TRY(token_rates(model.program, {.profile = options.profile}));
+    report.profile = report.tokens->profile;
+    finish(report, model, report.tokens->working_bytes);
+    return report;
+  }
   Function& function = *POM_TRY(function_of(model.program, options.function));
   cpu::Runner runner(function, {});
   Dim::Bindings sizes = POM_TRY(sizes_from(*options.size));
+  POM_TRY(check_sizes_are_known(function, sizes));
   NamedTensors inputs;
   if (options.inputs->empty()) {
     inputs = POM_TRY(verify::random_inputs(function, {.seed = std::uint64_t(*options.seed), .sizes = sizes}));
@@ -92,11 +131,7 @@ Result<BenchReport> bench(const std::string& path, const BenchOptions& options) 
     report.runs.push_back(POM_TRY(measure(runner, inputs, options)));
     report.runs.back().batch = batch;
   }
-  std::stable_sort(report.profile.begin(), report.profile.end(),
-                   [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
-  report.working_bytes = runner.arena_bytes();
-  for (const auto& [kind, bytes] : inspect(model).bytes_by_kind) report.weight_bytes += bytes;
-  report.peak_memory = peak_memory_bytes();
+  finish(report, model, runner.arena_bytes());
   return report;
 }
 

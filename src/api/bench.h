@@ -3,8 +3,12 @@
 //   BenchReport report = POM_TRY(bench("encoder.mlpackage", {.iterations = 50}));
 //   report.runs[0].median
 //
-// Inputs are seeded random ones, or the user's. Sizes left open take the model's default shape.
+// Language models are timed in tokens per second. Inputs of others are seeded random ones, or the user's. Sizes left
+// open take the model's default shape.
 #pragma once
+#include <optional>
+
+#include "api/bench_tokens.h"
 #include "api/model.h"
 #include "base/record.h"
 #include "cpu/runner.h"
@@ -31,6 +35,7 @@ struct BenchReport {
   double load_seconds = 0;
   std::vector<BenchRun> runs;
   std::vector<cpu::StepTime> profile;  // the slowest first
+  std::optional<TokenRates> tokens;    // of a language model, which has no `runs`
   std::uint64_t working_bytes = 0, weight_bytes = 0, peak_memory = 0;
 };
 Result<BenchReport> bench(const std::string& path, const BenchOptions& options);

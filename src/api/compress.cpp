@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "api/compress_config.h"
 #include "api/files.h"
 #include "formats/mlpackage/package.h"
 
@@ -19,49 +18,15 @@ mlpackage::WriteOptions write_options(bool force, const Progress& progress) {
   return options;
 }
 
-Result<Attribute> attribute_from(const nlohmann::json& value) {
-  if (value.is_boolean()) return Attribute(value.get<bool>());
-  if (value.is_number_integer()) return Attribute(value.get<std::int64_t>());
-  if (value.is_number()) return Attribute(value.get<double>());
-  if (value.is_string()) return Attribute(value.get<std::string>());
-  return fail("{} is no number, text or truth value", value.dump());
-}
-
-struct Config {
-  std::string scheme;
-  compress::SchemeOptions options;
-};
-// {"scheme": "linear", "dtype": "int4", "granularity": "per_block"}
-Result<Config> read_config(const std::string& path) {
-  Bytes bytes = POM_TRY(map_file(path));
-  auto json = nlohmann::json::parse(bytes.text(), nullptr, false);
-  POM_REQUIRE(json.is_object(), "'{}' is no JSON object with a scheme and its options", path);
-  Config config;
-  for (const auto& [key, value] : json.items()) {
-    Attribute attribute = POM_TRY_IN(attribute_from(value), "'{}' in '{}'", key, path);
-    if (key != "scheme")
-      config.options[key] = attribute;
-    else if (auto* name = std::get_if<std::string>(&attribute))
-      config.scheme = *name;
-    else
-      return fail("'scheme' in '{}' is no text", path);
-  }
-  return config;
-}
-
-Result<std::shared_ptr<const compress::Scheme>> scheme_from(const CompressOptions& options,
-                                                            const compress::SchemeOptions& scheme_options) {
-  Config config;
-  if (!options.config->empty()) config = POM_TRY(read_config(options.config));
-  if (!options.scheme->empty()) config.scheme = options.scheme;
-  if (config.scheme.empty()) {
-    std::string names;
-    for (const auto& each : compress::schemes()) names += (names.empty() ? "" : ", ") + std::string(each.name);
-    for (const auto& each : compress::short_names()) names += ", " + std::string(each.name);
-    return fail("no scheme is given").advise("--scheme with one of: " + names);
-  }
-  for (const auto& [name, value] : scheme_options) config.options[name] = value;
-  return compress::make_scheme(config.scheme, config.options);
+Result<compress::Recipe> recipe_from(const CompressOptions& options, const compress::SchemeOptions& scheme_options) {
+  POM_REQUIRE(options.config->empty() || (options.scheme->empty() && scheme_options.empty()),
+              "--config says all about the schemes: --scheme and its options do not go with it");
+  if (!options.config->empty()) return read_recipe(options.config);
+  if (!options.scheme->empty()) return compress::one_scheme(*options.scheme, scheme_options);
+  std::string names;
+  for (const auto& each : compress::schemes()) names += (names.empty() ? "" : ", ") + std::string(each.name);
+  for (const auto& each : compress::short_names()) names += ", " + std::string(each.name);
+  return fail("no scheme is given").advise("--scheme with one of: " + names);
 }
 
 }  // namespace
@@ -69,7 +34,7 @@ Result<std::shared_ptr<const compress::Scheme>> scheme_from(const CompressOption
 Result<CompressReport> compress(const std::string& input, const std::string& output, const CompressOptions& options,
                                 const compress::SchemeOptions& scheme_options, const Progress& progress) {
   Stopwatch watch;
-  compress::Request request{POM_TRY(scheme_from(options, scheme_options))};
+  compress::Request request{POM_TRY(recipe_from(options, scheme_options))};
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);

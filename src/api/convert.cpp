@@ -7,6 +7,7 @@
 
 #include "api/border.h"
 #include "api/convert_border.h"
+#include "api/dump.h"
 #include "api/files.h"
 #include "api/origin.h"
 #include "formats/mlpackage/package.h"
@@ -142,11 +143,26 @@ void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
   }
 }
 
-Status rewrite_program(Program& program, const rewrite::PipelineOptions& pipeline, const ConvertOptions& options,
+RuleReport rule_report(const rewrite::Report& rewritten, const std::string& rule) {
+  RuleReport report{0, rewritten.refusals};
+  if (auto found = rewritten.rules.find(rule); found != rewritten.rules.end()) report.applied = found->second;
+  std::stable_sort(report.refusals.begin(), report.refusals.end(),
+                   [](const auto& a, const auto& b) { return a.depth > b.depth; });
+  return report;
+}
+
+Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, const ConvertOptions& options,
                        ConvertReport& report) {
   POM_TRY(rename_all(program, options.rename));
   rewrite::Report rewritten;
+  Dump dump = POM_TRY(Dump::asked(options.dump_after, report.output));
+  if (dump.wanted())
+    pipeline.after = [&](std::string_view pass, const Program& shown) { return dump.take(pass, shown); };
+  pipeline.why = *options.why;
   POM_TRY(rewrite::optimise(program, pipeline, rewritten));
+  POM_TRY(dump.check());
+  report.dumps = dump.files();
+  if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);

@@ -12,6 +12,7 @@
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
+#include "rewrite/rule.h"
 
 namespace pomona::api {
 
@@ -34,6 +35,8 @@ struct ConvertOptions {
   POM_OPTION(dry_run, bool, "say what would happen, write nothing");
   POM_OPTION(force, bool, "replace an existing output");
   POM_OPTION(keep, bool, "write the output even if it fails the verification");
+  POM_OPTION(dump_after, Strings, "PASS[=FOLDER]: the program as MIL text after this rewriting pass, or after 'all'");
+  POM_OPTION(why, std::string, "RULE: where this rewrite rule did not apply, and why");
   POM_OPTION(author, std::string, "metadata: who made the model");
   POM_OPTION(license, std::string, "metadata: under which licence it may be used");
   POM_OPTION(model_version, std::string, "metadata: version of the model");
@@ -51,6 +54,10 @@ struct Stage {
   std::string name;
   double seconds = 0;
 };
+struct RuleReport {
+  std::size_t applied = 0;
+  std::vector<rewrite::Refusal> refusals;  // those that came nearest to a match first
+};
 struct ConvertReport {
   bool written = false;  // not after a dry run, nor after a failed verification unless it is to be kept
   std::string source_format, output;
@@ -59,6 +66,8 @@ struct ConvertReport {
   std::map<std::string, std::size_t> ops;
   std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
+  std::vector<std::string> dumps;  // files, with --dump-after
+  std::optional<RuleReport> why;
   std::optional<VerifyReport> verification;
 };
 

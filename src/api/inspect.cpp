@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <set>
 
 #include "api/files.h"
+#include "api/inspect_checkpoint.h"
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/proto.h"
 #include "ir/op.h"
@@ -177,6 +179,9 @@ namespace {
 // kind, a format that is known by sight only.
 Result<bool> is_damaged(const std::string& path) {
   std::string format = POM_TRY(format_of(path));
+  std::error_code ignored;
+  // A member that is not there is no damage, but an error all the same.
+  if (path.find('#') != path.npos && !std::filesystem::exists(path, ignored)) return true;
   if (format == onnx_name) return !onnx::parse_model(POM_TRY(map_file(path)));
   if (format == package_name || format == model_file_name) return POM_TRY(mlpackage::holds_program(path));
   return format == mil_text_name;
@@ -185,6 +190,7 @@ Result<bool> is_damaged(const std::string& path) {
 }  // namespace
 
 Result<Inspection> inspect(const std::string& path) {
+  if (auto format = format_of(path); format && is_checkpoint_format(*format)) return inspect_checkpoint(path, *format);
   auto model = open_model(path);
   if (model) return inspect(*model);
   if (model.error().fault != Fault::request || POM_TRY(is_damaged(path))) return std::move(model).error();

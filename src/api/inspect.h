@@ -37,7 +37,8 @@ struct Inspection {
   std::map<std::string, std::uint64_t> bytes_by_kind;  // "fp16", "int8 (constexpr_blockwise_shift_scale)", ...
   std::vector<WeightLine> weights;
   std::vector<OpLine> ops;
-  std::string obstacle;  // why it cannot be converted; empty when nothing is known to stop it
+  std::string configuration;  // of a checkpoint: the text of its config.json
+  std::string obstacle;       // why it cannot be converted; empty when nothing is known to stop it
 };
 
 // A model that is recognised and whole but cannot be imported gives an Inspection with an obstacle. Errors: it is

@@ -91,7 +91,8 @@ Result<Program> read_core_ml(const Source& source, const OpenOptions&) {
     if (member.name == source.inner) return std::move(member.program);
     names += (names.empty() ? "" : ", ") + member.name;
   }
-  return fail("there is no model '{}' in it; it has: {}", source.inner, names);
+  POM_REQUIRE(members.size() > 1, "a package of one model has none called '{}'", source.inner);
+  return fail("there is none called '{}' in it; it has: {}", source.inner, names);
 }
 Result<Program> read_onnx_file(const Source& source, const OpenOptions& options) {
   POM_REQUIRE(source.inner.empty(), "an ONNX file holds one model, none called '{}'", source.inner);

@@ -8,6 +8,7 @@
 #include "api/files.h"
 #include "api/run.h"
 #include "ir/op.h"
+#include "report/plan_page.h"
 
 namespace pomona::api {
 namespace {
@@ -198,6 +199,14 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   }
   if (!report.chips.empty()) report.warnings = warnings_of(model.program, report.chips[0].placement.counted());
   return report;
+}
+
+Status write_plan_page(const PlanReport& report, const std::string& output, bool force) {
+  POM_REQUIRE(!report.chips.empty(), "there is no chip to draw");
+  const ChipPlan& first = report.chips[0];
+  std::string chip = fmt::format("{}, {:g} GB", first.chip->name, first.memory_gb);
+  std::string title = fmt::format("{} on {}", report.path, first.chip->name);
+  return write_whole_file(output, report::plan_page(title, first.placement, chip), force);
 }
 
 namespace {

@@ -55,6 +55,8 @@ struct PlanReport {
 };
 // `model` must outlive the report, whose placements point into its program.
 Result<PlanReport> plan(Model& model, const PlanOptions& options);
+// The first chip's plan as a page for a browser.
+Status write_plan_page(const PlanReport& report, const std::string& output, bool force);
 
 Result<silicon::SpeedPredictions> predict_rows(const std::string& csv, const std::string& output, bool force,
                                                const std::string& constants);

@@ -46,6 +46,12 @@ Json to_json(const api::BenchReport& report, int iterations) {
     if (run.batch) one["batch"] = run.batch;
     json["runs"].push_back(one);
   }
+  if (report.tokens)
+    json["tokens"] = {{"prompt_tokens", report.tokens->prompt_tokens},
+                      {"prompt_per_second", report.tokens->prompt},
+                      {"decode_tokens", report.tokens->decode_tokens},
+                      {"decode_per_second", report.tokens->decode},
+                      {"first_seconds", report.tokens->first}};
   for (const cpu::StepTime& step : report.profile)
     json["profile"].push_back({{"node", step.label},
                                {"op", step.op},
@@ -63,9 +69,19 @@ void say(const Session& session, const api::BenchReport& report, int iterations)
     rows.push_back({run.batch ? std::to_string(run.batch) : "as it is", milliseconds(run.first),
                     milliseconds(run.median), milliseconds(run.quartile_1) + " to " + milliseconds(run.quartile_3),
                     milliseconds(run.least), milliseconds(run.most)});
-  session.answer(table(rows));
-  session.answer(fmt::format("{} threads, {} runs; loaded in {} ms; the first run plans", thread_count(), iterations,
-                             milliseconds(report.load_seconds)));
+  if (report.tokens) {
+    const api::TokenRates& t = *report.tokens;
+    rows = {{"", "tokens", "tokens/s"}};
+    if (t.prompt_tokens) rows.push_back({"prompt", std::to_string(t.prompt_tokens), fmt::format("{:.1f}", t.prompt)});
+    rows.push_back({"decode", std::to_string(t.decode_tokens), fmt::format("{:.1f}", t.decode)});
+    session.answer(table(rows));
+    session.answer(fmt::format("{} threads; loaded in {} ms, first logits after {} ms more", thread_count(),
+                               milliseconds(report.load_seconds), milliseconds(t.first)));
+  } else {
+    session.answer(table(rows));
+    session.answer(fmt::format("{} threads, {} runs; loaded in {} ms; the first run plans", thread_count(), iterations,
+                               milliseconds(report.load_seconds)));
+  }
   session.answer(fmt::format("working memory {}, weights {}, peak of the process {}",
                              api::size_text(report.working_bytes), api::size_text(report.weight_bytes),
                              api::size_text(report.peak_memory)));
@@ -97,8 +113,10 @@ Run declare_bench(CLI::App& app) {
   return [a](const Session& session) -> Result<Outcome> {
     auto report = api::bench(a->model, a->options);
     if (!report) return std::move(report).error();
-    say(session, *report, a->options.iterations);
-    return Outcome{to_json(*report, a->options.iterations), true};
+    // What the profile is divided by.
+    int runs = report->tokens ? int(report->tokens->decode_tokens) : int(a->options.iterations);
+    say(session, *report, runs);
+    return Outcome{to_json(*report, runs), true};
   };
 }
 

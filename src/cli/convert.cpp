@@ -30,12 +30,30 @@ Json to_json(const api::ConvertReport& report) {
             {"ops", report.ops}};
   for (const api::Stage& stage : report.stages) json["seconds"][stage.name] = stage.seconds;
   if (!report.weights.empty()) json["weights"] = weight_lines_json(report.weights);
+  if (!report.dumps.empty()) json["dumps"] = report.dumps;
+  if (report.why) {
+    json["why"] = {{"applied", report.why->applied}, {"refusals", Json::array()}};
+    for (const auto& refusal : report.why->refusals)
+      json["why"]["refusals"].push_back(
+          {{"node", refusal.node}, {"reason", refusal.reason}, {"matched", refusal.depth}});
+  }
   if (report.verification) json["verification"] = verification_json(*report.verification);
   return json;
 }
 
+// The near misses; all of them with --verbose.
+void say_why(const Session& session, const api::RuleReport& why, const std::string& rule) {
+  constexpr std::size_t shown = 12;
+  session.answer(fmt::format("rule '{}' applied {} times and was refused at {} nodes{}", rule, why.applied,
+                             why.refusals.size(), why.refusals.empty() ? "" : ", the nearest first:"));
+  for (std::size_t i = 0; i < why.refusals.size() && (session.verbose || i < shown); ++i)
+    session.answer(fmt::format("  {}: {}", why.refusals[i].node, why.refusals[i].reason));
+}
+
 void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
   for (const std::string& sentence : report.border) session.note(sentence);
+  if (report.why) say_why(session, *report.why, options.why);
+  for (const std::string& file : report.dumps) session.say("wrote " + file);
   if (!report.weights.empty()) say_weight_lines(session, report.weights);
   std::string seconds;
   for (const api::Stage& stage : report.stages)

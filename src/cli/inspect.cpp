@@ -29,14 +29,25 @@ Json features_json(const std::vector<api::FeatureLine>& lines) {
   return json;
 }
 
+void add_weights(Json& json, const api::Inspection& found, const Arguments& a) {
+  if (!a.weights) return;
+  for (const api::WeightLine& w : found.weights)
+    json["weights"].push_back({{"name", w.name},
+                               {"type", w.type.text()},
+                               {"scheme", w.scheme},
+                               {"parameters", w.parameters},
+                               {"bytes", w.bytes}});
+}
+
 Json to_json(const api::Inspection& found, const Arguments& a) {
   Json json{{"path", found.path}, {"format", found.format}, {"file_bytes", found.file_bytes}};
-  if (!found.obstacle.empty()) {
-    json["obstacle"] = found.obstacle;
-    return json;
-  }
+  if (!found.obstacle.empty()) json["obstacle"] = found.obstacle;
+  if (found.functions.empty() && found.weights.empty()) return json;
   json["parameters"] = found.parameters;
   json["bytes_by_kind"] = found.bytes_by_kind;
+  if (!found.configuration.empty()) json["config"] = Json::parse(found.configuration, nullptr, false);
+  add_weights(json, found, a);
+  if (found.functions.empty()) return json;
   json["default_function"] = found.default_function;
   json["metadata"] = {{"author", found.metadata.author},
                       {"license", found.metadata.license},
@@ -52,13 +63,6 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
                                  {"outputs", features_json(f.outputs)},
                                  {"states", features_json(f.states)},
                                  {"ops", f.ops}};
-  if (a.weights)
-    for (const api::WeightLine& w : found.weights)
-      json["weights"].push_back({{"name", w.name},
-                                 {"type", w.type.text()},
-                                 {"scheme", w.scheme},
-                                 {"parameters", w.parameters},
-                                 {"bytes", w.bytes}});
   if (a.ops)
     for (const api::OpLine& op : found.ops)
       json["ops"].push_back({{"name", op.name}, {"op", op.op}, {"types", op.types}, {"source", op.source}});
@@ -92,8 +96,9 @@ void say(const Session& session, const api::Inspection& found, const Arguments& 
   session.answer(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
   if (!found.obstacle.empty()) {
     session.answer("cannot be converted:\n" + found.obstacle);
-    return;
+    if (found.weights.empty()) return;
   }
+  if (!found.configuration.empty()) session.answer("config.json: " + found.configuration);
   const Metadata& m = found.metadata;
   auto line = [&](std::string_view what, const std::string& text) {
     if (!text.empty()) session.answer(fmt::format("{}: {}", what, text));

@@ -14,7 +14,7 @@ namespace pomona::cli {
 namespace {
 
 struct Arguments {
-  std::string model, rows, fit, measured, output;
+  std::string model, rows, fit, measured, output, html;
   bool force = false, ops = false;
   api::PlanOptions options;
 };
@@ -296,6 +296,11 @@ Result<Outcome> plan_verb(const Session& session, const Arguments& a) {
     json["warnings"].push_back(warning);
     session.note("warning: " + warning);
   }
+  if (!a.html.empty()) {
+    if (auto written = api::write_plan_page(*report, a.html, a.force); !written) return std::move(written).error();
+    session.say("page: " + a.html);
+    json["html"] = a.html;
+  }
   if (!a.measured.empty()) {
     auto measured = measured_verb(session, a, &report->chips[0]);
     if (!measured) return std::move(measured).error();
@@ -313,6 +318,7 @@ Run declare_plan(CLI::App& app) {
   app.add_option("--fit", a->fit, "refit the constants from such a CSV; with -o, write them");
   app.add_option("--measured", a->measured, "a compute plan's or llama-bench's JSON to hold the prediction against");
   app.add_option("-o,--output", a->output, "of --rows (CSV) and --fit (JSON)");
+  app.add_option("--html", a->html, "also write the plan of the (first) chip as a page for a browser");
   app.add_flag("--force", a->force, "replace an existing output");
   app.add_flag("--ops", a->ops, "with --json: every op with its verdicts, rules and time");
   add_flags(app, a->options);

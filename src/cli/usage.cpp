@@ -44,7 +44,10 @@ Error usage_error(const CLI::ParseError& problem, const CLI::App* verb) {
     return fail("{} needs {}", who, what).advise(help);
   }
   if (dynamic_cast<const CLI::ExtrasError*>(&problem)) {
-    std::string word = before(behind(text, "expected: "), " ");
+    // An unknown option comes with what was meant as its value.
+    std::string words = " " + behind(text, "expected: ");
+    std::size_t dash = words.find(" -");
+    std::string word = before(words.substr(dash == words.npos ? 1 : dash + 1), " ");
     if (!word.starts_with("-")) return fail("{} has no use for '{}'", who, word).advise(help);
     std::string near = verb ? nearest_flag(*verb, word) : "";
     return fail("{} has no option '{}'", who, word).advise(near.empty() ? help : near);

@@ -4,197 +4,27 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/bits.h"
 #include "base/half.h"
-#include "base/threads.h"
-#include "compress/distinct_values.h"
-#include "compress/exact_kmeans.h"
+#include "compress/table_fit.h"
 #include "ops/constexpr.h"
 
 namespace pomona::compress {
 namespace {
-
-constexpr int known_bits[] = {1, 2, 3, 4, 6, 8};
-
-enum class Mode : unsigned char { kmeans, uniform, unique };
-
-// A weight cut into groups along one axis: outer x (groups x group_channels) x inner.
-struct Groups {
-  std::size_t axis = 0, outer = 1, groups = 1, group_channels = 1, inner = 1;
-  // Elements of a group that follow each other; there are `outer` such runs.
-  std::size_t run() const { return group_channels * inner; }
-  std::size_t elements() const { return outer * run(); }
-  std::size_t position(std::size_t group, std::size_t run_index) const { return (run_index * groups + group) * run(); }
-};
-
-// What a group's fitting needs, kept from one group to the next.
-struct Workspace {
-  HalfBins bins;
-  std::vector<std::uint8_t> gathered, codes;
-};
-
-template <class Element>
-std::span<const Element> gather(std::span<const Element> weights, const Groups& cut, std::size_t group,
-                                Workspace& space) {
-  if (cut.outer == 1) return weights.subspan(cut.position(group, 0), cut.run());
-  space.gathered.resize(cut.elements() * sizeof(Element));
-  auto* out = reinterpret_cast<Element*>(space.gathered.data());
-  for (std::size_t r = 0; r < cut.outer; ++r)
-    std::copy_n(weights.data() + cut.position(group, r), cut.run(), out + r * cut.run());
-  return {out, cut.elements()};
-}
-
-Result<DistinctValues> distinct_values(std::span<const std::uint16_t> weights, Workspace& space) {
-  return distinct_halves(weights, {}, space.bins);
-}
-Result<DistinctValues> distinct_values(std::span<const float> weights, Workspace&) {
-  return distinct_floats(weights, {});
-}
-
-float stored(DType dtype, double value) {
-  return dtype == DType::fp16 ? half_to_float(double_to_half(value)) : float(value);
-}
-
-// coremltools' evenly spaced table, with its roundings.
-std::vector<float> uniform_table(const DistinctValues& distinct, std::size_t entries, DType dtype) {
-  double least = distinct.values.front(), span = stored(dtype, double(distinct.values.back()) - least);
-  double step = stored(dtype, span / double(entries - 1));
-  std::vector<float> table(entries);
-  for (std::size_t k = 0; k < entries; ++k) table[k] = stored(dtype, double(k) * step + least);
-  return table;
-}
-
-Result<std::vector<float>> fitted_table(const DistinctValues& distinct, std::size_t entries, Mode mode, DType dtype) {
-  std::vector<float> table;
-  if (mode == Mode::uniform) return uniform_table(distinct, entries, dtype);
-  if (mode == Mode::unique) {
-    table = distinct.values;
-    POM_REQUIRE(table.size() <= entries, "{} values do not fit a table of {}", table.size(), entries);
-  } else {
-    KmeansTable fitted = POM_TRY(exact_kmeans(distinct.values, distinct.weights, {.clusters = entries}));
-    for (double centroid : fitted.centroids) table.push_back(stored(dtype, centroid));
-  }
-  table.resize(entries, table.back());
-  return table;
-}
-
-double squared_error(const DistinctValues& distinct, std::span<const std::uint8_t> nearest,
-                     std::span<const float> table) {
-  double error = 0;
-  for (std::size_t i = 0; i < distinct.values.size(); ++i) {
-    double off = double(distinct.values[i]) - double(table[nearest[i]]);
-    error += distinct.weights[i] * off * off;
-  }
-  return error;
-}
-
-void encode_group(std::span<const std::uint16_t> weights, const DistinctValues& distinct,
-                  std::span<const std::uint8_t> nearest, std::span<const float>, Workspace& space,
-                  std::uint8_t* codes) {
-  encode_halves(weights, distinct, nearest, space.bins, codes);
-}
-void encode_group(std::span<const float> weights, const DistinctValues&, std::span<const std::uint8_t>,
-                  std::span<const float> table, Workspace&, std::uint8_t* codes) {
-  encode_floats(weights, table, codes);
-}
-
-struct Coding {
-  Mode mode;
-  unsigned bits;
-  Groups cut;
-  bool packed;  // the older form: indices as packed bytes
-};
-
-struct Indices {
-  std::vector<std::uint8_t> codes;
-  std::vector<float> tables;
-  std::vector<double> errors;
-};
-
-// Fits one group's table and writes the codes of its weights.
-template <class Element>
-Status fit_group(std::span<const Element> weights, const Coding& coding, std::size_t group, Workspace& space,
-                 Indices& result) {
-  constexpr DType dtype = sizeof(Element) == 2 ? DType::fp16 : DType::fp32;
-  const Groups& cut = coding.cut;
-  std::size_t entries = std::size_t(1) << coding.bits;
-  auto values = gather(weights, cut, group, space);
-  DistinctValues distinct = POM_TRY(distinct_values(values, space));
-  std::vector<float> table = POM_TRY(fitted_table(distinct, entries, coding.mode, dtype));
-  auto nearest = nearest_entries(distinct.values, table);
-  result.errors[group] = squared_error(distinct, nearest, table);
-  std::copy(table.begin(), table.end(), result.tables.begin() + std::ptrdiff_t(group * entries));
-  if (coding.packed) {
-    if constexpr (sizeof(Element) == 2) {
-      encode_halves_packed(values, distinct, nearest, coding.bits, space.bins, result.codes.data());
-    } else {
-      std::vector<std::uint8_t> codes(values.size());
-      encode_floats(values, table, codes.data());
-      result.codes = pack_bits(codes, coding.bits);
-    }
-    return {};
-  }
-  if (cut.outer == 1) {
-    encode_group(values, distinct, nearest, table, space, result.codes.data() + cut.position(group, 0));
-    return {};
-  }
-  space.codes.resize(values.size());
-  encode_group(values, distinct, nearest, table, space, space.codes.data());
-  for (std::size_t r = 0; r < cut.outer; ++r)
-    std::copy_n(space.codes.data() + r * cut.run(), cut.run(), result.codes.data() + cut.position(group, r));
-  return {};
-}
-
-template <class Element>
-Result<Indices> fit_groups(std::span<const Element> weights, const Coding& coding) {
-  Indices result;
-  result.codes.resize(coding.packed ? packed_size_bytes(weights.size(), coding.bits) : weights.size());
-  result.tables.resize(coding.cut.groups << coding.bits);
-  result.errors.resize(coding.cut.groups);
-  std::vector<Status> statuses(coding.cut.groups);
-  // Few chunks, as each sets up a workspace.
-  std::size_t grain = (coding.cut.groups + 4 * thread_count() - 1) / (4 * thread_count());
-  parallel_for(coding.cut.groups, grain, [&](std::size_t begin, std::size_t end) {
-    Workspace space;
-    for (std::size_t g = begin; g < end; ++g) statuses[g] = fit_group(weights, coding, g, space, result);
-  });
-  for (Status& status : statuses) POM_TRY(std::move(status));
-  return result;
-}
 
 Tensor tensor_of(DType dtype, const Sizes& sizes, std::vector<std::uint8_t> elements) {
   auto owner = std::make_shared<const std::vector<std::uint8_t>>(std::move(elements));
   return Tensor(dtype, sizes, Bytes(owner, *owner));
 }
 
-// The parts: indices and tables.
-MakeParts encoder(const Coding& coding, const PartType& indices, const PartType& tables,
-                  const std::shared_ptr<Measured>& measured) {
-  return [=](std::span<const Tensor> in) -> Result<Tensors> {
-    bool half = in[0].dtype() == DType::fp16;
-    Indices fitted =
-        POM_TRY(half ? fit_groups(in[0].view<std::uint16_t>(), coding) : fit_groups(in[0].view<float>(), coding));
-    double error = 0;
-    for (double each : fitted.errors) error += each;
-    measured->squared_error = error;
-    Tensor table(tables.dtype, tables.sizes);
-    if (half)
-      floats_to_halves(fitted.tables, table.mutable_view<std::uint16_t>().data());
-    else
-      std::copy(fitted.tables.begin(), fitted.tables.end(), table.mutable_view<float>().begin());
-    return Tensors{tensor_of(indices.dtype, indices.sizes, std::move(fitted.codes)), std::move(table)};
-  };
-}
-
-template <class Element>
-Result<std::size_t> most_distinct(std::span<const Element> weights, const Groups& cut) {
-  std::size_t most = 0;
-  Workspace space;
-  for (std::size_t g = 0; g < cut.groups; ++g)
-    most = std::max(most, POM_TRY(distinct_values(gather(weights, cut, g, space), space)).values.size());
-  return most;
+Tensor tensor_of_floats(DType dtype, const Sizes& sizes, const std::vector<float>& floats) {
+  Tensor tensor(dtype, sizes);
+  if (dtype == DType::fp16)
+    floats_to_halves(floats, tensor.mutable_view<std::uint16_t>().data());
+  else
+    std::copy(floats.begin(), floats.end(), tensor.mutable_view<float>().begin());
+  return tensor;
 }
 
 DType index_dtype(unsigned bits) {
@@ -203,25 +33,115 @@ DType index_dtype(unsigned bits) {
   return by_bits[bits];
 }
 
+// Scales are the largest magnitudes along all axes but one, or along one.
+struct ScaleAxis {
+  std::size_t axis = 0;
+  bool along = false;  // the maximum along `axis`, which is how coremltools takes it; else of each position of it
+};
+
+struct Scales {
+  Sizes sizes;
+  std::vector<float> values;
+  Tensor quotients;
+  std::vector<float> squares;  // of the scale, per element
+};
+
+Scales scales_of(const Tensor& tensor, const ScaleAxis& by) {
+  const Sizes& sizes = tensor.sizes();
+  Scales scales;
+  std::size_t inner = std::size_t(strides_of(sizes)[by.axis]), size = std::size_t(sizes[by.axis]);
+  scales.sizes = by.along ? sizes : Sizes(sizes.size(), 1);
+  scales.sizes[by.axis] = by.along ? 1 : sizes[by.axis];
+  scales.values.assign(std::size_t(element_count(scales.sizes)), 0);
+  auto index = [&](std::size_t i) { return by.along ? i / (inner * size) * inner + i % inner : i / inner % size; };
+  Tensor floats = tensor.converted(DType::fp32);
+  std::span<float> all = floats.mutable_view<float>();
+  for (std::size_t i = 0; i < all.size(); ++i)
+    scales.values[index(i)] = std::max(scales.values[index(i)], std::fabs(all[i]));
+  for (float& value : scales.values)
+    if (value == 0) value = 1;
+  scales.squares.resize(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    float scale = scales.values[index(i)];
+    all[i] /= scale;
+    scales.squares[i] = scale * scale;
+  }
+  scales.quotients = floats.converted(tensor.dtype());
+  return scales;
+}
+
+// What one weight's parts are made by.
+struct Work {
+  TableCoding coding;
+  Importance importance;
+  std::optional<ScaleAxis> scale;
+};
+
+struct Made {
+  TableCodes codes;
+  Scales scales;
+};
+
+Result<Made> make(const Tensor& tensor, const Work& work) {
+  Made made;
+  TableCoding coding = work.coding;
+  coding.importance = work.importance.of_all(tensor.count());
+  if (!work.scale) {
+    made.codes = POM_TRY(fit_tables(tensor, coding));
+    return made;
+  }
+  made.scales = scales_of(tensor, *work.scale);
+  coding.error_factor = made.scales.squares;
+  if (coding.importance.empty()) coding.importance.assign(tensor.count(), 1);
+  for (std::size_t i = 0; i < tensor.count(); ++i) coding.importance[i] *= made.scales.squares[i];
+  made.codes = POM_TRY(fit_tables(made.scales.quotients, coding));
+  return made;
+}
+
+// Indices; tables (and their scale, when they are int8); scales of the channels.
+MakeParts encoder(const Work& work, const std::vector<PartType>& types, const std::shared_ptr<Measured>& measured) {
+  return [=](std::span<const Tensor> in) -> Result<Tensors> {
+    Made made = POM_TRY(make(in[0], work));
+    measured->squared_error = made.codes.squared_error;
+    Tensors parts{tensor_of(types[0].dtype, types[0].sizes, std::move(made.codes.codes))};
+    if (work.coding.int8_tables) {
+      const auto& table = made.codes.int8_tables;
+      parts.push_back(tensor_of(DType::int8, types[1].sizes, {table.begin(), table.end()}));
+      parts.push_back(tensor_of_floats(types[2].dtype, types[2].sizes, {made.codes.table_scale}));
+    } else {
+      parts.push_back(tensor_of_floats(types[1].dtype, types[1].sizes, made.codes.tables));
+    }
+    if (work.scale) parts.push_back(tensor_of_floats(in[0].dtype(), types.back().sizes, made.scales.values));
+    return parts;
+  };
+}
+
 class PalettizeScheme : public Scheme {
  public:
   static Result<std::shared_ptr<const Scheme>> make(const SchemeOptions& given) {
     auto scheme = std::make_shared<PalettizeScheme>();
     PalettizeOptions& o = scheme->options_;
     POM_TRY(set_fields(o, given));
-    POM_REQUIRE(*o.mode == "kmeans" || *o.mode == "uniform" || *o.mode == "unique",
-                "mode is kmeans, uniform or unique, not '{}'", *o.mode);
-    scheme->mode_ = *o.mode == "kmeans" ? Mode::kmeans : *o.mode == "uniform" ? Mode::uniform : Mode::unique;
-    bool unique = scheme->mode_ == Mode::unique;
-    POM_REQUIRE(unique != o.nbits->has_value(), "{}",
-                unique ? "mode unique finds the bits itself: nbits is not given" : "nbits is missing");
-    POM_REQUIRE(unique || std::ranges::find(known_bits, **o.nbits) != std::end(known_bits),
-                "nbits is 1, 2, 3, 4, 6 or 8, not {}", **o.nbits);
-    POM_REQUIRE(*o.granularity == "per_tensor" || *o.granularity == "per_grouped_channel",
-                "granularity is per_tensor or per_grouped_channel, not '{}'", *o.granularity);
-    POM_REQUIRE(*o.group_size >= 1, "group_size is {}", *o.group_size);
-    POM_REQUIRE(*o.cluster_dim == 1, "cluster_dim {} is not in this version; 1 is", *o.cluster_dim);
-    POM_REQUIRE(!o.enable_per_channel_scale, "enable_per_channel_scale is not in this version");
+    static constexpr std::pair<std::string_view, TableMode> modes[] = {{"kmeans", TableMode::kmeans},
+                                                                       {"uniform", TableMode::uniform},
+                                                                       {"unique", TableMode::unique},
+                                                                       {"custom", TableMode::custom}};
+    auto mode = std::ranges::find(modes, std::string_view(*o.mode), [](const auto& each) { return each.first; });
+    POM_REQUIRE(mode != std::end(modes), "mode is kmeans, uniform, unique or custom, not '{}'", *o.mode);
+    scheme->mode_ = mode->second;
+    POM_TRY(scheme->check_table());
+    POM_REQUIRE(
+        *o.granularity == "per_tensor" || *o.granularity == "per_grouped_channel" || *o.granularity == "per_channel",
+        "granularity is per_tensor, per_grouped_channel or per_channel, not '{}'", *o.granularity);
+    POM_REQUIRE(*o.group_size >= 0, "group_size is {}", *o.group_size);
+    POM_REQUIRE(*o.cluster_dim >= 1 && *o.cluster_dim <= 64, "cluster_dim is {}", *o.cluster_dim);
+    POM_REQUIRE(*o.cluster_dim == 1 || (*o.mode != "uniform" && *o.mode != "custom"),
+                "tables of vectors have mode kmeans or unique, not {}", *o.mode);
+    POM_REQUIRE(*o.cluster_dim == 1 || *o.granularity != "per_channel",
+                "vectors lie along the channels, so a table per channel cannot have them");
+    POM_REQUIRE(*o.lut_dtype == "float" || *o.lut_dtype == "int8", "lut_dtype is float or int8, not '{}'",
+                *o.lut_dtype);
+    POM_REQUIRE(*o.num_kmeans_workers >= 1, "num_kmeans_workers is {}", *o.num_kmeans_workers);
     return std::shared_ptr<const Scheme>(std::move(scheme));
   }
 
@@ -230,7 +150,10 @@ class PalettizeScheme : public Scheme {
   Status check(Target opset) const override {
     std::string needs;
     if (grouped()) needs = "tables per group of channels";
-    if (mode_ != Mode::unique && **options_.nbits == 3) needs = "3-bit tables";
+    if (options_.nbits->has_value() && **options_.nbits == 3) needs = "3-bit tables";
+    if (*options_.cluster_dim > 1) needs = "tables of vectors";
+    if (options_.enable_per_channel_scale) needs = "scales on top of tables";
+    if (*options_.lut_dtype == "int8") needs = "int8 tables";
     if (opset >= iOS18 || (opset >= iOS16 && needs.empty())) return {};
     if (needs.empty())
       return fail("the program is for {}, but compressed weights need iOS16", name(opset))
@@ -243,55 +166,83 @@ class PalettizeScheme : public Scheme {
   Result<Encoded> encode(const Candidate& candidate) const override {
     const Weight& weight = candidate.weight;
     Encoded encoded;
-    Coding coding{mode_, 0, POM_TRY(cut(candidate, encoded.note)), candidate.opset < iOS18};
-    coding.bits = mode_ == Mode::unique ? POM_TRY(bits_of_unique(candidate, coding.cut)) : unsigned(**options_.nbits);
+    Work work;
+    TableCoding& coding = work.coding;
+    coding = {
+        .mode = mode_, .cut = POM_TRY(cut(candidate, encoded.note)), .vector = std::size_t(*options_.cluster_dim)};
+    coding.packed = candidate.opset < iOS18;
+    coding.skip_zeros = candidate.sparse;
+    coding.int8_tables = *options_.lut_dtype == "int8";
+    coding.bits = POM_TRY(bits(candidate, coding));
+    for (double value : *options_.lut_values) coding.entries.push_back(float(value));
+    if (mode_ == TableMode::kmeans) work.importance = candidate.importance;
+    if (options_.enable_per_channel_scale) work.scale = POM_TRY(better_scale(candidate, work));
     auto measured = std::make_shared<Measured>();
     encoded.measured = measured;
-    encoded.scheme = fmt::format("{}-bit table {}", coding.bits, grouped_words(coding.cut));
-    std::int64_t entries = std::int64_t(1) << coding.bits;
-    PartType indices{index_dtype(coding.bits), weight.sizes()}, tables{weight.dtype(), {entries}};
-    if (coding.packed) {
-      indices = {DType::uint8, {std::int64_t(packed_size_bytes(weight.count(), coding.bits))}};
-    } else {
-      tables.sizes = Sizes(weight.sizes().size(), 1);
-      tables.sizes[coding.cut.axis] = std::int64_t(coding.cut.groups);
-      tables.sizes.insert(tables.sizes.end(), {entries, 1});
-    }
-    std::string what = fmt::format("{} {}{}", *options_.mode, encoded.scheme, coding.packed ? " packed" : "");
-    auto parts =
-        parts_of(what, {weight}, {indices, tables}, encoder(coding, indices, tables, measured), candidate.shelf);
-    if (coding.packed)
-      encoded.add(stage<mil::constexpr_lut_to_dense_iOS16>({{"indices", parts[0]}, {"lut", parts[1]}},
-                                                           {{"shape", Ints(weight.sizes())}}));
-    else
-      encoded.add(stage<mil::constexpr_lut_to_dense>({{"indices", parts[0]}, {"lut", parts[1]}}));
+    encoded.scheme = words(coding, work);
+    std::vector<PartType> types = part_types(weight, work);
+    std::string what = fmt::format("{} {}{} {} {} {}", *options_.mode, encoded.scheme, coding.packed ? " packed" : "",
+                                   candidate.sparse, fmt::join(coding.entries, " "),
+                                   static_cast<const void*>(work.importance.values.get()));
+    auto parts = parts_of(what, {weight}, types, encoder(work, types, measured), candidate.shelf);
+    add_stages(encoded, parts, work, weight);
     return encoded;
   }
 
  private:
-  bool grouped() const { return *options_.granularity == "per_grouped_channel"; }
+  Status check_table() {
+    const PalettizeOptions& o = options_;
+    bool finds_bits = mode_ == TableMode::unique || mode_ == TableMode::custom;
+    POM_REQUIRE(
+        finds_bits != o.nbits->has_value(), "{}",
+        finds_bits ? fmt::format("mode {} finds the bits itself: nbits is not given", *o.mode) : "nbits is missing");
+    POM_REQUIRE(finds_bits || std::ranges::find(table_bits, **o.nbits) != std::end(table_bits),
+                "nbits is 1, 2, 3, 4, 6 or 8, not {}", **o.nbits);
+    POM_REQUIRE(
+        (mode_ == TableMode::custom) != o.lut_values->empty(), "lut_values {}",
+        mode_ == TableMode::custom ? "is missing: mode custom takes the table from it" : "goes with mode custom");
+    POM_REQUIRE(o.lut_values->size() <= 256, "lut_values has {} entries, and a table holds 256", o.lut_values->size());
+    return {};
+  }
 
-  std::string grouped_words(const Groups& cut) const {
-    if (!grouped()) return "per tensor";
-    return fmt::format("per {} channels of axis {}", cut.group_channels, cut.axis);
+  bool grouped() const { return *options_.granularity != "per_tensor"; }
+
+  std::string words(const TableCoding& coding, const Work& work) const {
+    std::string text = fmt::format("{}-bit table", coding.bits);
+    if (coding.vector > 1) text += fmt::format(" of {}-vectors", coding.vector);
+    text += grouped() ? fmt::format(" per {} channels of axis {}", coding.cut.group_channels, coding.cut.axis)
+                      : " per tensor";
+    if (coding.vector > 1 && !grouped()) text += fmt::format(" along axis {}", coding.cut.axis);
+    if (coding.int8_tables) text += ", int8 entries";
+    if (work.scale)
+      text += fmt::format(", scales {} axis {}", work.scale->along ? "along" : "per channel of", work.scale->axis);
+    return text;
+  }
+
+  Result<std::size_t> axis(const Candidate& candidate) const {
+    if (!options_.channel_axis->has_value()) return POM_TRY(Result<ChannelAxes>(candidate.axes)).output;
+    int axis = **options_.channel_axis, rank = int(candidate.weight.sizes().size());
+    POM_REQUIRE(axis >= -rank && axis < rank, "channel_axis {} is outside its rank {}", axis, rank);
+    return std::size_t(axis < 0 ? axis + rank : axis);
   }
 
   Result<Groups> cut(const Candidate& candidate, std::string& note) const {
     const Sizes& sizes = candidate.weight.sizes();
     Groups groups;
-    if (!grouped()) {
+    std::int64_t vector = *options_.cluster_dim;
+    if (!grouped() && vector == 1) {
       groups.inner = candidate.weight.count();
       return groups;
     }
-    if (options_.channel_axis->has_value()) {
-      int axis = **options_.channel_axis, rank = int(sizes.size());
-      POM_REQUIRE(axis >= -rank && axis < rank, "channel_axis {} is outside its rank {}", axis, rank);
-      groups.axis = std::size_t(axis < 0 ? axis + rank : axis);
-    } else {
-      groups.axis = POM_TRY(Result<ChannelAxes>(candidate.axes)).output;
-    }
-    std::int64_t channels = sizes[groups.axis], size = nearest_divisor(channels, *options_.group_size);
-    note = divisor_note("group", groups.axis, channels, *options_.group_size, size);
+    groups.axis = POM_TRY(axis(candidate));
+    std::int64_t channels = sizes[groups.axis];
+    POM_REQUIRE(channels % vector == 0, "axis {} of size {} cannot be cut into vectors of {}", groups.axis, channels,
+                vector);
+    std::int64_t wanted = !grouped() || (*options_.group_size == 0 && *options_.granularity != "per_channel") ? channels
+                          : *options_.granularity == "per_channel"                                            ? 1
+                                                                   : *options_.group_size;
+    std::int64_t size = nearest_divisor(channels / vector, (wanted + vector - 1) / vector) * vector;
+    note = divisor_note("group", groups.axis, channels, wanted, size);
     groups.group_channels = std::size_t(size);
     groups.groups = std::size_t(channels / size);
     for (std::size_t d = 0; d < sizes.size(); ++d)
@@ -299,18 +250,65 @@ class PalettizeScheme : public Scheme {
     return groups;
   }
 
-  // The fewest bits that index every group's values.
-  Result<unsigned> bits_of_unique(const Candidate& candidate, const Groups& cut) const {
-    Tensor tensor = POM_TRY(candidate.weight.materialise());
-    std::size_t most = POM_TRY(tensor.dtype() == DType::fp16 ? most_distinct(tensor.view<std::uint16_t>(), cut)
-                                                             : most_distinct(tensor.view<float>(), cut));
-    for (int bits : known_bits)
-      if (most <= std::size_t(1) << bits && (bits != 3 || candidate.opset >= iOS18)) return unsigned(bits);
-    return fail("it has {} distinct values{}, and a table holds 256", most, grouped() ? " in a group" : "");
+  Result<unsigned> bits(const Candidate& candidate, const TableCoding& coding) const {
+    if (mode_ == TableMode::unique)
+      return bits_of_unique(candidate.tensor, coding.cut, coding.vector, candidate.opset >= iOS18);
+    if (mode_ != TableMode::custom) return unsigned(**options_.nbits);
+    for (int bits : table_bits)
+      if (options_.lut_values->size() <= std::size_t(1) << bits && (bits != 3 || candidate.opset >= iOS18))
+        return unsigned(bits);
+    return 8u;
+  }
+
+  // coremltools scales along the channels' axis. Which of the two loses less depends on the weight.
+  Result<ScaleAxis> better_scale(const Candidate& candidate, const Work& work) const {
+    POM_REQUIRE(!candidate.sparse, "tables with scales have no sparse form here");
+    Work first = work, second = work;
+    first.scale = ScaleAxis{POM_TRY(axis(candidate)), false};
+    second.scale = ScaleAxis{first.scale->axis, true};
+    Made a = POM_TRY(compress::make(candidate.tensor, first)), b = POM_TRY(compress::make(candidate.tensor, second));
+    return a.codes.squared_error <= b.codes.squared_error ? *first.scale : *second.scale;
+  }
+
+  static std::vector<PartType> part_types(const Weight& weight, const Work& work) {
+    const TableCoding& coding = work.coding;
+    std::int64_t entries = std::int64_t(1) << coding.bits;
+    if (coding.packed)
+      return {{DType::uint8, {std::int64_t(packed_size_bytes(weight.count(), coding.bits))}},
+              {weight.dtype(), {entries}}};
+    Sizes indices = weight.sizes(), tables(indices.size(), 1), ones(indices.size() + 2, 1);
+    if (coding.vector > 1) indices[coding.cut.axis] /= std::int64_t(coding.vector);
+    tables[coding.cut.axis] = std::int64_t(coding.cut.groups);
+    tables.insert(tables.end(), {entries, std::int64_t(coding.vector)});
+    std::vector<PartType> types{{index_dtype(coding.bits), indices},
+                                {coding.int8_tables ? DType::int8 : weight.dtype(), tables}};
+    if (coding.int8_tables) types.push_back({weight.dtype(), ones});
+    if (!work.scale) return types;
+    Sizes scales = work.scale->along ? weight.sizes() : Sizes(weight.sizes().size(), 1);
+    scales[work.scale->axis] = work.scale->along ? 1 : weight.sizes()[work.scale->axis];
+    types.push_back({weight.dtype(), scales});
+    return types;
+  }
+
+  static void add_stages(Encoded& encoded, const std::vector<Weight>& parts, const Work& work, const Weight& weight) {
+    const TableCoding& coding = work.coding;
+    if (coding.packed) {
+      encoded.add(stage<mil::constexpr_lut_to_dense_iOS16>({{"indices", parts[0]}, {"lut", parts[1]}},
+                                                           {{"shape", Ints(weight.sizes())}}));
+      return;
+    }
+    Part table(parts[1]);
+    if (coding.int8_tables)
+      table = encoded.add(stage<mil::constexpr_blockwise_shift_scale>({{"data", parts[1]}, {"scale", parts[2]}}));
+    std::vector<std::pair<std::string, Attribute>> attributes;
+    if (coding.vector > 1) attributes.emplace_back("vector_axis", std::int64_t(coding.cut.axis));
+    Part dense = encoded.add(stage<mil::constexpr_lut_to_dense>({{"indices", parts[0]}, {"lut", table}}, attributes));
+    if (work.scale)
+      encoded.add(stage<mil::constexpr_blockwise_shift_scale>({{"data", dense}, {"scale", parts.back()}}));
   }
 
   PalettizeOptions options_;
-  Mode mode_ = Mode::kmeans;
+  TableMode mode_ = TableMode::kmeans;
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/interrupt.h"
 #include "ir/builder.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
@@ -83,7 +84,8 @@ class Compressor {
 
   Result<Report> run(Program& program) {
     for (const auto& function : program.functions)
-      POM_TRY_IN(request_.scheme->check(function->opset), "function '{}'", function->name);
+      for (const auto& scheme : request_.recipe.schemes())
+        POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);
     struct Found {
       Function* function;
       std::vector<Node*> constants, decoders;
@@ -94,6 +96,7 @@ class Compressor {
       Found& found = all.emplace_back(Found{function.get(), {}, {}});
       collect(function->body, found.constants, found.decoders);
       total += found.constants.size();
+      POM_TRY(look_at(found.constants));
     }
     for (Found& found : all) {
       for (const Node* decoder : found.decoders) note_decoder(*decoder, *found.function);
@@ -103,10 +106,26 @@ class Compressor {
         if (progress_) progress_(++done, total);
       }
     }
+    for (std::size_t i = 0; i < used_.size(); ++i)
+      if (!used_[i])
+        report_.warnings.push_back(fmt::format("no weight has the name '{}'", request_.recipe.names[i].pattern));
     return std::move(report_);
   }
 
  private:
+  Status look_at(const std::vector<Node*>& constants) {
+    if (!std::ranges::any_of(request_.recipe.schemes(), [](const auto& scheme) { return scheme->looks_at_all(); }))
+      return {};
+    for (const Node* node : constants) {
+      auto choice = choose(request_.recipe, node->output(), used_);
+      if (choice && choice->scheme && choice->scheme->looks_at_all() &&
+          reason_to_leave(node->output(), choice->scheme->weight_threshold()).empty() &&
+          seen_.insert(node->literal.identity()).second)
+        choice->scheme->look_at(POM_TRY(node->literal.materialise()));
+    }
+    return {};
+  }
+
   void note_decoder(const Node& node, const Function& function) {
     Value value = node.output(node.output_count() - 1);
     if (feeds_constexpr(value)) return;
@@ -122,18 +141,24 @@ class Compressor {
   }
 
   Status handle(Node& node, const Function& function) {
+    POM_TRY(check_interrupt());
     Value value = node.output();
     WeightLine line{
         .function = function.name, .name = value.name(), .dtype = node.literal.dtype(), .sizes = node.literal.sizes()};
     bool again = !counted_.insert(node.literal.identity()).second;
     if (!again) line.bytes_before = node.literal.stored_size();
-    line.note = reason_to_leave(value, request_.scheme->weight_threshold());
+    auto choice = choose(request_.recipe, value, used_);
+    line.note = reason_to_leave(value, choice && choice->scheme ? choice->scheme->weight_threshold() : 0);
+    if (line.note.empty()) {
+      POM_TRY(Status(choice ? Status() : Status(choice.error())));
+      line.note = choice->reason;
+    }
     if (!line.note.empty()) {
       line.bytes_after = line.bytes_before;
       report_.lines.push_back(std::move(line));
       return {};
     }
-    Attempt attempt = POM_TRY(attempt_for(node, function));
+    Attempt attempt = POM_TRY(attempt_for(node, function, *choice->scheme));
     if (!attempt.encoded.stages.empty()) {
       POM_TRY(replace(node, attempt.encoded));
       line.error_before = attempt.encoded.error_before;
@@ -153,21 +178,23 @@ class Compressor {
   };
 
   // Equal weights that are used alike are encoded alike, once.
-  Result<Attempt> attempt_for(const Node& node, const Function& function) {
+  Result<Attempt> attempt_for(const Node& node, const Function& function, const Scheme& scheme) {
     Value value = node.output();
     Result<ChannelAxes> axes = channel_axes(value);
     bool structural = std::ranges::all_of(value.users(), [&](const Node* user) {
       return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
     });
-    std::string key = fmt::format("{} {} {} {}", int(function.opset), structural, node.literal.identity(),
+    std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset), structural,
+                                  node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
-    if (fresh) at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, value.name(), structural));
+    if (fresh)
+      at->second = POM_TRY(attempt(node.literal, std::move(axes), function.opset, scheme, value.name(), structural));
     return at->second;
   }
 
-  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset, const std::string& name,
-                          bool structural) {
+  Result<Attempt> attempt(const Weight& weight, Result<ChannelAxes> axes, Target opset, const Scheme& scheme,
+                          const std::string& name, bool structural) {
     Attempt result;
     Tensor tensor = POM_TRY(weight.materialise());
     Summary summary = summarise(tensor);
@@ -176,7 +203,8 @@ class Compressor {
       result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
       return result;
     }
-    auto encoded = request_.scheme->encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural});
+    auto encoded =
+        scheme.encode({weight, tensor, summary, opset, std::move(axes), shelf_, name, structural, false, {}});
     if (encoded)
       result.encoded = *std::move(encoded);
     else
@@ -203,8 +231,9 @@ class Compressor {
   const Request& request_;
   const CompressProgress& progress_;
   std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
-  std::set<std::string> counted_;
+  std::set<std::string> counted_, seen_;
   std::unordered_map<std::string, Attempt> attempts_;
+  std::vector<bool> used_;
   Report report_;
 };
 

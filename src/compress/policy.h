@@ -1,6 +1,6 @@
 // Compresses a program: which constants are weights, which scheme each gets, and a line about every one of them.
 //
-//   Request request{.scheme = POM_TRY(make_scheme("int4"))};
+//   Request request(POM_TRY(make_scheme("int4")));
 //   Report report = POM_TRY(compress(program, request));
 //   ... write_package(program, ...);        // encodes, tensor by tensor
 //   report.lines[0].relative_error()        // known once the weight was encoded
@@ -15,12 +15,14 @@
 #pragma once
 #include <functional>
 
-#include "compress/scheme.h"
+#include "compress/recipe.h"
 
 namespace pomona::compress {
 
 struct Request {
-  std::shared_ptr<const Scheme> scheme;
+  Recipe recipe;
+  Request(Recipe of_weights) : recipe(std::move(of_weights)) {}
+  Request(std::shared_ptr<const Scheme> for_all) { recipe.global = std::move(for_all); }
 };
 
 struct WeightLine {
@@ -42,6 +44,7 @@ struct WeightLine {
 
 struct Report {
   std::vector<WeightLine> lines;
+  std::vector<std::string> warnings;  // names in the recipe that no weight has
 };
 
 using CompressProgress = std::function<void(std::size_t done, std::size_t total)>;

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/half.h"
 #include "base/threads.h"
+#include "compress/joint.h"
 #include "compress/linear.h"
 #include "compress/palettize.h"
+#include "compress/prune.h"
 
 namespace pomona::compress {
 namespace {
@@ -34,17 +37,92 @@ Summary summarise_chunk(std::span<const float> values) {
   return summary;
 }
 
-// Schemes that are known by name, but not made yet.
-constexpr std::string_view later_schemes[] = {"prune", "activations", "sparse", "w8a8"};
-
 std::string known_names() {
   std::string all;
   for (const SchemeInfo& scheme : schemes()) all += fmt::format("{}{}", all.empty() ? "" : ", ", scheme.name);
   for (const ShortName& each : short_names()) all += fmt::format(", {}", each.name);
-  return all;
+  return all + ", and pairs such as sparse50+lut4 and lut4+int8";
+}
+
+// A name taken apart: the scheme and the options that the name stands for.
+struct Named {
+  const SchemeInfo* scheme = nullptr;
+  SchemeOptions options;
+  bool has(const std::string& field) const {
+    return std::ranges::any_of(scheme->options->fields, [&](const FieldInfo* f) { return f->name == field; });
+  }
+};
+
+const SchemeInfo* scheme_named(std::string_view name) {
+  for (const SchemeInfo& each : schemes())
+    if (each.name == name) return &each;
+  return nullptr;
+}
+
+// sparse1 to sparse99: any part of zeros.
+std::optional<double> sparsity_of(std::string_view name) {
+  if (!name.starts_with("sparse")) return {};
+  name.remove_prefix(6);
+  int percent = 0;
+  auto [stop, failed] = std::from_chars(name.data(), name.data() + name.size(), percent);
+  if (failed != std::errc() || stop != name.data() + name.size() || percent < 1 || percent > 99) return {};
+  return percent / 100.0;
+}
+
+Result<Named> look_up(std::string_view name) {
+  for (const ShortName& each : short_names())
+    if (each.name == name) return Named{scheme_named(each.scheme), each.options};
+  if (auto sparsity = sparsity_of(name)) return Named{scheme_named("prune"), {{"target_sparsity", *sparsity}}};
+  if (const SchemeInfo* scheme = scheme_named(name)) return Named{scheme, {}};
+  return fail("there is no scheme '{}'; there are {}", name, known_names());
+}
+
+// Each option goes to the schemes that have it; block_size to the one that encodes.
+Status hand_out(const SchemeOptions& options, std::vector<Named>& named) {
+  for (const auto& [name, value] : options) {
+    bool taken = false;
+    for (auto each = named.rbegin(); each != named.rend(); ++each) {
+      if (!each->has(name) || (taken && name == "block_size")) continue;
+      each->options[name] = value;
+      taken = true;
+    }
+    if (!taken) named.back().options[name] = value;  // refused there, by name
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const Scheme>> make_pair(std::string_view name, const SchemeOptions& options) {
+  std::vector<Named> named;
+  for (std::string_view rest = name; !rest.empty();) {
+    std::size_t plus = std::min(rest.find('+'), rest.size());
+    named.push_back(POM_TRY_IN(look_up(rest.substr(0, plus)), "scheme '{}'", name));
+    rest.remove_prefix(std::min(plus + 1, rest.size()));
+  }
+  bool tables = named.size() > 1 && named[named.size() - 2].scheme->name == "palettize" && name.ends_with("+int8");
+  if (tables) {
+    named.pop_back();
+    named.back().options["lut_dtype"] = std::string("int8");
+  }
+  bool pruned = named.size() == 2 && named[0].scheme->name == "prune" && named[1].scheme->name != "prune";
+  POM_REQUIRE(named.size() == 1 || pruned,
+              "'{}' is no pair of schemes: the first one prunes, the second is linear or "
+              "palettize; +int8 behind palettize stands for int8 tables",
+              name);
+  POM_TRY(hand_out(options, named));
+  auto last = POM_TRY_IN(named.back().scheme->make(named.back().options), "scheme '{}'", name);
+  if (!pruned) return last;
+  return make_joint(POM_TRY_IN(named[0].scheme->make(named[0].options), "scheme '{}'", name), last);
 }
 
 }  // namespace
+
+std::vector<float> Importance::of_all(std::size_t count) const {
+  std::vector<float> all;
+  if (!values) return all;
+  all.resize(count);
+  for (std::size_t i = 0; i < count; ++i) all[i] = (*values)[i / inner % values->size()];
+  return all;
+}
 
 Summary summarise(const Tensor& tensor) {
   std::size_t count = tensor.count(), chunks = (count + chunk_elements - 1) / chunk_elements;
@@ -75,6 +153,7 @@ const std::vector<SchemeInfo>& schemes() {
   static const std::vector<SchemeInfo> all{
       {"linear", "integers times a scale, perhaps less a zero point", &record_of<LinearSchemeOptions>(), make_linear},
       {"palettize", "indices into look-up tables", &record_of<PalettizeOptions>(), make_palettize},
+      {"prune", "zeros that are not stored", &record_of<PruneOptions>(), make_prune},
   };
   return all;
 }
@@ -108,23 +187,17 @@ const std::vector<ShortName>& short_names() {
       {"lut8", "palettize", "a table of 256 values per weight", table(8, false)},
       {"lut4-per-tensor", "palettize", "a table of 16 values per weight", table(4, false)},
       {"lut2-per-tensor", "palettize", "a table of 4 values per weight", table(2, false)},
+      {"sparse50", "prune", "half of the weights become zeros (sparse1 to sparse99)", {{"target_sparsity", 0.5}}},
+      {"sparse75", "prune", "three quarters of the weights become zeros", {{"target_sparsity", 0.75}}},
   };
   return all;
 }
 
 Result<std::shared_ptr<const Scheme>> make_scheme(std::string_view name, const SchemeOptions& options) {
-  SchemeOptions all = options;
-  std::string_view scheme = name;
-  for (const ShortName& each : short_names())
-    if (each.name == name) {
-      scheme = each.scheme;
-      all.insert(each.options.begin(), each.options.end());
-    }
-  for (const SchemeInfo& each : schemes())
-    if (each.name == scheme) return POM_TRY_IN(each.make(all), "scheme '{}'", name);
-  for (std::string_view later : later_schemes)
-    POM_REQUIRE(!name.starts_with(later), "scheme '{}' is not in this version; there are {}", name, known_names());
-  return fail("there is no scheme '{}'; there are {}", name, known_names());
+  if (name.find('+') != name.npos) return make_pair(name, options);
+  Named named = POM_TRY(look_up(name));
+  for (const auto& [key, value] : options) named.options[key] = value;
+  return POM_TRY_IN(named.scheme->make(named.options), "scheme '{}'", name);
 }
 
 std::int64_t nearest_divisor(std::int64_t size, std::int64_t wanted) {

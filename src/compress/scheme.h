@@ -34,6 +34,15 @@ struct ChannelAxes {
   friend bool operator==(const ChannelAxes&, const ChannelAxes&) = default;
 };
 
+// How much the squared error of each element of a weight matters, from data.
+struct Importance {
+  std::shared_ptr<const std::vector<float>> values;  // null: every element matters as much
+  std::size_t inner = 1;                             // element i has values[i / inner % size]
+
+  explicit operator bool() const { return bool(values); }
+  std::vector<float> of_all(std::size_t count) const;
+};
+
 // A weight that might be encoded: fp16 or fp32, at least rank 2, all elements finite.
 struct Candidate {
   Weight weight;
@@ -44,6 +53,8 @@ struct Candidate {
   std::shared_ptr<Shelf> shelf;
   std::string name;
   bool structural = true;  // every user is a conv or linear, and this is its weight
+  bool sparse = false;     // its zeros will not be stored
+  Importance importance;
 };
 
 class Scheme {
@@ -55,9 +66,9 @@ class Scheme {
   virtual Status check(Target opset) const = 0;
   // Errors are reasons to leave the weight.
   virtual Result<Encoded> encode(const Candidate& candidate) const = 0;
-  // Whether it takes an asking look at all weights first (a budget for all of them together).
+  // A scheme with one budget for all weights sees each of them before the first is encoded.
   virtual bool looks_at_all() const { return false; }
-  virtual void look_at(const Tensor&) {}
+  virtual void look_at(const Tensor&) const {}
 };
 
 using SchemeOptions = std::map<std::string, Attribute>;

@@ -1,6 +1,7 @@
 #include "cpu/encoded_constant.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/half.h"
 #include "cpu/plan.h"
@@ -42,6 +43,29 @@ class ConstantEncoder {
     return {view.begin(), view.end()};
   }
 
+  // int8 of at most 16 different values is as well held as indices of four bits (the grids of IQ and MX formats are).
+  void narrow() {
+    if (data_.dtype() != DType::int8 || data_.count() == 0) return;
+    std::array<bool, 256> seen{};
+    std::span<const std::uint8_t> codes(data_.data(), data_.count());
+    for (std::uint8_t code : codes) seen[code] = true;
+    if (std::count(seen.begin(), seen.end(), true) > 16) return;
+    std::array<std::uint8_t, 256> index{};
+    table_.clear();
+    for (std::size_t code = 0; code < 256; ++code) {
+      if (!seen[code]) continue;
+      index[code] = std::uint8_t(table_.size());
+      table_.push_back(std::int8_t(code));
+    }
+    table_.resize(16);
+    Tensor indices(DType::uint8, data_.sizes());
+    std::transform(codes.begin(), codes.end(), indices.mutable_data(), [&](std::uint8_t code) { return index[code]; });
+    data_ = std::move(indices);
+    set_data(data_);
+    m_.table = table_.data();
+    m_.bits = 4;
+  }
+
   // Integers of 4 to 8 bits; or indices into one table of int8.
   Result<bool> take_codes(Value data) {
     const Node* node = data.producer();
@@ -49,6 +73,7 @@ class ConstantEncoder {
       if (is_float(data.dtype())) return false;
       data_ = POM_TRY(constants_.decode(data));
       set_data(data_);
+      narrow();
       return true;
     }
     auto op = view<mil::constexpr_lut_to_dense>(*node);

@@ -158,15 +158,15 @@ HWY_INLINE void halves_block(const EncodedProduct& p, std::size_t tile, std::siz
         if constexpr (tokens == 1) hwy::Prefetch(at + 4096);
         const auto element = hn::PromoteTo(d, hn::LoadU(halves, at));
         HWY_UNROLL(12)
-        for (int t = 0; t < tokens; ++t) sums[t][c] =
-            hn::MulAdd(hn::Set(d, x[std::size_t(t) * p.x_stride + k + std::size_t(c)]), element, sums[t][c]);
+        for (int t = 0; t < tokens; ++t)
+          sums[t][c] = hn::MulAdd(hn::Set(d, x[std::size_t(t) * p.x_stride + k + std::size_t(c)]), element, sums[t][c]);
       }
     }
     for (; k < m.depth; ++k) {
       const auto element = hn::PromoteTo(d, hn::LoadU(halves, w + k * tile_rows + v));
       HWY_UNROLL(12)
-      for (int t = 0; t < tokens; ++t) sums[t][0] =
-          hn::MulAdd(hn::Set(d, x[std::size_t(t) * p.x_stride + k]), element, sums[t][0]);
+      for (int t = 0; t < tokens; ++t)
+        sums[t][0] = hn::MulAdd(hn::Set(d, x[std::size_t(t) * p.x_stride + k]), element, sums[t][0]);
     }
     HWY_UNROLL(12) for (int t = 0; t < tokens; ++t) {
       auto sum = sums[t][0];

@@ -14,6 +14,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "ir/op.h"
@@ -89,6 +90,7 @@ struct KernelTraits {
   bool finishes = false;  // calls PlanContext::finish; has one result, which is floating
   // Large constants come without their tensors; see PlanContext::constant.
   bool constants_on_demand = false;
+  bool takes_halves = false;  // operands may be states of fp16 where they lie: see PlanContext::is_half
   Layouts layouts = Layouts::row_major;
 };
 struct KernelRule {
@@ -117,6 +119,8 @@ class PlanContext {
   // which the planner finds.
   bool is_constant(const InputField& field) const { return field.known() || Value(field).is_weight(); }
   const Tensor* constant(const InputField& field) const;
+  // Whether a slot holds halves, not floats.
+  bool is_half(SlotNumber slot) const { return half_slots && half_slots->count(slot); }
   SlotNumber result(std::size_t i = 0) const { return results[i]; }
   Sizes result_sizes(std::size_t i = 0) const { return known_sizes(result_types[i].shape); }
   // Whether results of this dtype are rounded to fp16's values after this op.
@@ -125,6 +129,7 @@ class PlanContext {
   std::shared_ptr<const void> shared(const std::string& key, const std::function<std::shared_ptr<const void>()>& make);
   std::map<std::string, std::shared_ptr<const void>>* cache = nullptr;
   Constants* constants = nullptr;
+  const std::set<SlotNumber>* half_slots = nullptr;
   std::vector<SlotNumber>* asked = nullptr;  // slots that source() was asked for
 
  private:

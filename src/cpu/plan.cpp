@@ -7,9 +7,12 @@
 #include "cpu/arena.h"
 #include "cpu/group.h"
 #include "cpu/layout.h"
+#include "cpu/state_alias.h"
+#include "cpu/state_kernels.h"
 #include "cpu/vector_compile.h"
 #include "cpu/vector_program.h"
 #include "ir/evaluate.h"
+#include "ops/shape.h"
 
 namespace pomona::cpu {
 
@@ -93,8 +96,9 @@ class SegmentPlanner {
       if (!POM_TRY_IN(take(**node), "{}", (*node)->label())) break;
     }
     if (node != block_.nodes().end()) segment_.breaker = node->get();
+    find_wanted_after(node);
     POM_TRY(plan_steps());
-    find_live_out(node);
+    find_live_out();
     lay_out();
     return std::move(segment_);
   }
@@ -189,11 +193,61 @@ class SegmentPlanner {
       }
       return {};
     }
+    place_states();
     for (const Group& group : group_nodes(nodes_, settled_)) POM_TRY(add_group(group));
     return {};
   }
+  // States that are used in place: their values get slots, and nodes with nothing to do go.
+  void place_states() {
+    aliases_ = find_state_aliases(nodes_, wanted_after_);
+    std::map<Value, SlotNumber> slots;
+    for (const auto& [value, state] : aliases_.state_of) {
+      auto [at, fresh] = slots.try_emplace(state, no_slot);
+      if (fresh) {
+        at->second = new_slot({Slot::Where::state, state.dtype(), known_sizes(state.shape()), state});
+        if (state.dtype() == DType::fp16) half_slots_.insert(at->second);
+      }
+      slot_of_value_[&value.info()] = at->second;
+    }
+    std::erase_if(nodes_, [&](const PlannedNode& n) { return aliases_.nothing.count(n.node) != 0; });
+  }
+  void add_state_update(const PlannedNode& planned) {
+    auto op = detail::view_of<mil::slice_update>(*planned.node->op, planned.node->attributes, planned.operands);
+    auto slot_of = [&](std::size_t field) { return operand_slot(planned.operands[field][0], false, false); };
+    StateUpdate update{slot_of_value_.at(&planned.node->output().info()),
+                       slot_of(1),
+                       slot_of(2),
+                       slot_of(3),
+                       known_sizes(op.x.shape()),
+                       known_sizes(op.update.shape()),
+                       *op.begin_mask,
+                       *op.end_mask,
+                       aliases_.state_of.at(planned.node->output()).dtype()};
+    add_step(*planned.node, state_update_kernel(update), {update.state, update.update, update.begin, update.end});
+  }
+  // Where an operand lies, in the layout wanted, as floats unless halves will do.
+  SlotNumber operand_slot(const Operand& operand, bool channels_last, bool halves) {
+    SlotNumber slot = slot_for(operand);
+    if (slot == no_slot) return slot;
+    if (half_slots_.count(slot) && !halves) slot = widened(slot);
+    return in_layout(slot, known_sizes(operand.type->shape), channels_last);
+  }
+  SlotNumber widened(SlotNumber slot) {
+    auto [at, fresh] = widened_.try_emplace(slot, SlotNumber(segment_.slots.size()));
+    if (!fresh) return at->second;
+    Slot copy{Slot::Where::arena, DType::fp32, segment_.slots[slot].sizes, Value()};
+    std::size_t count = std::size_t(element_count(copy.sizes));
+    segment_.slots.push_back(std::move(copy));
+    add_step(*current_, widening_kernel(slot, at->second, count), {slot, at->second});
+    return at->second;
+  }
   Status add_group(const Group& group) {
     current_ = nodes_[group.members.back()].node;
+    if (aliases_.in_place.count(current_)) {
+      POM_TRY(fetch_constants(nodes_[group.members[0]]));
+      add_state_update(nodes_[group.members[0]]);
+      return {};
+    }
     for (std::size_t member : group.members)
       if (!(group.anchor == member && takes_on_demand(member))) POM_TRY(fetch_constants(nodes_[member]));
     if (POM_TRY(add_as_one(group))) return {};
@@ -285,6 +339,7 @@ class SegmentPlanner {
     Sizes sizes = known_sizes(type.shape);
     auto place_of = [&](const Operand& operand) {
       SlotNumber slot = slot_for(operand);
+      if (half_slots_.count(slot)) slot = widened(slot);
       bool full = known_sizes(operand.type->shape) == sizes && segment_.slots[slot].where != Slot::Where::constant;
       if (full) slot = in_layout(slot, sizes, channels_last);
       used.push_back(slot);
@@ -321,8 +376,7 @@ class SegmentPlanner {
     for (std::size_t i = 0; i < anchor.operands.size(); ++i) {
       auto& slots = context.sources.emplace_back();
       for (const Operand& operand : anchor.operands[i]) {
-        SlotNumber slot = slot_for(operand);
-        if (slot != no_slot) slot = in_layout(slot, known_sizes(operand.type->shape), channels_last && i == 0);
+        SlotNumber slot = operand_slot(operand, channels_last && i == 0, rule.traits.takes_halves);
         slots.push_back(slot);
         used.push_back(slot);
       }
@@ -355,6 +409,7 @@ class SegmentPlanner {
         *planned.node, options_.rounding, block_.function().opset, planned.operands, {}, planned.results, {}};
     context.cache = &constants_.prepared;
     context.constants = &constants_;
+    context.half_slots = &half_slots_;
     context.accumulate_half =
         options_.accumulate_half && !planned.results.empty() && planned.results[0].dtype == DType::fp16;
     return context;
@@ -376,8 +431,7 @@ class SegmentPlanner {
     for (const auto& field : planned.operands) {
       auto& slots = context.sources.emplace_back();
       for (const Operand& operand : field) {
-        SlotNumber slot = slot_for(operand);
-        if (slot != no_slot) slot = in_layout(slot, known_sizes(operand.type->shape), false);
+        SlotNumber slot = operand_slot(operand, false, false);
         slots.push_back(slot);
         used.push_back(slot);
       }
@@ -438,10 +492,18 @@ class SegmentPlanner {
     if (!operand.tensor && !large) segment_.live_in.push_back(number);
     return number;
   }
-  void find_live_out(Block::Nodes::const_iterator rest) {
+  void find_wanted_after(Block::Nodes::const_iterator rest) {
+    for (auto node = rest; node != block_.nodes().end(); ++node) {
+      for (Value value : (*node)->inputs()) wanted_after_.push_back(value);
+      if ((*node)->blocks.empty()) continue;
+      for (Value value : captured_values(**node)) wanted_after_.push_back(value);
+    }
+    for (Value value : block_.results()) wanted_after_.push_back(value);
+  }
+  void find_live_out() {
     std::set<const ValueInfo*> seen;
     auto want = [&](Value value) {
-      if (!seen.insert(&value.info()).second) return;
+      if (!seen.insert(&value.info()).second || value.type().kind == Type::Kind::state) return;
       auto folded = known_.find(&value.info());
       if (folded != known_.end()) {
         if (!at_.known.count(&value.info())) segment_.known_out.emplace_back(value, folded->second);
@@ -455,12 +517,7 @@ class SegmentPlanner {
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.
       live_out_values_.emplace_back(value, slot->second);
     };
-    for (auto node = rest; node != block_.nodes().end(); ++node) {
-      for (Value value : (*node)->inputs()) want(value);
-      if (!(*node)->blocks.empty())
-        for (Value value : captured_values(**node)) want(value);
-    }
-    for (Value value : block_.results()) want(value);
+    for (Value value : wanted_after_) want(value);
     for (auto [value, slot] : live_out_values_) {
       last_use_[slot] = segment_.steps.size();
       Slot view = segment_.slots[slot];
@@ -500,6 +557,10 @@ class SegmentPlanner {
   std::map<std::pair<SlotNumber, Sizes>, SlotNumber> relaid_;  // a copy in the other layout
   std::map<SlotNumber, std::size_t> first_use_, last_use_;
   std::vector<std::pair<Value, SlotNumber>> live_out_values_;
+  Values wanted_after_;  // inputs of what follows the segment, and the block's results
+  StateAliases aliases_;
+  std::set<SlotNumber> half_slots_;           // states of fp16
+  std::map<SlotNumber, SlotNumber> widened_;  // their copies of floats
 };
 
 }  // namespace

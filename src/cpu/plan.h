@@ -10,10 +10,10 @@
 namespace pomona::cpu {
 
 struct Slot {
-  enum class Where : std::uint8_t { arena, constant, live_in } where;
+  enum class Where : std::uint8_t { arena, constant, live_in, state } where;
   DType dtype;
   Sizes sizes;
-  Value value;                 // empty: a copy in the other layout
+  Value value;                 // of a state: the function's input; empty: a copy in another form
   bool channels_last = false;  // see layout.h
   std::size_t offset = 0;      // in the arena
   Tensor tensor;               // a constant's stored form

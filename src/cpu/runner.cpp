@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/interrupt.h"
 #include "cpu/plan.h"
 #include "ir/evaluate.h"
 
@@ -168,6 +169,8 @@ Status Executor::run_segment(Segment& segment, Surroundings& at) {
       frame.pointers.push_back(arena.get() + slot.offset);
     else if (slot.where == Slot::Where::constant)
       frame.pointers.push_back(const_cast<std::uint8_t*>(slot.tensor.data()));
+    else if (slot.where == Slot::Where::state)
+      frame.pointers.push_back(state(slot.value).mutable_data());
     else
       frame.pointers.push_back(
           const_cast<std::uint8_t*>(at.tensors.at(&segment.slots[&slot - segment.slots.data()].value.info()).data()));
@@ -175,6 +178,7 @@ Status Executor::run_segment(Segment& segment, Surroundings& at) {
   for (auto [view, slot] : segment.views) frame.pointers[view] = frame.pointers[slot];
   frame.pointers.push_back(arena.get() + segment.arena_bytes);
   for (Step& step : segment.steps) {
+    POM_TRY(check_interrupt());
     Clock::time_point begin = profiling ? Clock::now() : Clock::time_point();
     step.kernel.run(frame);
     if (profiling) note_time(*step.node, step.kernel.name, Clock::now() - begin);

@@ -1,6 +1,7 @@
 #include "ir/evaluate.h"
 
 #include <fmt/format.h>
+#include "base/interrupt.h"
 
 namespace pomona {
 
@@ -44,7 +45,10 @@ Result<Tensors> Evaluation::operator()(const NamedTensors& inputs) {
 
 Result<Tensors> Evaluation::run(const Block& block, std::span<const Tensor> arguments) {
   for (std::size_t i = 0; i < block.input_count(); ++i) values_[&block.input(i).info()] = arguments[i];
-  for (const auto& node : block.nodes()) POM_TRY(run_node(*node));
+  for (const auto& node : block.nodes()) {
+    POM_TRY(check_interrupt());
+    POM_TRY(run_node(*node));
+  }
   Tensors results;
   for (Value value : block.results()) results.push_back(POM_TRY(value_of(value)));
   return results;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/interrupt.h"
+#include "base/record.h"
 #include "ir/verify.h"
 #include "rewrite/passes/passes.h"
 #include "rewrite/rules/rules.h"
@@ -10,25 +12,33 @@
 namespace pomona::rewrite {
 namespace {
 
-class Timer {
+// Runs passes, notes how long each took, and shows the program to whoever wants to see it after each.
+class Runner {
  public:
-  explicit Timer(Report& report) : report_(report) {}
+  Runner(Program& program, const PipelineOptions& options, Report& report)
+      : program_(program), options_(options), report_(report) {}
   template <class Pass>
   auto operator()(std::string_view name, Pass&& pass) {
     struct Note {
-      Timer& timer;
+      Runner& runner;
       std::string_view name;
       std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
       ~Note() {
-        timer.report_.times.push_back(
+        runner.report_.times.push_back(
             {name, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()});
+        if (runner.options_.after && runner.shown_) runner.shown_ = runner.options_.after(name, runner.program_);
       }
     } note{*this, name};
     return pass();
   }
+  // The first failure of showing.
+  Status shown() { return std::move(shown_); }
 
  private:
+  Program& program_;
+  const PipelineOptions& options_;
   Report& report_;
+  Status shown_;
 };
 
 // What holds between passes, too; the border and the ranks are made right by passes of their own.
@@ -44,7 +54,14 @@ Status check_contract(const Program& program, std::string_view pass) {
 }  // namespace
 
 Status optimise(Program& program, const PipelineOptions& options, Report& report) {
-  Timer run(report);
+  std::vector<std::string_view> known;
+  for (const Rule* rule : all_rules()) known.push_back(rule->name);
+  if (!options.why.empty() && std::find(known.begin(), known.end(), options.why) == known.end()) {
+    std::string near = nearest_word(options.why, known);
+    return fail("there is no rule '{}'", options.why).advise(near.empty() ? "one of those in src/rewrite/rules" : near);
+  }
+  Runner run(program, options, report);
+  RuleTrace trace{options.why, {}};
   auto check = [&](std::string_view pass) {
     return options.check_each_pass ? check_contract(program, pass) : Status();
   };
@@ -58,9 +75,11 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     return check("fold_constants and merge_equal");
   };
   auto apply = [&](std::string_view topic, std::initializer_list<RuleList> lists) -> Status {
+    POM_TRY(check_interrupt());
     std::vector<const Rule*> rules;
     for (RuleList list : lists) rules.insert(rules.end(), list.begin(), list.end());
-    auto applied = POM_TRY(run(topic, [&] { return apply_rules(program, rules); }));
+    auto applied =
+        POM_TRY(run(topic, [&] { return apply_rules(program, rules, options.why.empty() ? nullptr : &trace); }));
     for (std::size_t i = 0; i < rules.size(); ++i)
       if (applied[i]) report.rules[rules[i]->name] += applied[i];
     return check(topic);
@@ -69,7 +88,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   // One spelling first, so that patterns need not know all of them.
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
-  POM_TRY(apply("activations and norms", {cleaning_rules(), activation_rules(), norm_rules()}));
+  POM_TRY(apply("activations_and_norms", {cleaning_rules(), activation_rules(), norm_rules()}));
   POM_TRY(apply("attention", {attention_rules()}));
   POM_TRY(run("cancel_transposes", [&] { return cancel_transposes(program); }));
   POM_TRY(check("cancel_transposes"));
@@ -81,7 +100,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
   if (options.precision == Precision::half)
-    POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); }));
+    add_sentences(POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); })));
   if (options.precision == Precision::single) POM_TRY(run("use_single", [&] { return use_single(program); }));
   POM_TRY(check("use_half"));
   add_sentences(POM_TRY(run("adapt_border", [&] { return adapt_border(program, {.half = options.half_border}); })));
@@ -90,7 +109,8 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(clean());
   run("remove_dead", [&] { remove_dead(program); });
   add_sentences(run("legal_names", [&] { return legal_names(program); }));
-  return {};
+  report.refusals = std::move(trace.refusals);
+  return run.shown();
 }
 
 }  // namespace pomona::rewrite

@@ -5,11 +5,13 @@
 //
 // The target is each function's own operator set.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "ir/program.h"
+#include "rewrite/rule.h"
 
 namespace pomona::rewrite {
 
@@ -25,6 +27,9 @@ struct PipelineOptions {
   // With half precision: nodes for which this is true compute in fp32 all the same.
   bool (*keep_single)(const Node& node) = nullptr;
   bool check_each_pass = false;  // an error names the first pass that leaves a broken program
+  // Called after each pass, with its name as the report has it.
+  std::function<Status(std::string_view pass, const Program&)> after = {};
+  std::string why = {};  // a rule whose refusals are reported
 };
 
 struct Report {
@@ -35,6 +40,7 @@ struct Report {
   };
   std::vector<PassTime> times;
   std::map<std::string_view, std::size_t> rules;  // how often each rewrite rule applied
+  std::vector<Refusal> refusals;                  // of the rule that was asked for
 };
 
 Status optimise(Program& program, const PipelineOptions& options, Report& report);

@@ -85,9 +85,12 @@ const WeightLine& line_of(const Report& report, std::string_view name) {
 }
 
 TEST(Schemes, NamesAndOptions) {
-  EXPECT_THAT(error_of("int5"), HasSubstr("there is no scheme 'int5'; there are linear, palettize, int8"));
+  EXPECT_THAT(error_of("int5"), HasSubstr("there is no scheme 'int5'; there are linear, palettize, prune, int8"));
   EXPECT_THAT(error_of("w8a8"), HasSubstr("w8a8"));
-  EXPECT_THAT(error_of("sparse50"), HasSubstr("scheme 'sparse50' is not in this version"));
+  EXPECT_THAT(error_of("sparse100"), HasSubstr("there is no scheme 'sparse100'"));
+  EXPECT_THAT(error_of("int8+lut4"), HasSubstr("is no pair of schemes"));
+  EXPECT_THAT(error_of("prune", {{"target_sparsity", 1.5}}), HasSubstr("target_sparsity is 1.5"));
+  EXPECT_EQ(error_of("sparse50+lut4+int8"), "");
   EXPECT_THAT(error_of("linear", {{"block-size", std::int64_t(3)}}), HasSubstr("block_size"));
   EXPECT_THAT(error_of("linear", {{"dtype", std::string("int3")}}), HasSubstr("dtype is int8, uint8, int4 or uint4"));
   EXPECT_THAT(error_of("linear", {{"nbits", std::int64_t(9)}}), HasSubstr("nbits is 2 to 8 in int8, not 9"));
@@ -95,7 +98,7 @@ TEST(Schemes, NamesAndOptions) {
               HasSubstr("range is minmax, mse, percentile or hqq"));
   EXPECT_THAT(error_of("palettize"), HasSubstr("nbits is missing"));
   EXPECT_THAT(error_of("palettize", {{"nbits", std::int64_t(5)}}), HasSubstr("nbits is 1, 2, 3, 4, 6 or 8, not 5"));
-  EXPECT_THAT(error_of("lut4", {{"cluster_dim", std::int64_t(2)}}), HasSubstr("cluster_dim 2 is not in this version"));
+  EXPECT_THAT(error_of("lut4", {{"cluster_dim", std::int64_t(0)}}), HasSubstr("cluster_dim is 0"));
   for (const ShortName& each : short_names()) EXPECT_EQ(error_of(each.name), "");
 }
 
@@ -112,6 +115,7 @@ TEST(Schemes, DivisorsNearestToTheWantedSize) {
 TEST(Policy, ReportedErrorsAreThoseOfTheDecodedWeights) {
   for (DType dtype : {DType::fp16, DType::fp32})
     for (const ShortName& each : short_names()) {
+      if (each.scheme == "prune") continue;
       Example example(iOS18, dtype);
       auto report = example.compress(each.name);
       ASSERT_TRUE(report) << describe(report.error());
@@ -140,6 +144,42 @@ TEST(Policy, ReportedErrorsAreThoseOfTheDecodedWeights) {
         EXPECT_LT(line.bytes_after, line.bytes_before);
       }
     }
+}
+
+// The same with what is left of pruned weights, and through several constexpr ops.
+TEST(Policy, ReportedErrorsOfChainsAreThoseOfTheDecodedWeights) {
+  for (const char* name :
+       {"sparse50", "sparse30+lut4", "sparse60+int8", "sparse50+lut4+int8", "sparse50+uint4", "lut6+int8"}) {
+    Example example(iOS18);
+    auto report = example.compress(name);
+    ASSERT_TRUE(report) << describe(report.error());
+    auto plain = decompress(example.program);
+    ASSERT_TRUE(plain) << describe(plain.error());
+    Tensor now = *example.value("dense").literal()->materialise();
+    double error = 0, signal = 0;
+    for (std::size_t i = 0; i < now.count(); ++i) {
+      double off = now.number(i) - example.dense.number(i);
+      error += off * off;
+      signal += example.dense.number(i) * example.dense.number(i);
+    }
+    const WeightLine& line = line_of(*report, "dense");
+    ASSERT_TRUE(line.relative_error()) << name << " " << line.note;
+    EXPECT_NEAR(*line.relative_error(), std::sqrt(error / signal), 1e-3 * std::sqrt(error / signal)) << name;
+    EXPECT_LT(line.bytes_after, line.bytes_before) << name;
+  }
+}
+
+TEST(Policy, OneBudgetForAllWeightsIsKept) {
+  Example example(iOS18);
+  auto report = example.compress("prune", {{"target_sparsity", 0.6}, {"budget", std::string("global")}});
+  ASSERT_TRUE(report) << describe(report.error());
+  ASSERT_TRUE(decompress(example.program));
+  double zeros = 0, all = 0;
+  for (const char* name : {"dense", "matrix", "transposed"}) {
+    Tensor now = *example.value(name).literal()->materialise();
+    for (double number : now.numbers()) zeros += number == 0, all += 1;
+  }
+  EXPECT_NEAR(zeros / all, 0.6, 0.005);
 }
 
 TEST(Policy, ChannelsLieWhereTheUserHasThem) {

@@ -23,6 +23,7 @@ struct Encoding {
   bool table = false;  // data are indices into a table of int8
   bool wide = false;   // a float scale
   std::int64_t row_block = 1;
+  double values = 0;  // so many different ones only
 };
 
 Tensor random_integers(DType dtype, Sizes sizes, unsigned seed, double least, double most) {
@@ -41,6 +42,7 @@ std::pair<double, double> range_of(DType dtype) {
 Value encoded_weight(Builder& g, Value like, const Encoding& e, Sizes sizes, std::size_t row_axis = 0,
                      std::size_t depth_axis = 1) {
   auto [least, most] = range_of(e.data);
+  if (e.values > 0) most = least + e.values - 1;
   Value data = g.constant(random_integers(e.data, sizes, 11, least, most));
   if (e.table) {
     Sizes lut(sizes.size(), 1);
@@ -115,6 +117,7 @@ std::vector<Case> cases() {
   add(linear("table_4_bits_of_16", 9, 320, 61, {.data = DType::uint4, .block = 16, .table = true}));
   add(linear("table_2_bits", 1, 320, 61, {.data = DType::uint2, .table = true}));
   add(linear("table_6_bits", 5, 320, 61, {.data = DType::uint6, .block = 16, .table = true}));
+  add(linear("few_values", 5, 320, 61, {.data = DType::int8, .offset = Offset::integer, .values = 16}));
   for (bool transposed : {false, true})
     add({transposed ? "matmul_transposed" : "matmul",
          {{'F', {2, 3, 320}}},

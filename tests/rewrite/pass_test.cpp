@@ -56,7 +56,7 @@ struct PassTest : testing::Test {
   void keeps_results(Pass pass, double tolerance = 1e-5) {
     ASSERT_TRUE(g.status()) << describe(g.status().error());
     Tensors before = run();
-    Status done = pass();
+    auto done = pass();
     ASSERT_TRUE(done) << describe(done.error());
     Tensors after = run();
     ASSERT_EQ(before.size(), after.size());

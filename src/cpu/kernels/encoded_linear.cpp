@@ -41,11 +41,12 @@ class EncodedLinear {
   // A block's integers stay in the second-level cache while the matrix passes by.
   static constexpr std::size_t vectors_per_task = 96;
 
-  // Few vectors: chunks that are read in a microsecond or two, so that a busy core delays nobody for long. Many: a few
+  // Few vectors: chunks that are read in some microseconds, so that a busy core delays nobody for long. Many: a few
   // tiles, which stay in the first-level cache.
   std::size_t tiles_per_task() const {
     if (vectors_ >= 8) return 4;
-    return std::clamp<std::size_t>(32768 / matrix_->tile_bytes(), 1, std::max<std::size_t>(matrix_->tiles() / 8, 1));
+    std::size_t most = std::max<std::size_t>(131072 / matrix_->tile_bytes(), 1);
+    return std::clamp<std::size_t>(matrix_->tiles() / (4 * thread_count()), 1, most);
   }
 
   void run_task(const Frame& f, const EncodedProduct& p, std::size_t block, std::size_t first_tile) const {

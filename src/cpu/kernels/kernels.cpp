@@ -6,9 +6,19 @@ namespace pomona::cpu {
 namespace {
 
 constexpr std::vector<KernelRule> (*chapters[])() = {
-    activation_kernels, attention_kernels, conv_kernels,  gather_scatter_kernels,
-    image_kernels,      linear_kernels,    norm_kernels,  pool_kernels,
-    recurrent_kernels,  reduction_kernels, shape_kernels, tensor_operation_kernels,
+    activation_kernels,
+    attention_kernels,
+    conv_kernels,
+    gather_scatter_kernels,
+    image_kernels,
+    linear_kernels,
+    norm_kernels,
+    pool_kernels,
+    recurrent_kernels,
+    reduction_kernels,
+    shape_kernels,
+    state_kernels,
+    tensor_operation_kernels,
 };
 constexpr std::vector<ElementwiseRule> (*elementwise_chapters[])() = {
     activation_elementwise, elementwise_unary_elementwise, elementwise_binary_elementwise, norm_elementwise};

@@ -17,6 +17,7 @@ std::vector<KernelRule> pool_kernels();
 std::vector<KernelRule> recurrent_kernels();
 std::vector<KernelRule> reduction_kernels();
 std::vector<KernelRule> shape_kernels();
+std::vector<KernelRule> state_kernels();
 std::vector<KernelRule> tensor_operation_kernels();
 
 std::vector<ElementwiseRule> activation_elementwise();

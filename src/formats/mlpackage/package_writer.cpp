@@ -10,6 +10,7 @@
 #include <fstream>
 #include <protozero/pbf_writer.hpp>
 
+#include "base/interrupt.h"
 #include "base/threads.h"
 #include "base/unfinished.h"
 #include "formats/mlpackage/content_hash.h"
@@ -115,6 +116,7 @@ Status write_weights(const std::string& path, const BlobPlan& plan, const WriteO
   POM_TRY(file.write(0, blob_header(plan.layout.count)));
   std::span<const PlannedBlob> rest(plan.blobs);
   while (!rest.empty()) {
+    POM_TRY(check_interrupt());
     std::size_t count = 1;
     std::uint64_t size = rest[0].weight.stored_size();
     while (count < rest.size() && size + rest[count].weight.stored_size() <= batch_bytes)

@@ -7,7 +7,7 @@
 #include <charconv>
 #include <cstdio>
 
-#include "formats/npy/zip.h"
+#include "base/zip.h"
 
 namespace pomona::npy {
 namespace {

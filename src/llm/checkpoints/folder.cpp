@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
@@ -53,37 +54,79 @@ Status read_pooling(const fs::path& folder, Checkpoint& checkpoint) {
   return {};
 }
 
-std::vector<std::string> files_named(const fs::path& folder, std::string_view extension) {
-  std::vector<std::string> found;
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(folder, failed))
-    if (entry.path().extension() == extension) found.push_back(entry.path().string());
-  std::sort(found.begin(), found.end());
-  return found;
+RawTensors raw_tensors(const pytorch::Entries& entries) {
+  RawTensors raw;
+  for (const auto& [name, entry] : entries) raw[name] = {entry.weight, entry.stored, entry.weight.stored_size()};
+  return raw;
 }
-
-Result<safetensors::File> weights_of(const fs::path& folder, const std::string& given) {
-  if (!given.empty()) return safetensors::read_safetensors((folder / given).string());
-  std::error_code ignored;
-  for (const char* name : {"model.safetensors.index.json", "model.safetensors"}) {
-    fs::path file = folder / name;
-    if (!fs::exists(file, ignored)) continue;
-    return file.extension() == ".json" ? safetensors::read_sharded(file.string())
-                                       : safetensors::read_safetensors(file.string());
-  }
-  auto found = files_named(folder, ".safetensors");
-  POM_REQUIRE(!found.empty(), "the folder '{}' has a config.json, but no weights that are read: *.safetensors",
-              folder.string());
-  POM_REQUIRE(found.size() == 1, "the folder '{}' has {} safetensors files and no index; name one of them",
-              folder.string(), found.size());
-  return safetensors::read_safetensors(found[0]);
-}
-
 Result<RawTensors> raw_tensors(const safetensors::File& file) {
   RawTensors raw;
   for (const auto& [name, entry] : file.tensors)
     raw[name] = {POM_TRY_IN(entry.weight(), "tensor '{}'", name), entry.stored, entry.bytes.size()};
   return raw;
+}
+
+// PyTorch's files that an index names, which lie beside it.
+Result<RawTensors> pytorch_shards(const fs::path& index) {
+  Json json = Json::parse(POM_TRY(text_of(index)), nullptr, false);
+  POM_REQUIRE(json.is_object() && json.contains("weight_map") && json["weight_map"].is_object(),
+              "'{}' has no weight_map", index.string());
+  std::set<std::string> shards;
+  for (const auto& [name, shard] : json["weight_map"].items())
+    if (shard.is_string()) shards.insert(shard.get<std::string>());
+  RawTensors whole;
+  for (const std::string& shard : shards) {
+    POM_REQUIRE(shard.find('/') == shard.npos, "'{}' names a file '{}' that is not beside it", index.string(), shard);
+    for (auto& [name, tensor] : raw_tensors(POM_TRY(pytorch::read_pytorch((index.parent_path() / shard).string()))))
+      POM_REQUIRE(whole.emplace(name, std::move(tensor)).second, "two files have a tensor '{}'", name);
+  }
+  for (const auto& [name, shard] : json["weight_map"].items())
+    POM_REQUIRE(whole.contains(name), "'{}' promises a tensor '{}', which no file has", index.string(), name);
+  return whole;
+}
+
+bool is_pytorch(const fs::path& file) {
+  auto bytes = map_file(file.string());
+  return bytes && (bytes->text().starts_with("PK\x03\x04") || bytes->text().starts_with("\x80\x02"));
+}
+
+Result<RawTensors> read_weights(const fs::path& file, Checkpoint& checkpoint) {
+  bool index = file.extension() == ".json";
+  bool pytorch = index ? file.filename() == "pytorch_model.bin.index.json" : is_pytorch(file);
+  if (pytorch) checkpoint.format = "pytorch";
+  if (pytorch) return index ? pytorch_shards(file) : raw_tensors(POM_TRY(pytorch::read_pytorch(file.string())));
+  return raw_tensors(
+      POM_TRY(index ? safetensors::read_sharded(file.string()) : safetensors::read_safetensors(file.string())));
+}
+
+// Files that training leaves beside the weights.
+bool is_training_state(const fs::path& file) {
+  std::string name = file.stem().string();
+  return name == "training_args" || name == "optimizer" || name == "scheduler" || name.starts_with("rng_state");
+}
+
+std::vector<fs::path> files_named(const fs::path& folder, std::initializer_list<std::string_view> extensions) {
+  std::vector<fs::path> found;
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator(folder, failed))
+    for (std::string_view extension : extensions)
+      if (entry.path().extension() == extension && !is_training_state(entry.path())) found.push_back(entry.path());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Result<fs::path> weights_file(const fs::path& folder) {
+  std::error_code ignored;
+  for (const char* name :
+       {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin"})
+    if (fs::exists(folder / name, ignored)) return folder / name;
+  auto found = files_named(folder, {".safetensors"});
+  if (found.empty()) found = files_named(folder, {".bin", ".pt", ".pth"});
+  POM_REQUIRE(!found.empty(), "the folder '{}' has a config.json, but no weights: neither *.safetensors nor *.bin",
+              folder.string());
+  POM_REQUIRE(found.size() == 1, "the folder '{}' has {} files of weights and no index; name one of them",
+              folder.string(), found.size());
+  return found[0];
 }
 
 // A quantiser, by the name that config.json has for it.
@@ -131,10 +174,10 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   Json config = Json::parse(checkpoint.config, nullptr, false);
   POM_REQUIRE(config.is_object(), "'{}' is no JSON object", (at / "config.json").string());
   checkpoint.generation_config = POM_TRY(text_of(at / "generation_config.json"));
-  if (has_tokenizer(at)) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
+  if (has_tokenizer(at.string())) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
   checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
   POM_TRY_IN(read_pooling(at, checkpoint), "folder '{}'", folder);
-  RawTensors raw = POM_TRY(raw_tensors(POM_TRY(weights_of(at, weights))));
+  RawTensors raw = POM_TRY(read_weights(weights.empty() ? POM_TRY(weights_file(at)) : at / weights, checkpoint));
   POM_TRY_IN(take_quantised(config, raw, checkpoint), "'{}'", checkpoint.path);
   for (const auto& [name, tensor] : raw)
     checkpoint.tensors[name] = tensor_of(as_floats(tensor.weight), tensor.stored, tensor.bytes);

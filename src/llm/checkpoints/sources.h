@@ -3,6 +3,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "formats/gguf/gguf.h"
+#include "formats/pytorch/pytorch.h"
 #include "formats/safetensors/safetensors.h"
 #include "llm/quantised.h"
 

@@ -11,7 +11,7 @@
 namespace pomona::llm::jinja {
 namespace {
 
-constexpr std::size_t most_steps = 5'000'000, most_bytes = std::size_t{64} << 20;
+constexpr std::size_t most_steps = 1'000'000, most_bytes = std::size_t{64} << 20;
 constexpr int deepest_call = 50;
 
 enum class Flow : std::uint8_t { goes_on, leaves, next };
@@ -24,10 +24,10 @@ class Renderer {
   }
 
   Result<Flow> run(const Statements& statements, std::string& out) {
+    POM_REQUIRE(++steps_ < most_steps && out.size() < most_bytes, "the template does not come to an end");
     for (const Statement& s : statements) {
       Flow flow = POM_TRY_IN(run_one(s, out), "line {}", s.line);
       if (flow != Flow::goes_on) return flow;
-      POM_REQUIRE(++steps_ < most_steps && out.size() < most_bytes, "the template does not come to an end");
     }
     return Flow::goes_on;
   }

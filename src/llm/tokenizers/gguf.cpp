@@ -191,4 +191,22 @@ Result<std::string> tokenizer_json_of_gguf(const gguf::File& file) {
   return POM_TRY(tokenizer_of_file(file)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string tokenizer_config_of_gguf(const gguf::File& file) {
+  Json config = Json::object();
+  auto* tokens = file.strings("tokenizer.ggml.tokens");
+  for (auto [name, key] : {std::pair{"bos_token", bos_id},
+                           {"eos_token", eos_id},
+                           {"unk_token", "tokenizer.ggml.unknown_token_id"},
+                           {"pad_token", "tokenizer.ggml.padding_token_id"},
+                           {"cls_token", "tokenizer.ggml.cls_token_id"},
+                           {"sep_token", "tokenizer.ggml.seperator_token_id"},
+                           {"mask_token", "tokenizer.ggml.mask_token_id"}})
+    if (auto id = file.integer(key); id && tokens && *id >= 0 && std::size_t(*id) < tokens->size())
+      config[name] = (*tokens)[std::size_t(*id)];
+  for (const char* name : {"add_bos_token", "add_eos_token"})
+    if (auto add = file.boolean(std::string("tokenizer.ggml.") + name)) config[name] = *add;
+  if (auto text = file.text("tokenizer.chat_template")) config["chat_template"] = *text;
+  return config.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace pomona::llm

@@ -64,8 +64,9 @@ struct HalfOptions {
 // accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), sums
 // of 16384 elements and more, logarithms with the few ops that lead to them (the filters of a spectrum included), and
 // arithmetic on numbers that end as integers (indices). Constants and epsilons that
-// would become 0 become 2^-24. Types of function inputs, block inputs and results stay as they are.
-Status use_half(Program& program, const HalfOptions& options = {});
+// would become 0 become 2^-24. Types of function inputs, block inputs and results stay as they are. Returns a sentence
+// per kind of number that fp16 cannot hold and that was changed to the nearest it can.
+Result<std::vector<std::string>> use_half(Program& program, const HalfOptions& options = {});
 
 // Makes fp16 computations fp32, constants and decoded weights included. Ops that take no fp32 (updates of a state)
 // stay; types of function inputs, block inputs and results stay as they are.

@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -129,10 +132,15 @@ class HalfPass {
  public:
   HalfPass(Function& function, const HalfOptions& options) : function_(function), options_(options) {}
 
-  Status run() {
+  Result<std::vector<std::string>> run() {
     find_index_arithmetic(function_.body);
     find_logarithms(function_.body);
-    return convert(function_.body);
+    POM_TRY(convert(function_.body));
+    std::vector<std::string> sentences;
+    for (const auto& [what, count] : changed_)
+      sentences.push_back(
+          fmt::format("{}{}: the nearest that fp16 has", what, count > 1 ? fmt::format(" ({} ops)", count) : ""));
+    return sentences;
   }
 
  private:
@@ -302,17 +310,26 @@ class HalfPass {
       Attribute& attribute = node.attributes[i];
       if (auto* pair = std::get_if<Floats>(&attribute);
           pair && pair->size() == 2 && (*pair)[0] == double(DType::fp32)) {
-        *pair = {double(DType::fp16), to_half_number((*pair)[1])};
+        *pair = {double(DType::fp16), to_half_number((*pair)[1], op, i)};
       } else if (auto* number = std::get_if<double>(&attribute);
                  number && rule.var.id && rule.var.at(function_.opset) == rule.var.id) {
-        *number = to_half_number(*number);
+        *number = to_half_number(*number, op, i);
       }
     }
   }
-  static double to_half_number(double number) { return rounded(Tensor::scalar(DType::fp64, number), true).number(0); }
+  // Rounding is what fp16 is for; a number beyond its range, or one that would vanish, becomes another number.
+  double to_half_number(double number, const OpDef& op, std::size_t attribute) {
+    double half = rounded(Tensor::scalar(DType::fp64, number), true).number(0);
+    bool beyond = std::isfinite(number) && std::fabs(number) > largest_half && half != number;
+    if (beyond || (number != 0 && std::fabs(number) < smallest_half / 2))
+      ++changed_[fmt::format("{} of {} is {:.3g} instead of {:.3g}", op.attributes[attribute]->name, op.name, half,
+                             number)];
+    return half;
+  }
 
   Function& function_;
   const HalfOptions& options_;
+  std::map<std::string, std::size_t> changed_;  // in words, how often
   std::unordered_set<const Node*> index_arithmetic_, logarithms_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
@@ -321,10 +338,13 @@ class HalfPass {
 
 }  // namespace
 
-Status use_half(Program& program, const HalfOptions& options) {
-  for (auto& function : program.functions)
-    POM_TRY_IN(HalfPass(*function, options).run(), "function '{}'", function->name);
-  return {};
+Result<std::vector<std::string>> use_half(Program& program, const HalfOptions& options) {
+  std::vector<std::string> sentences;
+  for (auto& function : program.functions) {
+    auto found = POM_TRY_IN(HalfPass(*function, options).run(), "function '{}'", function->name);
+    sentences.insert(sentences.end(), found.begin(), found.end());
+  }
+  return sentences;
 }
 
 }  // namespace pomona::rewrite

@@ -7,6 +7,7 @@ of ours. Each of ours must load, its weights as coremltools decodes them must eq
 further from the original than in theirs.
 """
 
+import json
 import logging
 import pathlib
 import sys
@@ -18,6 +19,9 @@ import coremltools as ct
 import coremltools.optimize.coreml as cto
 
 
+CASES = {case["name"]: case for case in json.loads((pathlib.Path(__file__).resolve().parent / "cases.json").read_text())}
+
+
 def load(path):
     return ct.models.MLModel(str(path), skip_model_load=True)
 
@@ -26,7 +30,7 @@ def weights(model):
     """Constants by name; coremltools adds how it compressed a weight to the name."""
     found = {}
     for name, metadata in cto.get_weights_metadata(model, weight_threshold=1000).items():
-        for ending in ("_quantized", "_palettized"):
+        for ending in ("_pcs", "_quantized", "_palettized", "_sparsified"):
             name = name.removesuffix(ending)
         found[name] = metadata.val
     return found
@@ -42,9 +46,14 @@ def check(folder, path, originals):
     decoded = weights(cto.decompress_weights(ours))
     plain = weights(load(folder / "plain" / path.name))
     theirs = weights(cto.decompress_weights(load(folder / "theirs" / path.name)))
-    faults, changed = [], 0
+    faults, changed, sums = [], 0, [0.0, 0.0]
+    # No known way to the best table of vectors: single weights may be a little worse, not all of them together.
+    allowed = 1.01 if CASES[case].get("loose") else 1 + 1e-9
     for name, original in originals[source].items():
-        if name not in decoded or name not in plain or name not in theirs:
+        # Where scales are 1, two decoded constants are equal and coremltools keeps one of them, under either name.
+        if name not in decoded and name in plain:
+            decoded[name] = next((v for v in decoded.values() if v.tobytes() == plain[name].tobytes()), None)
+        if decoded.get(name) is None or name not in plain or name not in theirs:
             faults.append(f"{name} is missing")
             continue
         value = decoded[name]
@@ -52,11 +61,14 @@ def check(folder, path, originals):
             faults.append(f"{name} decodes differently")
         changed += not np.array_equal(value, original)
         mine, other = squared_error(value, original), squared_error(theirs[name], original)
+        sums = [sums[0] + mine, sums[1] + other]
         # Sums of fp16 values in another order; nothing else may be worse.
-        if mine > other * (1 + 1e-9):
+        if mine > other * allowed:
             faults.append(f"{name}: squared error {mine:.6g}, coremltools {other:.6g}")
-    # Seven weights are large enough, and one of few levels may survive unchanged.
-    if case != "lut_unique" and changed < 7:
+    if sums[0] > sums[1] * (1 + 1e-9):
+        faults.append(f"squared error {sums[0]:.6g} in sum, coremltools {sums[1]:.6g}")
+    # Seven weights are large enough (structure is for those of conv and linear only), and one of few levels may survive unchanged.
+    if case != "lut_unique" and changed < (3 if CASES[case].get("few") or source == "flat" else 7):
         faults.append(f"only {changed} weights have changed")
     return [f"{path.stem}: {fault}" for fault in faults]
 

@@ -48,25 +48,68 @@ def source(target, precision):
     return ct.convert(program, minimum_deployment_target=target, compute_precision=precision, skip_model_load=True)
 
 
+PRUNER = ("target_sparsity", "n_m_ratio", "dim", "threshold", "minimum_sparsity_percentile")
+
+
+def step(model, scheme, options, joint):
+    """One pass of coremltools; `joint` on top of what an earlier one made."""
+    if scheme == "linear":
+        config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(**options))
+        return cto.linear_quantize_weights(model, config, joint_compression=joint)
+    if scheme == "palettize":
+        config = cto.OptimizationConfig(global_config=cto.OpPalettizerConfig(**options))
+        return cto.palettize_weights(model, config, joint_compression=joint)
+    pruner = cto.OpThresholdPrunerConfig if "threshold" in options else cto.OpMagnitudePrunerConfig
+    return cto.prune_weights(model, cto.OptimizationConfig(global_config=pruner(**options)), joint_compression=joint)
+
+
 def compressed(model, case):
-    if case["scheme"] == "linear":
-        config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(**case["options"]))
-        return cto.linear_quantize_weights(model, config)
-    config = cto.OptimizationConfig(global_config=cto.OpPalettizerConfig(**case["options"]))
-    return cto.palettize_weights(model, config)
+    options = dict(case["options"])
+    if options.pop("lut_dtype", None):
+        model = step(model, "palettize", options, False)
+        return step(model, "linear", {"granularity": "per_tensor", "weight_threshold": 1}, True)
+    schemes = case["scheme"].split("+")
+    for index, scheme in enumerate(schemes):
+        mine = options
+        if len(schemes) > 1:
+            mine = {k: v for k, v in options.items() if (k in PRUNER) == (scheme == "prune")}
+        model = step(model, scheme, mine, index > 0)
+    return model
+
+
+def flat(target, precision):
+    """Linear weights only, all of rank 2."""
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(8, 64))], opset_version=target)
+    def program(x):
+        for name, sizes in [("first", (96, 64)), ("second", (64, 96)), ("third", (160, 64))]:
+            x = mb.linear(x=x, weight=weights(*sizes), name=name)
+        return x
+
+    return ct.convert(program, minimum_deployment_target=target, compute_precision=precision, skip_model_load=True)
+
+
+def wanted(case, name):
+    """Which packages a case is made of."""
+    if "only" in case:
+        return name == case["only"]
+    if case.get("flat") or name == "flat":
+        return bool(case.get("flat")) and name == "flat"
+    return not ((name == "older" and not case.get("older")) or (name == "single" and case.get("half_only")))
 
 
 def main(out):
     cases = json.loads((HERE / "cases.json").read_text())
-    for name, target, precision in [
-        ("half", ct.target.iOS18, ct.precision.FLOAT16),
-        ("single", ct.target.iOS18, ct.precision.FLOAT32),
-        ("older", ct.target.iOS17, ct.precision.FLOAT16),
+    for name, make, target, precision in [
+        ("half", source, ct.target.iOS18, ct.precision.FLOAT16),
+        ("single", source, ct.target.iOS18, ct.precision.FLOAT32),
+        ("older", source, ct.target.iOS17, ct.precision.FLOAT16),
+        ("flat", flat, ct.target.iOS18, ct.precision.FLOAT16),
     ]:
         path = out / f"{name}.mlpackage"
-        source(target, precision).save(str(path))
+        make(target, precision).save(str(path))
         for case in cases:
-            if (name == "older" and not case.get("older")) or (name == "single" and case.get("half_only")):
+            if not wanted(case, name):
                 continue
             model = ct.models.MLModel(str(path), skip_model_load=True)
             compressed(model, case).save(str(out / "theirs" / f"{name}.{case['name']}.mlpackage"))

@@ -1,11 +1,11 @@
-#include "formats/npy/zip.h"
+#include "base/zip.h"
 
 #include <zlib.h>
 
 #include <algorithm>
 #include <cstring>
 
-namespace pomona::npy {
+namespace pomona {
 namespace {
 
 constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50,
@@ -177,4 +177,4 @@ Result<std::string> zip_of(const std::vector<std::pair<std::string, std::string>
   return archive;
 }
 
-}  // namespace pomona::npy
+}  // namespace pomona

@@ -1,4 +1,5 @@
-// The part of the zip format that .npz files use (APPNOTE.TXT 6.3): members stored or deflated, no encryption.
+// The part of the zip format that .npz files and PyTorch checkpoints use (APPNOTE.TXT 6.3): members stored or deflated,
+// no encryption.
 //
 //   for (const ZipMember& m : POM_TRY(zip_members(file))) Bytes contents = POM_TRY(zip_contents(file, m));
 //
@@ -10,7 +11,7 @@
 
 #include "base/bytes.h"
 
-namespace pomona::npy {
+namespace pomona {
 
 struct ZipMember {
   std::string name;
@@ -26,4 +27,4 @@ Result<Bytes> zip_contents(const Bytes& file, const ZipMember& member);
 // An archive of stored members. Errors: more than 65,535 members or 4 GB.
 Result<std::string> zip_of(const std::vector<std::pair<std::string, std::string>>& members);
 
-}  // namespace pomona::npy
+}  // namespace pomona

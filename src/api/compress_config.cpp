@@ -1,0 +1,332 @@
+#include "api/compress_config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "base/bytes.h"
+#include "ir/op.h"
+#include "ops/catalogue.h"
+
+namespace pomona::api {
+namespace {
+
+using Json = nlohmann::json;
+using compress::Recipe;
+using compress::SchemeOptions;
+using SchemePointer = std::shared_ptr<const compress::Scheme>;
+
+Json scalar_of(const YAML::Node& node) {
+  const std::string& text = node.Scalar();
+  if (node.Tag() == "!") return text;  // in quotes
+  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return nullptr;
+  if (text == "true" || text == "True" || text == "TRUE") return true;
+  if (text == "false" || text == "False" || text == "FALSE") return false;
+  const char* end = text.data() + text.size();
+  std::int64_t integer = 0;
+  if (auto [stop, failed] = std::from_chars(text.data(), end, integer); failed == std::errc() && stop == end)
+    return integer;
+  char* stop = nullptr;
+  double real = std::strtod(text.c_str(), &stop);
+  bool numeric = std::string_view("+-.0123456789").find(text[0]) != std::string_view::npos;
+  if (numeric && stop == text.c_str() + text.size()) return real;
+  return text;
+}
+
+Result<Json> json_of(const YAML::Node& node, int depth = 0) {
+  POM_REQUIRE(depth < 32, "it is nested more than 32 deep");
+  if (node.IsScalar()) return scalar_of(node);
+  if (node.IsSequence()) {
+    Json list = Json::array();
+    for (const YAML::Node& each : node) list.push_back(POM_TRY(json_of(each, depth + 1)));
+    return list;
+  }
+  if (!node.IsMap()) return Json(nullptr);
+  Json object = Json::object();
+  for (const auto& each : node) {
+    POM_REQUIRE(each.first.IsScalar(), "a key is no text");
+    const std::string& key = each.first.Scalar();
+    POM_REQUIRE(!object.contains(key), "'{}' is there twice", key);
+    object[key] = POM_TRY_IN(json_of(each.second, depth + 1), "'{}'", key);
+  }
+  return object;
+}
+
+Result<Attribute> attribute_of(const Json& value) {
+  if (value.is_boolean()) return Attribute(value.get<bool>());
+  if (value.is_number_integer()) return Attribute(value.get<std::int64_t>());
+  if (value.is_number()) return Attribute(value.get<double>());
+  if (value.is_string()) return Attribute(value.get<std::string>());
+  if (value.is_array() && std::ranges::all_of(value, [](const Json& v) { return v.is_number_integer(); }))
+    return Attribute(value.get<Ints>());
+  if (value.is_array() && std::ranges::all_of(value, [](const Json& v) { return v.is_number(); }))
+    return Attribute(value.get<Floats>());
+  return fail("{} is no number, text, truth value or list of numbers", value.dump());
+}
+
+Result<SchemeOptions> options_of(const Json& object) {
+  SchemeOptions options;
+  for (const auto& [key, value] : object.items())
+    if (!value.is_null()) options[key] = POM_TRY_IN(attribute_of(value), "'{}'", key);
+  return options;
+}
+
+// "int8", {"scheme": "linear", "dtype": "int4"}, or none.
+Result<SchemePointer> scheme_of(const Json& value, const SchemeOptions& more = {}) {
+  if (value.is_null() || value == "none") return SchemePointer();
+  if (value.is_string()) return compress::make_scheme(value.get<std::string>(), more);
+  POM_REQUIRE(value.is_object() && value.contains("scheme") && value["scheme"].is_string(),
+              "{} is neither a scheme's name nor {{scheme: NAME, ...}}", value.dump());
+  Json rest = value;
+  rest.erase("scheme");
+  SchemeOptions options = POM_TRY(options_of(rest));
+  for (const auto& [name, given] : more) options[name] = given;
+  return compress::make_scheme(value["scheme"].get<std::string>(), options);
+}
+
+Status check_type(const std::string& type) {
+  POM_REQUIRE(mil::find_op(type, iOS18) || mil::find_op(type, iOS15), "there is no op '{}'", type);
+  return {};
+}
+
+Status check_keys(const Json& object, std::initializer_list<std::string_view> known) {
+  for (const auto& [key, value] : object.items())
+    POM_REQUIRE(std::ranges::find(known, std::string_view(key)) != known.end(), "'{}' is not one of {}", key,
+                fmt::join(known, ", "));
+  return {};
+}
+
+Status add_name(Recipe& recipe, const std::string& pattern, SchemePointer scheme) {
+  POM_TRY(compress::check_pattern(pattern));
+  recipe.names.push_back({pattern, std::move(scheme)});
+  return {};
+}
+
+// The members of a mapping within the document; none when it is not there.
+using Members = std::vector<std::pair<std::string, Json>>;
+Result<Members> members_of(const Json& document, const char* key) {
+  Members members;
+  if (!document.contains(key) || document[key].is_null()) return members;
+  POM_REQUIRE(document[key].is_object(), "'{}' is no mapping", key);
+  for (const auto& [name, value] : document[key].items()) members.emplace_back(name, value);
+  return members;
+}
+
+// ---- our own documents
+
+Result<Recipe> own_recipe(const Json& document, const SchemeOptions& more) {
+  Recipe recipe;
+  bool flat = document.contains("scheme");
+  static constexpr std::string_view levels[] = {"global", "types", "names", "exclude"};
+  Json global = document;
+  for (std::string_view level : levels) global.erase(std::string(level));
+  if (!flat) {
+    POM_TRY(check_keys(global, {"global", "types", "names", "exclude", "scheme"}));
+    global = document.value("global", Json(nullptr));
+  } else {
+    POM_REQUIRE(!document.contains("global"), "'scheme' and 'global' say the same thing twice");
+  }
+  recipe.global = POM_TRY_IN(scheme_of(global, more), "{}", flat ? "'scheme'" : "'global'");
+  for (const auto& [type, value] : POM_TRY(members_of(document, "types"))) {
+    POM_TRY_IN(check_type(type), "'types'");
+    recipe.types[type] = POM_TRY_IN(scheme_of(value), "'types', '{}'", type);
+  }
+  if (document.contains("exclude")) {
+    POM_REQUIRE(document["exclude"].is_array(), "'exclude' is no list");
+    for (const Json& pattern : document["exclude"]) {
+      POM_REQUIRE(pattern.is_string(), "'exclude' has {}, which is no text", pattern.dump());
+      POM_TRY(add_name(recipe, pattern.get<std::string>(), nullptr));
+    }
+  }
+  for (const auto& [pattern, value] : POM_TRY(members_of(document, "names")))
+    POM_TRY(add_name(recipe, pattern, POM_TRY_IN(scheme_of(value), "'names', '{}'", pattern)));
+  return recipe;
+}
+
+// ---- coremltools.optimize.coreml
+
+struct CoremlClass {
+  std::string_view name, scheme;
+};
+constexpr CoremlClass coreml_classes[] = {{"OpLinearQuantizerConfig", "linear"},
+                                          {"OpPalettizerConfig", "palettize"},
+                                          {"OpThresholdPrunerConfig", "prune"},
+                                          {"OpMagnitudePrunerConfig", "prune"}};
+
+Result<SchemePointer> coreml_scheme(Json config, std::string type) {
+  if (config.is_null()) return SchemePointer();
+  POM_REQUIRE(config.is_object(), "{} is no mapping", config.dump());
+  if (config.contains("config_type")) {
+    POM_REQUIRE(config["config_type"].is_string(), "'config_type' is no text");
+    type = config["config_type"].get<std::string>();
+    config.erase("config_type");
+  }
+  auto known = std::ranges::find(coreml_classes, std::string_view(type), &CoremlClass::name);
+  POM_REQUIRE(known != std::end(coreml_classes), "there is no config_type '{}'", type);
+  SchemeOptions options = POM_TRY(options_of(config));
+  if (auto mode = options.find("mode"); mode != options.end())
+    if (auto* text = std::get_if<std::string>(&mode->second))
+      std::ranges::transform(*text, text->begin(), [](char c) { return char(std::tolower(c)); });
+  if (type == "OpThresholdPrunerConfig") options.try_emplace("threshold", 1e-12);
+  if (type == "OpMagnitudePrunerConfig")
+    POM_REQUIRE(options.count("target_sparsity") + options.count("n_m_ratio") == 1,
+                "either target_sparsity or n_m_ratio is to be given");
+  return POM_TRY_IN(compress::make_scheme(known->scheme, options), "{}", type);
+}
+
+Result<Recipe> coreml_recipe(const Json& document) {
+  POM_TRY(check_keys(document, {"config_type", "global_config", "op_type_configs", "op_name_configs"}));
+  POM_REQUIRE(document.contains("config_type") && document["config_type"].is_string(), "'config_type' is missing");
+  std::string type = document["config_type"].get<std::string>();
+  Recipe recipe;
+  if (document.contains("global_config"))
+    recipe.global = POM_TRY_IN(coreml_scheme(document["global_config"], type), "'global_config'");
+  for (const auto& [op, config] : POM_TRY(members_of(document, "op_type_configs"))) {
+    POM_TRY_IN(check_type(op), "'op_type_configs'");
+    recipe.types[op] = POM_TRY_IN(coreml_scheme(config, type), "'op_type_configs', '{}'", op);
+  }
+  for (const auto& [op, config] : POM_TRY(members_of(document, "op_name_configs")))
+    POM_TRY(add_name(recipe, op, POM_TRY_IN(coreml_scheme(config, type), "'op_name_configs', '{}'", op)));
+  return recipe;
+}
+
+// ---- coremltools.optimize.torch
+
+std::string text_at(const Json& config, const char* key, const std::string& otherwise) {
+  if (!config.contains(key) || config[key].is_null()) return otherwise;
+  std::string text = config[key].is_string() ? config[key].get<std::string>() : config[key].dump();
+  return text.starts_with("torch.") ? text.substr(6) : text;
+}
+
+Result<SchemePointer> torch_quantizer(const Json& config) {
+  POM_TRY(check_keys(config, {"weight_dtype", "granularity", "quantization_scheme", "block_size"}));
+  std::string dtype = text_at(config, "weight_dtype", "int8");
+  if (dtype == "float32") return SchemePointer();
+  std::string scheme = text_at(config, "quantization_scheme", "symmetric");
+  POM_REQUIRE(scheme == "symmetric" || scheme == "affine", "quantization_scheme is symmetric or affine, not '{}'",
+              scheme);
+  std::string granularity = text_at(config, "granularity", "per_channel");
+  SchemeOptions options{{"mode", std::string(scheme == "affine" ? "linear" : "linear_symmetric")},
+                        {"granularity", granularity}};
+  // Three bits and the like are ranges in the next container.
+  bool is_signed = !dtype.starts_with("u");
+  int bits = 0;
+  std::string_view digits = std::string_view(dtype).substr(is_signed ? 0 : 1);
+  POM_REQUIRE(digits.starts_with("int") &&
+                  std::from_chars(digits.data() + 3, digits.data() + digits.size(), bits).ec == std::errc() &&
+                  bits >= 2 && bits <= 8,
+              "Core ML has no weights of weight_dtype '{}'", dtype);
+  int container = bits <= 4 ? 4 : 8;
+  options["dtype"] = fmt::format("{}int{}", is_signed ? "" : "u", container);
+  if (bits != container) options["nbits"] = std::int64_t(bits);
+  if (config.contains("block_size") && !config["block_size"].is_null()) {
+    POM_REQUIRE(granularity == "per_block", "block_size goes with granularity per_block");
+    options["block_size"] = POM_TRY_IN(attribute_of(config["block_size"]), "'block_size'");
+  }
+  return compress::make_scheme("linear", options);
+}
+
+// The two options about speed change nothing here: tables are exact without them.
+Result<SchemePointer> torch_palettizer(const Json& config) {
+  POM_TRY(check_keys(config, {"n_bits", "lut_dtype", "granularity", "group_size", "channel_axis", "cluster_dim",
+                              "enable_per_channel_scale", "enable_fast_kmeans_mode", "rounding_precision"}));
+  SchemeOptions options;
+  Json rest = config;
+  for (const char* key : {"n_bits", "lut_dtype", "enable_fast_kmeans_mode", "rounding_precision"}) rest.erase(key);
+  options = POM_TRY(options_of(rest));
+  options["nbits"] = std::int64_t(4);
+  if (config.contains("n_bits") && !config["n_bits"].is_null())
+    options["nbits"] = POM_TRY_IN(attribute_of(config["n_bits"]), "'n_bits'");
+  std::string dtype = text_at(config, "lut_dtype", "float32");
+  POM_REQUIRE(dtype == "float32" || dtype == "float16" || dtype == "int8", "tables of lut_dtype '{}' are not made here",
+              dtype);
+  if (dtype == "int8") options["lut_dtype"] = std::string("int8");
+  return compress::make_scheme("palettize", options);
+}
+
+Result<SchemePointer> torch_pruner(const Json& config) {
+  POM_TRY(check_keys(config, {"target_sparsity", "granularity", "block_size", "n_m_ratio", "dim"}));
+  Json rest = config;
+  rest.erase("granularity");
+  if (rest.value("block_size", 1) == 1) rest.erase("block_size");
+  std::string granularity = text_at(config, "granularity", "per_scalar");
+  POM_REQUIRE(granularity == "per_scalar", "granularity '{}' of the pruner is not made here", granularity);
+  SchemeOptions options = POM_TRY(options_of(rest));
+  if (!options.count("n_m_ratio")) options.try_emplace("target_sparsity", 0.5);
+  if (!options.count("n_m_ratio") && !options.count("block_size")) options.erase("dim");
+  return compress::make_scheme("prune", options);
+}
+
+bool has_any(const Json& config, std::initializer_list<const char*> keys) {
+  return std::ranges::any_of(keys, [&](const char* key) { return config.contains(key); });
+}
+
+Result<SchemePointer> torch_scheme(const Json& config) {
+  if (config.is_null()) return SchemePointer();
+  POM_REQUIRE(config.is_object(), "{} is no mapping", config.dump());
+  for (const char* training : {"scheduler", "milestones", "activation_dtype", "weight_observer", "quant_min",
+                               "add_extra_centroid", "cluster_permute"})
+    POM_REQUIRE(!config.contains(training), "'{}' belongs to training, which Core ML packages cannot do", training);
+  if (has_any(config, {"n_bits", "lut_dtype", "group_size", "cluster_dim", "enable_per_channel_scale"}))
+    return torch_palettizer(config);
+  if (has_any(config, {"target_sparsity", "n_m_ratio"})) return torch_pruner(config);
+  return torch_quantizer(config);
+}
+
+// The ops that a module of this class becomes.
+Result<std::vector<std::string>> ops_of_module(std::string name) {
+  for (std::string_view prefix : {"torch.nn.", "nn."})
+    if (name.starts_with(prefix)) name = name.substr(prefix.size());
+  if (name == "Linear" || name == "MultiheadAttention") return std::vector<std::string>{"linear", "matmul"};
+  if (name == "Conv1d" || name == "Conv2d" || name == "Conv3d") return std::vector<std::string>{"conv"};
+  if (name.starts_with("ConvTranspose")) return std::vector<std::string>{"conv_transpose"};
+  if (name == "Embedding") return std::vector<std::string>{"gather"};
+  return fail("modules of class '{}' have no weights that are compressed", name);
+}
+
+Result<Recipe> torch_recipe(const Json& document) {
+  POM_TRY(
+      check_keys(document, {"global_config", "module_type_configs", "module_name_configs", "calibration_nsamples"}));
+  Recipe recipe;
+  if (document.contains("global_config"))
+    recipe.global = POM_TRY_IN(torch_scheme(document["global_config"]), "'global_config'");
+  for (const auto& [module, config] : POM_TRY(members_of(document, "module_type_configs"))) {
+    SchemePointer scheme = POM_TRY_IN(torch_scheme(config), "'module_type_configs', '{}'", module);
+    for (const std::string& op : POM_TRY_IN(ops_of_module(module), "'module_type_configs'")) recipe.types[op] = scheme;
+  }
+  for (const auto& [module, config] : POM_TRY(members_of(document, "module_name_configs")))
+    POM_TRY(add_name(recipe, "re:" + module, POM_TRY_IN(torch_scheme(config), "'module_name_configs', '{}'", module)));
+  return recipe;
+}
+
+}  // namespace
+
+Result<Json> parse_yaml(const std::string& text) {
+  try {
+    return json_of(YAML::Load(text));
+  } catch (const YAML::Exception& error) {
+    return fail("line {}: {}", error.mark.line + 1, error.msg);
+  }
+}
+
+Result<Recipe> recipe_of(const Json& document, const SchemeOptions& options) {
+  POM_REQUIRE(document.is_object(), "it is no mapping with a scheme and its options");
+  bool coreml = has_any(document, {"config_type", "op_type_configs", "op_name_configs"});
+  bool torch = has_any(document, {"global_config", "module_type_configs", "module_name_configs"}) && !coreml;
+  POM_REQUIRE(options.empty() || !(coreml || torch), "options on the command line do not go with this configuration");
+  if (coreml) return coreml_recipe(document);
+  if (torch) return torch_recipe(document);
+  return own_recipe(document, options);
+}
+
+Result<Recipe> read_recipe(const std::string& path) {
+  Bytes bytes = POM_TRY(map_file(path));
+  Json document = POM_TRY_IN(parse_yaml(std::string(bytes.text())), "'{}'", path);
+  return POM_TRY_IN(recipe_of(document), "'{}'", path);
+}
+
+}  // namespace pomona::api

@@ -1,0 +1,24 @@
+// Which values of a segment may be a state's own memory, so that a cache is changed in place and never copied.
+//
+//   c0 = read_state(S); c1 = slice_update(c0, rows, begin, end); write_state(S, c1); c2 = read_state(S)
+//
+// Here c1 and c2 are the state: the rows are written into it, and the other three nodes do nothing. This is only found
+// where it cannot be noticed: at most one update per state, nobody else reads what was there before, and nothing
+// outside of the segment reads these values.
+#pragma once
+#include <map>
+#include <set>
+
+#include "cpu/group.h"
+
+namespace pomona::cpu {
+
+struct StateAliases {
+  std::map<Value, Value> state_of;  // values that are a state's memory, also as cast to fp32
+  std::set<const Node*> nothing;    // nodes with nothing left to do
+  std::set<const Node*> in_place;   // slice_updates of a state's memory
+};
+// `results` are wanted after the segment.
+StateAliases find_state_aliases(const std::vector<PlannedNode>& nodes, const Values& results);
+
+}  // namespace pomona::cpu

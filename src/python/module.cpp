@@ -1,0 +1,7 @@
+#include "python/model.h"
+
+NB_MODULE(_native, m) {
+  m.doc() = "The library behind the package pomona; its own names may change.";
+  pomona::python::bind_model(m);
+  pomona::python::bind_verbs(m);
+}

@@ -1,0 +1,275 @@
+// What the command line does, as functions: options by their names in the library's records, reports as dicts.
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+
+#include "api/border.h"
+#include "api/compress.h"
+#include "api/convert.h"
+#include "api/inspect.h"
+#include "api/run.h"
+#include "api/verify.h"
+#include "pomona/version.h"
+#include "python/arrays.h"
+#include "python/calls.h"
+#include "python/model.h"
+#include "verify/inputs.h"
+
+namespace pomona::python {
+namespace nb = nanobind;
+namespace {
+
+using NamedAttributes = std::map<std::string, Attribute>;
+
+// Lists: of texts, of integers, or of numbers. An empty one is a list of texts, as most options are.
+Attribute attribute_of_list(nb::handle value, const std::string& name) {
+  Strings texts;
+  Ints integers;
+  Floats numbers;
+  std::size_t count = 0;
+  for (nb::handle each : nb::borrow<nb::object>(value)) {
+    ++count;
+    if (nb::isinstance<nb::str>(each)) texts.push_back(nb::cast<std::string>(each));
+    if (nb::isinstance<nb::int_>(each)) integers.push_back(nb::cast<std::int64_t>(each));
+    if (nb::isinstance<nb::int_>(each) || nb::isinstance<nb::float_>(each)) numbers.push_back(nb::cast<double>(each));
+  }
+  if (texts.size() == count) return texts;
+  if (integers.size() == count) return integers;
+  if (numbers.size() == count) return numbers;
+  throw_error(fail("option '{}' is a list of neither texts nor numbers", name));
+}
+
+Attribute attribute_of(nb::handle value, const std::string& name) {
+  if (nb::isinstance<nb::bool_>(value)) return nb::cast<bool>(value);
+  if (nb::isinstance<nb::int_>(value)) return nb::cast<std::int64_t>(value);
+  if (nb::isinstance<nb::float_>(value)) return nb::cast<double>(value);
+  if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
+  if (nb::isinstance<nb::list>(value) || nb::isinstance<nb::tuple>(value)) return attribute_of_list(value, name);
+  throw_error(fail("option '{}' is a {}, not a number, a text, a truth value or a list of them", name,
+                   nb::cast<std::string>(nb::str(value.type().attr("__name__")))));
+}
+
+NamedAttributes attributes_of(const nb::dict& options) {
+  NamedAttributes attributes;
+  for (auto [key, value] : options) {
+    std::string name = nb::cast<std::string>(key);
+    attributes[name] = attribute_of(value, name);
+  }
+  return attributes;
+}
+
+template <class Options>
+Options options_of(const nb::dict& given) {
+  Options options;
+  value_or_throw(set_fields(options, attributes_of(given)));
+  return options;
+}
+
+// The options that a record has, with what they mean: what help and the types of the Python functions are made of.
+template <class Options>
+nb::dict described() {
+  nb::dict all;
+  for (const FieldInfo* field : record_of<Options>().fields) all[text_of(field->name)] = text_of(field->doc);
+  return all;
+}
+
+nb::dict metrics_dict(const verify::Metrics& m) {
+  nb::dict d;
+  d["max_abs"] = m.max_abs;
+  d["max_rel"] = m.max_rel;
+  d["rmse"] = m.rmse;
+  d["range"] = m.range;
+  d["snr_db"] = m.snr_db;
+  d["psnr_db"] = m.psnr_db;
+  d["cosine"] = m.cosine;
+  d["argmax_agreement"] = m.argmax_agreement;
+  d["count"] = m.count;
+  d["non_finite"] = m.non_finite;
+  return d;
+}
+
+nb::dict divergence_dict(const api::Divergence& found) {
+  nb::dict d;
+  d["found"] = found.found;
+  d["value"] = text_of(found.value);
+  d["op"] = text_of(found.op);
+  d["source"] = text_of(found.source);
+  d["last_good"] = text_of(found.last_good);
+  d["compared"] = found.compared;
+  d["total"] = found.total;
+  d["metrics"] = metrics_dict(found.metrics);
+  return d;
+}
+
+nb::dict verification_dict(const api::VerifyReport& report) {
+  nb::list lines;
+  for (const api::OutputLine& line : report.lines) {
+    nb::dict d;
+    d["name"] = text_of(line.name);
+    d["problem"] = text_of(line.problem);
+    d["metrics"] = metrics_dict(line.metrics);
+    lines.append(d);
+  }
+  nb::dict d;
+  d["passed"] = report.passed;
+  d["reference"] = text_of(report.reference);
+  d["note"] = text_of(report.note);
+  d["outputs"] = lines;
+  d["divergence"] = report.divergence ? nb::object(divergence_dict(*report.divergence)) : nb::none();
+  d["seconds"] = report.seconds;
+  return d;
+}
+
+nb::list sizes_list(const Sizes& sizes) {
+  nb::list list;
+  for (std::int64_t size : sizes) list.append(size);
+  return list;
+}
+
+nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
+  auto number = [](std::optional<double> value) { return value ? nb::object(nb::float_(*value)) : nb::none(); };
+  nb::list all;
+  for (const compress::WeightLine& line : lines) {
+    nb::dict d;
+    d["function"] = text_of(line.function);
+    d["name"] = text_of(line.name);
+    d["dtype"] = text_of(name(line.dtype));
+    d["shape"] = sizes_list(line.sizes);
+    d["scheme"] = text_of(line.scheme);
+    d["note"] = text_of(line.note);
+    d["compressed"] = line.compressed();
+    d["bytes_before"] = line.bytes_before;
+    d["bytes_after"] = line.bytes_after;
+    d["bits_per_weight"] = line.bits_per_weight();
+    d["relative_error"] = number(line.relative_error());
+    d["snr_db"] = number(line.snr_decibel());
+    all.append(d);
+  }
+  return all;
+}
+
+nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress) {
+  auto options = options_of<api::ConvertOptions>(given);
+  auto report = without_gil([&] { return api::convert(source, output, options, progress_to(progress)); });
+  nb::list border, stages;
+  for (const std::string& sentence : report.border) border.append(text_of(sentence));
+  for (const api::Stage& stage : report.stages) stages.append(nb::make_tuple(text_of(stage.name), stage.seconds));
+  nb::dict d, ops;
+  for (const auto& [op, count] : report.ops) ops[text_of(op)] = count;
+  d["written"] = report.written;
+  d["source_format"] = text_of(report.source_format);
+  d["output"] = text_of(report.output);
+  d["source_bytes"] = report.source_bytes;
+  d["output_bytes"] = report.output_bytes;
+  d["peak_memory"] = report.peak_memory;
+  d["border"] = border;
+  d["ops"] = ops;
+  d["stages"] = stages;
+  d["weights"] = weight_lines(report.weights);
+  d["verification"] = report.verification ? nb::object(verification_dict(*report.verification)) : nb::none();
+  return d;
+}
+
+nb::dict compress(const std::string& input, const std::string& output, const nb::dict& given,
+                  const nb::dict& scheme_options, nb::object progress) {
+  auto options = options_of<api::CompressOptions>(given);
+  auto of_scheme = attributes_of(scheme_options);
+  auto report = without_gil([&] { return api::compress(input, output, options, of_scheme, progress_to(progress)); });
+  nb::dict d;
+  d["bytes_before"] = report.bytes_before;
+  d["bytes_after"] = report.bytes_after;
+  d["peak_memory"] = report.peak_memory;
+  d["seconds"] = report.seconds;
+  d["weights"] = weight_lines(report.lines);
+  return d;
+}
+
+nb::dict decompress(const std::string& input, const std::string& output, bool force, nb::object progress) {
+  auto report = without_gil([&] { return api::decompress(input, output, force, progress_to(progress)); });
+  nb::dict d;
+  d["bytes_before"] = report.bytes_before;
+  d["bytes_after"] = report.bytes_after;
+  d["weights"] = report.weights;
+  return d;
+}
+
+nb::dict verify(const std::string& path, const nb::dict& given) {
+  auto options = options_of<api::VerifyOptions>(given);
+  return verification_dict(without_gil([&] { return api::verify(path, options); }));
+}
+
+nb::dict inspect(const std::string& path) {
+  api::Inspection found = without_gil([&] { return api::inspect(path); });
+  nb::dict d, bytes_by_kind;
+  for (const auto& [kind, bytes] : found.bytes_by_kind) bytes_by_kind[text_of(kind)] = bytes;
+  nb::list functions, weights, ops;
+  for (const api::FunctionFacts& function : found.functions) {
+    nb::dict f, counts;
+    for (const auto& [op, count] : function.ops) counts[text_of(op)] = count;
+    f["name"] = text_of(function.name);
+    f["opset"] = text_of(name(function.opset));
+    f["needs"] = text_of(name(function.needs));
+    f["needs_because"] = text_of(function.needs_because);
+    f["ops"] = counts;
+    functions.append(f);
+  }
+  for (const api::WeightLine& line : found.weights) {
+    nb::dict w;
+    w["name"] = text_of(line.name);
+    w["scheme"] = text_of(line.scheme);
+    w["type"] = text_of(line.type.text());
+    w["parameters"] = line.parameters;
+    w["bytes"] = line.bytes;
+    weights.append(w);
+  }
+  for (const api::OpLine& line : found.ops) {
+    nb::dict o;
+    o["name"] = text_of(line.name);
+    o["op"] = text_of(line.op);
+    o["source"] = text_of(line.source);
+    o["types"] = text_of(line.types);
+    ops.append(o);
+  }
+  d["format"] = text_of(found.format);
+  d["file_bytes"] = found.file_bytes;
+  d["default_function"] = text_of(found.default_function);
+  d["functions"] = functions;
+  d["parameters"] = found.parameters;
+  d["bytes_by_kind"] = bytes_by_kind;
+  d["weights"] = weights;
+  d["ops"] = ops;
+  d["obstacle"] = text_of(found.obstacle);
+  return d;
+}
+
+nb::dict random_inputs(const SharedModel& model, const std::string& function_name, std::uint64_t seed) {
+  const Function& function = *value_or_throw(api::function_of(model->program, function_name));
+  NamedTensors inputs =
+      without_gil([&] { return verify::random_inputs(function, {.seed = seed, .sizes = {}, .default_size = 0}); });
+  nb::dict d;
+  for (auto& [name, tensor] : api::source_inputs(model->program, inputs)) d[text_of(name)] = array_of(tensor);
+  return d;
+}
+
+nb::dict compare(nb::handle got, nb::handle expected) {
+  return metrics_dict(value_or_throw(verify::compare(tensor_of(got), tensor_of(expected))));
+}
+
+}  // namespace
+
+void bind_verbs(nb::module_& m) {
+  m.attr("__version__") = text_of(version());
+  m.def("convert", convert, nb::arg("source"), nb::arg("output"), nb::arg("options"),
+        nb::arg("progress").none() = nb::none());
+  m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"), nb::arg("scheme_options"),
+        nb::arg("progress").none() = nb::none());
+  m.def("decompress", decompress, nb::arg("source"), nb::arg("output"), nb::arg("force"),
+        nb::arg("progress").none() = nb::none());
+  m.def("verify", verify, nb::arg("model"), nb::arg("options"));
+  m.def("inspect", inspect, nb::arg("path"));
+  m.def("random_inputs", random_inputs, nb::arg("model"), nb::arg("function") = "", nb::arg("seed") = 0);
+  m.def("compare", compare, nb::arg("got"), nb::arg("expected"));
+  m.def("convert_options", described<api::ConvertOptions>);
+  m.def("verify_options", described<api::VerifyOptions>);
+}
+
+}  // namespace pomona::python

@@ -1,0 +1,34 @@
+"""The examples run, and say what they promise."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+EXAMPLES = pathlib.Path(os.environ["POMONA_SOURCE"]) / "examples" / "python"
+MODEL = str(pathlib.Path(os.environ["POMONA_MODELS"]) / "magika" / "model.onnx")
+
+
+def run(name, *arguments):
+    done = subprocess.run([sys.executable, "-W", "ignore", str(EXAMPLES / name), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+class Examples(unittest.TestCase):
+    def test_convert_compress_and_compare(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = run("convert_and_compress.py", MODEL, f"{folder}/small.mlpackage")
+            before, after = map(int, re.search(r"(\d+) bytes became (\d+)", said).groups())
+            self.assertLess(after, 0.7 * before)
+            self.assertGreater(float(re.search(r"cosine ([0-9.]+)", said)[1]), 0.99)
+            said = run("compare_packages.py", f"{folder}/small.mlpackage", MODEL)
+            self.assertIn("cosine", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
