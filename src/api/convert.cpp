@@ -7,33 +7,16 @@
 
 #include "api/border.h"
 #include "api/convert_border.h"
+#include "api/convert_checkpoint.h"
+#include "api/convert_parts.h"
 #include "api/dump.h"
-#include "api/files.h"
 #include "api/origin.h"
-#include "formats/mlpackage/package.h"
 #include "ir/border.h"
 #include "ir/op.h"
 #include "rewrite/pipeline.h"
 
 namespace pomona::api {
 namespace {
-
-class Stages {
- public:
-  Stages(ConvertReport& report, const Progress& progress) : report_(report), progress_(progress) {}
-  template <class Work>
-  auto operator()(const char* name, Work&& work) {
-    if (progress_) progress_(name, -1);
-    Stopwatch watch;
-    auto result = work();
-    report_.stages.push_back({name, watch.seconds()});
-    return result;
-  }
-
- private:
-  ConvertReport& report_;
-  const Progress& progress_;
-};
 
 // What is not asked for: a package keeps what it has, everything else becomes what most devices run well.
 constexpr std::string_view usual_target = "iOS18", usual_precision = "fp16";
@@ -121,28 +104,6 @@ Status rename_all(Program& program, const Strings& options) {
   return {};
 }
 
-Status set_metadata(Model& model, const ConvertOptions& options) {
-  Metadata& metadata = model.program.metadata;
-  if (!options.author->empty()) metadata.author = options.author;
-  if (!options.license->empty()) metadata.license = options.license;
-  if (!options.model_version->empty()) metadata.version = options.model_version;
-  if (!options.description->empty()) metadata.description = options.description;
-  for (const std::string& each : *options.meta) {
-    auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
-    metadata.user[key] = value;
-  }
-  // A package keeps saying what it was made from in the first place.
-  if (!is_core_ml(model)) metadata.user[std::string(source_file_key)] = noted_source(model.path);
-  return {};
-}
-
-void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
-  for (const auto& node : block.nodes()) {
-    if (!node->literal) ++ops[std::string(node->op->name)];
-    for (const auto& inner : node->blocks) count_ops(*inner, ops);
-  }
-}
-
 RuleReport rule_report(const rewrite::Report& rewritten, const std::string& rule) {
   RuleReport report{0, rewritten.refusals};
   if (auto found = rewritten.rules.find(rule); found != rewritten.rules.end()) report.applied = found->second;
@@ -184,6 +145,35 @@ bool computes_in_half(const Block& block) {
   });
 }
 
+// What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
+Tolerance tolerance_of(const ConvertOptions& options, bool half) {
+  if (!options.compress->empty()) return compressed_tolerance;
+  return half ? half_tolerance : single_tolerance;
+}
+
+}  // namespace
+
+Status set_metadata(Program& program, const std::string& source, const ConvertOptions& options) {
+  Metadata& metadata = program.metadata;
+  if (!options.author->empty()) metadata.author = options.author;
+  if (!options.license->empty()) metadata.license = options.license;
+  if (!options.model_version->empty()) metadata.version = options.model_version;
+  if (!options.description->empty()) metadata.description = options.description;
+  for (const std::string& each : *options.meta) {
+    auto [key, value] = POM_TRY(split_assignment(each, "--meta"));
+    metadata.user[key] = value;
+  }
+  if (!source.empty()) metadata.user[std::string(source_file_key)] = noted_source(source);
+  return {};
+}
+
+void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
+  for (const auto& node : block.nodes()) {
+    if (!node->literal) ++ops[std::string(node->op->name)];
+    for (const auto& inner : node->blocks) count_ops(*inner, ops);
+  }
+}
+
 mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progress& progress) {
   mlpackage::WriteOptions write{options.force, {}};
   if (progress)
@@ -193,16 +183,11 @@ mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progr
   return write;
 }
 
-// What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
-Tolerance tolerance_of(const ConvertOptions& options, bool half) {
-  if (!options.compress->empty()) return compressed_tolerance;
-  return half ? half_tolerance : single_tolerance;
-}
-
-}  // namespace
-
 Result<ConvertReport> convert(const std::string& source, const std::string& output, const ConvertOptions& options,
                               const Progress& progress) {
+  if (POM_TRY(is_checkpoint(source))) return convert_checkpoint(source, output, options, progress);
+  std::string foreign = checkpoint_option_given(options);
+  POM_REQUIRE(foreign.empty(), "{} is for checkpoints of language models, and '{}' is none", foreign, source);
   auto target = POM_TRY(wanted_target(options));
   POM_REQUIRE(options.against->empty() || *options.against == "onnxruntime", "--against takes 'onnxruntime', not '{}'",
               *options.against);
@@ -218,7 +203,8 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
-  POM_TRY(set_metadata(model, options));
+  // A package keeps saying what it was made from in the first place.
+  POM_TRY(set_metadata(model.program, is_core_ml(model) ? "" : model.path, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
   bool half = computes_in_half(model.program.main().body);
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));

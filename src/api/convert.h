@@ -29,6 +29,15 @@ struct ConvertOptions {
   POM_OPTION(constant, Strings, "name=1,-1 or name=file.npy: an input that becomes a constant");
   POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
   POM_OPTION(compress, std::string, "scheme for the weights: int8, int4, lut4, ...");
+  Option<"for", std::string, "ane or gpu: the engine that a checkpoint's program is written for; without it gpu">
+      engine;
+  POM_OPTION(cache, std::string,
+             "state, io or none: where a language model's keys and values live; without it as the engine likes");
+  POM_OPTION(context, std::int64_t, "the most tokens a language model's text may have; 0: its own, at most 4096");
+  POM_OPTION(prefill, std::int64_t, "tokens of a prompt that go through a language model at once") = std::int64_t(64);
+  POM_OPTION(requantize, std::string,
+             "scheme for a checkpoint's weights in place of the one they have: lut4, int8, ...");
+  POM_OPTION(split_head, int, "parts of a language model's output projection; 0: as the engine needs");
   POM_OPTION(no_verify, bool, "do not check what was written");
   POM_OPTION(against, std::string, "verify against 'onnxruntime' instead of the import");
   POM_OPTION(verify_seconds, double, "how long evaluating the import op by op may take") = 60;

@@ -34,10 +34,6 @@ Status add_raw_tensors(const std::string& path, Inspection& found) {
 
 }  // namespace
 
-bool is_checkpoint_format(std::string_view format) {
-  return format == "Hugging Face or MLX checkpoint" || format == "GGUF" || format == "safetensors";
-}
-
 Result<Inspection> inspect_checkpoint(const std::string& path, const std::string& format) {
   Inspection found;
   found.path = path;

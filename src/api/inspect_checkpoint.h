@@ -5,8 +5,6 @@
 
 namespace pomona::api {
 
-// Formats of the table in model.cpp that this knows.
-bool is_checkpoint_format(std::string_view format);
 Result<Inspection> inspect_checkpoint(const std::string& path, const std::string& format);
 
 }  // namespace pomona::api

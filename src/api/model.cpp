@@ -11,6 +11,7 @@
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/import.h"
 #include "ir/text.h"
+#include "llm/language_model.h"
 #include "ops/catalogue.h"
 
 namespace pomona::api {
@@ -106,15 +107,23 @@ Result<Program> read_mil_text(const Source& source, const OpenOptions&) {
   return POM_TRY_IN(parse_text(source.bytes.text(), options), "file '{}'", source.path);
 }
 
+// As it is run here: with fp32 activations, any number of tokens at a time, and weights as the source has them.
+Result<Program> read_checkpoint(const Source& source, const OpenOptions&) {
+  POM_REQUIRE(source.inner.empty(), "a checkpoint holds one model, none called '{}'", source.inner);
+  llm::Checkpoint checkpoint = POM_TRY(llm::open_checkpoint(source.path));
+  return POM_TRY_IN(llm::build_program(checkpoint, {.prefill = 512, .dtype = DType::fp32, .in_memory = true}),
+                    "checkpoint '{}'", source.path);
+}
+
 // In the order they are asked; those that look only at a part of the bytes come last.
 constexpr Format table[] = {
     {package_name, is_package, read_core_ml},
     {"compiled Core ML model", is_compiled, nullptr},
     {"TensorFlow SavedModel", is_saved_model, nullptr},
-    {"Hugging Face or MLX checkpoint", is_checkpoint, nullptr},
-    {"GGUF", is_gguf, nullptr},
+    {"Hugging Face or MLX checkpoint", is_checkpoint, read_checkpoint},
+    {"GGUF", is_gguf, read_checkpoint},
     {"TensorFlow Lite", is_tflite, nullptr},
-    {"safetensors", is_safetensors, nullptr},
+    {"safetensors", is_safetensors, read_checkpoint},
     {"MLIR bytecode", is_mlir_bytecode, nullptr},
     {"zip archive (PyTorch .pt or .pt2?)", is_zip, nullptr},
     {"HDF5 (Keras)", is_hdf5, nullptr},
@@ -210,6 +219,11 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options) {
 bool is_core_ml(const Model& model) {
   return std::any_of(std::begin(table), std::end(table),
                      [&](const Format& f) { return f.name == model.format && f.read == read_core_ml; });
+}
+
+bool is_checkpoint_format(std::string_view name) {
+  return std::any_of(std::begin(table), std::end(table),
+                     [&](const Format& f) { return f.name == name && f.read == read_checkpoint; });
 }
 
 Result<std::string> format_of(const std::string& path) {

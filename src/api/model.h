@@ -34,6 +34,8 @@ Result<std::string> format_of(const std::string& path);
 
 // Read from a Core ML package or model file.
 bool is_core_ml(const Model& model);
+// Whether a format of the table is a checkpoint's: weights and a configuration, of which a program is built.
+bool is_checkpoint_format(std::string_view format);
 
 // What recognising looks at: a file's bytes, or a folder.
 struct Source {

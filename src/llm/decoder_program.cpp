@@ -333,7 +333,10 @@ Value DecoderFunction::logits(Value x) {
     y = b_.linear(x, d_.head);
   } else {
     Values pieces;
+    // Blocks of rows that share a scale stay together.
+    constexpr std::int64_t block = 64, small = 1024;
     std::int64_t size = (d_.vocabulary + parts - 1) / parts;
+    if (size >= small) size = (size + block - 1) / block * block;
     for (std::int64_t begin = 0; begin < d_.vocabulary; begin += size)
       pieces.push_back(b_.to_rows(b_.linear_part(x, d_.head, begin, std::min(d_.vocabulary, begin + size))));
     if (!g_.status()) return {};

@@ -171,7 +171,8 @@ class EncoderFunction {
 
 }  // namespace
 
-Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoint, const BuildOptions& options) {
+Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoint, const BuildOptions& options,
+                              BuildReport* report) {
   POM_REQUIRE(encoder.heads > 0 && encoder.hidden > 0 && encoder.hidden % encoder.heads == 0,
               "config.json has {} heads for a width of {}", encoder.heads, encoder.hidden);
   BuildOptions settled = options;
@@ -181,13 +182,14 @@ Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoi
   WeightsOptions from{encoder.prefixes,
                       encoder.ignored,
                       {options.target, options.dtype, options.in_memory},
-                      options.engine == Engine::gpu};
+                      options.engine == Engine::gpu && options.keep_quantised};
   Weights weights(checkpoint, from);
   Program program;
   Function& main = program.add_function("main", options.target);
   EncoderFunction function(encoder, weights, checkpoint, settled, main);
   POM_TRY(function.build());
   POM_TRY(weights.check());
+  if (report) report->matrices = weights.lines();
   return program;
 }
 

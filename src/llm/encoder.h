@@ -19,6 +19,7 @@ struct Encoder {
   LayerNames names;
 };
 
-Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoint, const BuildOptions& options);
+Result<Program> build_encoder(const Encoder& encoder, const Checkpoint& checkpoint, const BuildOptions& options,
+                              BuildReport* report = nullptr);
 
 }  // namespace pomona::llm

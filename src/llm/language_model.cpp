@@ -96,10 +96,13 @@ Status settle_head(Decoder& d, Weights& weights) {
   return {};
 }
 
-Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const BuildOptions& options) {
+Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const BuildOptions& options,
+                              BuildReport* report) {
   DecoderPlan plan = POM_TRY(plan_of(d, options));
   const BuildOptions& o = plan.options;
-  Weights weights(checkpoint, {d.prefixes, d.ignored, {o.target, o.dtype, o.in_memory}, o.engine == Engine::gpu});
+  Weights weights(
+      checkpoint,
+      {d.prefixes, d.ignored, {o.target, o.dtype, o.in_memory}, o.engine == Engine::gpu && o.keep_quantised});
   POM_TRY(settle_head(d, weights));
   struct Wanted {
     const char* name;
@@ -122,6 +125,7 @@ Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const Bui
     POM_TRY_IN(function.build(), "function '{}'", each.name);
   }
   POM_TRY(weights.check());
+  if (report) report->matrices = weights.lines();
   if (wanted.size() > 1) program.default_function = "decode";
   describe(program, description(d, plan), checkpoint);
   return program;
@@ -129,7 +133,7 @@ Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const Bui
 
 }  // namespace
 
-Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options) {
+Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options, BuildReport* report) {
   std::string type = POM_TRY(model_type_of(checkpoint.config));
   const Family* family = find_family(type);
   if (!family) {
@@ -139,13 +143,13 @@ Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& 
   }
   if (family->encoder) {
     Encoder encoder = POM_TRY_IN(family->encoder(checkpoint.config), "family '{}'", type);
-    Program program = POM_TRY_IN(build_encoder(encoder, checkpoint, options), "family '{}'", type);
+    Program program = POM_TRY_IN(build_encoder(encoder, checkpoint, options, report), "family '{}'", type);
     describe(program, {{"family", type}, {"encoder", true}}, checkpoint);
     return program;
   }
   Decoder decoder = POM_TRY_IN(family->decoder(checkpoint.config), "family '{}'", type);
   decoder.family = type;
-  return POM_TRY_IN(build_decoder(std::move(decoder), checkpoint, options), "family '{}'", type);
+  return POM_TRY_IN(build_decoder(std::move(decoder), checkpoint, options, report), "family '{}'", type);
 }
 
 bool is_language_model(const Program& program) {
@@ -153,6 +157,12 @@ bool is_language_model(const Program& program) {
   if (at == program.metadata.user.end()) return false;
   Json json = Json::parse(at->second, nullptr, false);
   return json.is_object() && json.contains("caches");
+}
+
+bool is_encoder(const Checkpoint& checkpoint) {
+  auto type = model_type_of(checkpoint.config);
+  const Family* family = type ? find_family(*type) : nullptr;
+  return family && family->encoder;
 }
 
 Result<LanguageModel> language_model_of(const Program& program) {

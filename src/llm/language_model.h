@@ -45,11 +45,22 @@ struct BuildOptions {
   DType dtype = DType::fp16;  // of activations and decoded weights
   bool in_memory = false;     // for running here: one function "main" whose T is 1..prefill
   bool all_logits = false;
-  int split_head = 1;  // the output projection in so many parts
+  int split_head = 1;          // the output projection in so many parts
+  bool keep_quantised = true;  // Engine::gpu: weights stay as the source has them where the target holds that
+};
+
+// What became of each matrix.
+struct MatrixLine {
+  std::string name, storage;  // as the source has it
+  std::string scheme, note;   // as the program has it; what differs from the source
+  std::uint64_t stored_bytes = 0, bytes = 0;
+};
+struct BuildReport {
+  std::vector<MatrixLine> matrices;
 };
 
 // Errors: a model_type that no family has; configuration keys or tensors that the family does not know (all named).
-Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options);
+Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options, BuildReport* report = nullptr);
 
 // What a program made by build_program says of itself, in the metadata key com.pomona.llm (JSON).
 struct CacheLayout {
@@ -70,5 +81,7 @@ struct LanguageModel {
 };
 Result<LanguageModel> language_model_of(const Program& program);
 bool is_language_model(const Program& program);
+// Whether a configuration's model_type is an encoder's.
+bool is_encoder(const Checkpoint& checkpoint);
 
 }  // namespace pomona::llm

@@ -72,8 +72,16 @@ const CheckpointTensor* Weights::find(const std::string& name) const {
 Result<Weight> Weights::plain(const std::string& name, DType dtype) {
   const CheckpointTensor* tensor = find(name);
   POM_REQUIRE(tensor, "the checkpoint has no tensor '{}'", name);
-  used_.insert(full_name(name));
-  return Weight::cast(tensor->decoded, dtype);
+  Weight weight = Weight::cast(tensor->decoded, dtype);
+  note(name, std::string(pomona::name(dtype)), "", weight.stored_size());
+  return weight;
+}
+
+void Weights::note(const std::string& name, const std::string& scheme, const std::string& words, std::uint64_t bytes) {
+  std::string full = full_name(name);
+  if (!used_.insert(full).second) return;
+  const CheckpointTensor& tensor = checkpoint_.tensors.at(full);
+  lines_.push_back({full, tensor.storage, scheme, words, tensor.stored_bytes, bytes});
 }
 
 Result<EncodedWeight> Weights::matrix(const std::string& name) {
@@ -82,8 +90,8 @@ Result<EncodedWeight> Weights::matrix(const std::string& name) {
   POM_REQUIRE(tensor, "the checkpoint has no tensor '{}'", name);
   EncodedWeight weight;
   if (tensor->keep && options_.keep_quantised) {
-    used_.insert(full_name(name));
     weight = POM_TRY_IN(tensor->keep(options_.keep), "tensor '{}'", name);
+    note(name, weight.scheme, weight.note, stored_size(weight));
   } else {
     weight = plain_weight(POM_TRY(plain(name, options_.keep.decoded)), tensor->storage);
   }
@@ -110,8 +118,12 @@ EncodedWeight rows_of(const EncodedWeight& weight, std::int64_t begin, std::int6
   std::int64_t rows = 0;
   for (const Weight& operand : weight.operands)
     if (operand && !operand.sizes().empty()) rows = std::max(rows, operand.sizes()[0]);
-  for (Weight& operand : part.operands)
-    if (operand && !operand.sizes().empty() && operand.sizes()[0] == rows) operand = rows_of(operand, begin, end);
+  // Scales and tables have a row for one or several of the matrix, or one for all.
+  for (Weight& operand : part.operands) {
+    if (!operand || operand.sizes().empty() || operand.sizes()[0] <= 1) continue;
+    std::int64_t shared = rows / operand.sizes()[0];
+    operand = rows_of(operand, begin / shared, (end + shared - 1) / shared);
+  }
   return part;
 }
 

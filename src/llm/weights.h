@@ -10,7 +10,7 @@
 #include <map>
 #include <set>
 
-#include "llm/checkpoint.h"
+#include "llm/language_model.h"
 
 namespace pomona::llm {
 
@@ -35,18 +35,21 @@ class Weights {
   void pass_over(const std::string& name);
   // Errors: the checkpoint has tensors that nobody asked for.
   Status check() const;
+  const std::vector<MatrixLine>& lines() const { return lines_; }
 
  private:
   const CheckpointTensor* find(const std::string& name) const;
+  void note(const std::string& name, const std::string& scheme, const std::string& words, std::uint64_t bytes);
   std::string full_name(const std::string& name) const;
 
   const Checkpoint& checkpoint_;
   WeightsOptions options_;
   std::map<std::string, EncodedWeight> kept_;
   std::set<std::string> used_;
+  std::vector<MatrixLine> lines_;
 };
 
-// Rows [begin, end) of a matrix, of every operand that has as many rows as the matrix.
+// Rows [begin, end) of a matrix, which begin where a block of rows does.
 EncodedWeight rows_of(const EncodedWeight& weight, std::int64_t begin, std::int64_t end);
 // Matrices of one encoding one behind the other along a new axis 0; empty when their encodings differ.
 std::optional<EncodedWeight> stacked(const std::vector<EncodedWeight>& weights);

@@ -239,5 +239,116 @@ INSTANTIATE_TEST_SUITE_P(Decoders, Family,
                                          "phi3_longrope", "gpt2", "opt", "opt_after", "gpt_neox", "gpt_neox_sequential",
                                          "mixtral", "qwen3_moe", "smollm3"));
 
+class EncoderFamily : public testing::TestWithParam<const char*> {};
+
+TEST_P(EncoderFamily, ComputesWhatTransformersDoes) {
+  const Json& json = case_named(GetParam());
+  ASSERT_TRUE(json.contains("config"));
+  Checkpoint checkpoint = checkpoint_of(json);
+  checkpoint.pooling = "mean";
+  checkpoint.normalize = true;
+  std::vector<float> expected = expected_of(json);
+  std::vector<std::int64_t> tokens = vectors().at("tokens").get<std::vector<std::int64_t>>();
+  constexpr std::size_t valid = 30;  // as families_vectors.py masks
+  std::replace(tokens.begin(), tokens.end(), std::int64_t(1), std::int64_t(3));
+  std::vector<std::int64_t> attends(tokens.size(), 1);
+  std::fill(attends.begin() + valid, attends.end(), 0);
+  BuildOptions memory{.dtype = DType::fp32, .in_memory = true}, gpu{.dtype = DType::fp32}, old = gpu, ane = gpu;
+  old.target = Target::iOS16;
+  ane.engine = Engine::ane;
+  ane.context = std::int64_t(tokens.size());
+  for (const BuildOptions& options : {memory, gpu, old, ane}) {
+    auto program = build_program(checkpoint, options);
+    ASSERT_TRUE(program) << describe(program.error());
+    EXPECT_FALSE(is_language_model(*program));
+    auto row = [&](const std::vector<std::int64_t>& v) {
+      return Tensor::ints(v).reshaped({1, std::int64_t(v.size())});
+    };
+    NamedTensors inputs{{"input_ids", row(tokens)}, {"attention_mask", row(attends)}};
+    if (program->main().body.input("token_type_ids"))
+      inputs["token_type_ids"] = row(std::vector<std::int64_t>(tokens.size(), 0));
+    cpu::Runner runner(program->main(), {});
+    auto results = runner.run(inputs);
+    ASSERT_TRUE(results) << describe(results.error());
+    std::size_t columns = json.at("columns");
+    std::span<const float> got = (*results)[0].view<float>(), right(expected);
+    std::vector<float> mean(columns, 0);
+    for (std::size_t t = 0; t < valid; ++t) {
+      ASSERT_GE(cosine(got.subspan(t * columns, columns), right.subspan(t * columns, columns)), 0.99999);
+      for (std::size_t c = 0; c < columns; ++c) mean[c] += right[t * columns + c];
+    }
+    std::span<const float> embedding = (*results)[1].view<float>();
+    EXPECT_GE(cosine(embedding, mean), 0.99999);
+    EXPECT_NEAR(cosine(embedding, embedding), 1, 1e-6);
+    double length = 0;
+    for (float v : embedding) length += double(v) * v;
+    EXPECT_NEAR(length, 1, 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Encoders, EncoderFamily, testing::Values("bert", "distilbert", "roberta"));
+
+// Windows that come round: a prompt longer than the rotating cache, taken in pieces, then single tokens.
+class Window : public testing::TestWithParam<const char*> {};
+
+TEST_P(Window, ComesRound) {
+  const Json& json = case_named(GetParam());
+  Checkpoint checkpoint = checkpoint_of(json);
+  std::vector<float> expected = expected_of(json);
+  std::vector<std::int64_t> tokens = vectors().at("tokens").get<std::vector<std::int64_t>>();
+  std::size_t columns = json.at("columns");
+  for (Cache cache : {Cache::state, Cache::io})
+    for (bool in_memory : {true, false})
+      for (Engine engine : {Engine::gpu, Engine::ane}) {
+        if (in_memory && engine == Engine::ane) continue;
+        BuildOptions options{.engine = engine,
+                             .cache = cache,
+                             .context = 60,
+                             .prefill = 5,
+                             .dtype = DType::fp32,
+                             .in_memory = in_memory};
+        auto program = build_program(checkpoint, options);
+        ASSERT_TRUE(program) << describe(program.error());
+        auto model = language_model_of(*program);
+        ASSERT_TRUE(model);
+        ASSERT_TRUE(model->caches[0].rotating || model->caches[1].rotating);
+        ASSERT_LT(std::min(model->caches[0].places, model->caches[1].places), 34);
+        Caller call(*program, *model);
+        for (std::size_t at = 0; at < tokens.size();) {
+          std::size_t count = at < 34 ? std::min<std::size_t>(5, 34 - at) : 1;
+          auto logits = call({tokens.begin() + std::ptrdiff_t(at), tokens.begin() + std::ptrdiff_t(at + count)},
+                             std::int64_t(at));
+          ASSERT_TRUE(logits) << describe(logits.error());
+          at += count;
+          ASSERT_GE(cosine(*logits, std::span(expected).subspan((at - 1) * columns, columns)), 0.99999) << at;
+        }
+      }
+}
+
+INSTANTIATE_TEST_SUITE_P(Windows, Window, testing::Values("mistral", "qwen2", "gemma2", "gemma3", "phi3"));
+
+TEST(Families, SayWhatTheyDoNotKnow) {
+  Checkpoint checkpoint = checkpoint_of(case_named("llama"));
+  auto message = [&](auto change) {
+    Checkpoint changed = checkpoint;
+    Json config = Json::parse(changed.config);
+    change(config, changed);
+    changed.config = config.dump();
+    auto program = build_program(changed, {});
+    return program ? std::string() : describe(program.error());
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(message([](Json& c, auto&) { c["flux_capacitor"] = 1.21; }), HasSubstr("flux_capacitor = 1.21"));
+  EXPECT_THAT(message([](Json& c, auto&) { c["model_type"] = "llama7"; }), HasSubstr("'llama7'"));
+  EXPECT_THAT(message([](Json& c, auto&) { c["hidden_act"] = "sine"; }), HasSubstr("'sine'"));
+  EXPECT_THAT(message([](Json& c, auto&) { c["rope_parameters"] = {{"rope_type", "spiral"}}; }), HasSubstr("'spiral'"));
+  EXPECT_THAT(message([](Json& c, auto&) { c.erase("hidden_size"); }), HasSubstr("hidden_size"));
+  EXPECT_THAT(message([](Json& c, auto&) { c["num_key_value_heads"] = 3; }), HasSubstr("4 heads"));
+  EXPECT_THAT(
+      message([](Json&, Checkpoint& c) { c.tensors["model.layers.0.self_attn.sinks"] = c.tensors.begin()->second; }),
+      HasSubstr("'model.layers.0.self_attn.sinks'"));
+  EXPECT_THAT(message([](Json&, Checkpoint& c) { c.tensors.erase("model.norm.weight"); }), HasSubstr("norm.weight"));
+}
+
 }  // namespace
 }  // namespace pomona::llm

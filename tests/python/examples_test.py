@@ -29,6 +29,13 @@ class Examples(unittest.TestCase):
             said = run("compare_packages.py", f"{folder}/small.mlpackage", MODEL)
             self.assertIn("cosine", said)
 
+    def test_calibration(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = run("calibrate_w8a8.py", f"{folder}/calibrated.mlpackage")
+            difference, largest = map(float, re.search(r"difference ([0-9.]+) of ([0-9.]+)", said).groups())
+            self.assertGreater(difference, 0)
+            self.assertLess(difference, 0.1 * largest)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -313,59 +313,10 @@ struct GatherBlockQuantized {
   }
 };
 
-// The weights are quantised for good; what ONNX Runtime quantises anew at every step stays in fp32 here, which is the
-// more exact of the two.
-struct DynamicQuantizeLSTM {
-  ONNX_IN(X);
-  ONNX_IN(W);
-  ONNX_IN(R);
-  ONNX_OPTIONAL(B);
-  ONNX_OPTIONAL(sequence_lens);
-  ONNX_OPTIONAL(initial_h);
-  ONNX_OPTIONAL(initial_c);
-  ONNX_OPTIONAL(P);
-  ONNX_IN(W_scale);
-  ONNX_IN(W_zero_point);
-  ONNX_IN(R_scale);
-  ONNX_IN(R_zero_point);
-  ONNX_ATTR(activation_alpha, Floats);
-  ONNX_ATTR(activation_beta, Floats);
-  ONNX_ATTR(activations, Strings);
-  ONNX_ATTR(clip, std::optional<float>);
-  ONNX_ATTR(direction, std::string) = "forward";
-  ONNX_ATTR(hidden_size, int) = 0;
-  ONNX_ATTR(input_forget, bool) = false;
-  Status lower(Lowering& g) const {
-    POM_REQUIRE(activations->empty() && activation_alpha->empty() && activation_beta->empty(),
-                "activations other than the usual ones are not supported");
-    AttributeProtos attributes{text("direction", *direction), whole("input_forget", *input_forget),
-                               whole("hidden_size", *hidden_size)};
-    if (clip->has_value()) attributes.push_back(real("clip", **clip));
-    Entries all =
-        POM_TRY(apply_all(g, "LSTM",
-                          {entry_of(X), decoded(g, W, W_scale, W_zero_point), decoded(g, R, R_scale, R_zero_point),
-                           entry_of(B), entry_of(sequence_lens), entry_of(initial_h), entry_of(initial_c), entry_of(P)},
-                          attributes, 3));
-    for (const Entry& entry : all) POM_TRY(give(g, entry));
-    return {};
-  }
-  // [directions, inputs, gates], turned to what LSTM takes.
-  static Entry decoded(Lowering& g, const InputField& w, const InputField& scale, const InputField& zero) {
-    auto lined_up = [&](Value p) {
-      if (!p || p.rank() == 0) return p;
-      return g.expand_dims(p, p.rank() == 1 ? Ints{1, 2} : Ints{1});
-    };
-    Value centred = g.minus(w, lined_up(zero));
-    Value numbers = g.times(g.cast(centred, DType::fp32), lined_up(scale));
-    return {g.as_constant(g.transpose(numbers, {0, 2, 1})), Elem::float32};
-  }
-};
-
 }  // namespace
 
 Rules contrib_quantization_chapter() {
   return {
-      rule<DynamicQuantizeLSTM>("DynamicQuantizeLSTM", 1, always, domain),
       rule<DynamicQuantizeMatMul>("DynamicQuantizeMatMul", 1, always, domain),
       rule<GatherBlockQuantized>("GatherBlockQuantized", 1, always, domain),
       rule<MatMulIntegerToFloat>("MatMulIntegerToFloat", 1, always, domain),

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/compose.h"
+#include "formats/onnx/loop.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/shape.h"
@@ -66,6 +67,12 @@ struct If {
   }
 };
 
+auto round_of(Lowering& g, const GraphProto& body) {
+  return [&g, &body](Block& block, const std::vector<Entry>& inputs) {
+    return g.graphs().lower_graph(body, block, inputs);
+  };
+}
+
 struct Loop {
   ONNX_OPTIONAL(M);
   ONNX_OPTIONAL(cond);
@@ -117,40 +124,8 @@ struct Loop {
   }
 
   Status lower_while(Lowering& g) const {
-    POM_REQUIRE(body.proto->output.size() == v_initial.size() + 1,
-                "a loop that collects values needs a number of rounds that is known before the model runs");
-    Values variables{g.integer(0), cond ? as_scalar(g, cond) : g.scalar(DType::boolean, 1)};
-    for (Value v : v_initial.values()) variables.push_back(v);
-    std::vector<std::unique_ptr<Block>> blocks;
-    for (int k = 0; k < 2; ++k) {
-      Block& block = *blocks.emplace_back(std::make_unique<Block>(&g.block().function()));
-      for (std::size_t i = 0; i < variables.size(); ++i)
-        block.add_input((k ? "body_" : "while_") + std::to_string(i), variables[i].type());
-    }
-    Builder test(*blocks[0]);
-    Value more = blocks[0]->input(1);
-    if (M) {
-      Value left = test.add(mil::less{.x = blocks[0]->input(0), .y = as_scalar(g, M)});
-      more = test.add(mil::logical_and{.x = more, .y = left});
-    }
-    POM_TRY(Status(test.status()));
-    blocks[0]->set_results({more});
-    Block& inner = *blocks[1];
-    std::vector<Entry> inputs{{inner.input(0), Elem::int64}, {inner.input(1), Elem::boolean}};
-    for (std::size_t i = 0; i < v_initial.size(); ++i)
-      inputs.push_back({inner.input(i + 2), v_initial.entries[i].elem});
-    std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, inner, inputs));
-    Builder next(inner);
-    Values results{next.add(mil::add{.x = inner.input(0), .y = next.scalar(DType::int32, 1)})};
-    for (const Entry& e : out) results.push_back(e.value);
-    for (std::size_t i = 0; i < results.size(); ++i)
-      POM_REQUIRE(results[i] && results[i].type() == variables[i].type(), "a loop variable changes from {} to {}",
-                  variables[i].type().text(), results[i] ? results[i].type().text() : "nothing");
-    inner.set_results(results);
-    auto count = std::uint32_t(variables.size());
-    Values all = g.add_call(def<mil::while_loop>(), {}, variables, {count}, std::move(blocks));
-    if (all.size() != count) return g.status();
-    for (std::size_t i = 0; i < v_initial.size(); ++i) POM_TRY(g.result(all[i + 2], v_initial.entries[i].elem));
+    WhileLoop loop{round_of(g, *body.proto), v_initial.entries, M, cond, true, {}, {}};
+    for (const Entry& e : POM_TRY(loop.lower(g))) POM_TRY(g.result(e.value, e.elem));
     return {};
   }
 };
@@ -173,15 +148,17 @@ struct Scan {
     auto entry = [](const Ints& list, std::size_t i) { return i < list.size() ? list[i] : 0; };
     std::vector<std::size_t> axes;
     std::optional<std::int64_t> rounds;
+    bool written_out = true;
     for (std::size_t i = 0; i < scans; ++i) {
       Value v = given[states + i].value;
       axes.push_back(POM_TRY(g.axis(entry(scan_input_axes, i), v.rank())));
       Dim size = v.shape()[axes[i]];
-      POM_REQUIRE(
-          size.known() && size.value() <= most_rounds && size.value() > 0 && (!rounds || *rounds == size.value()),
-          "a scan over {} elements is not supported", size.text());
-      rounds = size.value();
+      if (!size.known() || size.value() > most_rounds || size.value() == 0) written_out = false;
+      POM_REQUIRE(!rounds || !size.known() || *rounds == size.value(),
+                  "scans over {} and {} elements do not go together", *rounds, size.text());
+      if (size.known()) rounds = size.value();
     }
+    if (!written_out) return lower_while(g, axes);
     std::vector<Entry> state(given.begin(), given.begin() + std::ptrdiff_t(states));
     std::size_t outputs = body.proto->output.size() - states;
     std::vector<Values> collected(outputs);
@@ -209,6 +186,70 @@ struct Scan {
     }
     return {};
   }
+
+ private:
+  Status lower_while(Lowering& g, const std::vector<std::size_t>& axes) const {
+    const auto& given = initial_state_and_scan_inputs.entries;
+    std::size_t states = given.size() - axes.size();
+    auto entry = [](const Ints& list, std::size_t i) { return i < list.size() ? list[i] : 0; };
+    WhileLoop loop{round_of(g, *body.proto),
+                   {given.begin(), given.begin() + std::ptrdiff_t(states)},
+                   g.dim(given[states].value, axes[0]),
+                   {},
+                   false,
+                   {},
+                   {}};
+    for (std::size_t i = 0; i < axes.size(); ++i)
+      loop.inputs.push_back({given[states + i], axes[i], entry(scan_input_directions, i) != 0});
+    for (std::size_t i = states; i < body.proto->output.size(); ++i)
+      loop.outputs.push_back({entry(scan_output_axes, i - states), entry(scan_output_directions, i - states) != 0});
+    for (const Entry& e : POM_TRY(loop.lower(g))) POM_TRY(g.result(e.value, e.elem));
+    return {};
+  }
+};
+
+// The first form: each batch item is scanned by itself, over the second dim.
+struct ScanByBatch {
+  ONNX_OPTIONAL(sequence_lens);
+  ONNX_VARIADIC(initial_state_and_scan_inputs);
+  ONNX_GRAPH(body);
+  ONNX_ATTR(directions, Ints);
+  ONNX_ATTR(num_scan_inputs, int, .required = true);
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(!sequence_lens, "sequences of different lengths are not supported");
+    const auto& given = initial_state_and_scan_inputs.entries;
+    POM_REQUIRE(!given.empty() && given[0].value && given[0].value.rank() >= 1 && given[0].value.shape()[0].known(),
+                "the number of sequences is not known");
+    std::int64_t batch = given[0].value.shape()[0].value();
+    POM_REQUIRE(batch > 0 && batch <= most_rounds, "a scan of {} sequences is not supported", batch);
+    std::vector<Values> parts;
+    std::vector<Elem> elems;
+    for (std::int64_t b = 0; b < batch; ++b) {
+      std::vector<Entry> one;
+      for (const Entry& e : given) one.push_back({g.squeeze(g.slice(e.value, 0, b, b + 1), {0}), e.elem});
+      AttributeProto graph;
+      graph.name = "body";
+      graph.type = GRAPH;
+      graph.g = body_attribute(g);
+      AttributeProto backward = wholes("scan_input_directions", *directions);
+      auto outputs = POM_TRY(
+          apply_all(g, "Scan", one, {graph, whole("num_scan_inputs", *num_scan_inputs), backward}, g.output_count()));
+      parts.resize(outputs.size());
+      elems.resize(outputs.size());
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        parts[i].push_back(outputs[i].value);
+        elems[i] = outputs[i].elem;
+      }
+    }
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      POM_TRY(g.result(g.add(mil::stack{.values = parts[i], .axis = 0}), elems[i]));
+    return {};
+  }
+  static std::shared_ptr<GraphProto> body_attribute(Lowering& g) {
+    for (const AttributeProto& a : g.call().attributes)
+      if (a.name == "body") return a.g;
+    return nullptr;
+  }
 };
 
 }  // namespace
@@ -218,6 +259,7 @@ Rules control_flow_chapter() {
       rule<If>("If"),
       rule<Loop>("Loop"),
       rule<Scan>("Scan", 9),
+      rule<ScanByBatch>("Scan", 8, 9),
   };
 }
 

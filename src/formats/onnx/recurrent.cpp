@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/compose.h"
+#include "formats/onnx/loop.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -11,12 +12,14 @@
 #include "ops/tensor_operation.h"
 
 // LSTM, GRU and RNN. With constant weights and the usual activations a direction becomes MIL's own layer; anything else
-// is written out step by step, for a known number of steps. The backward direction runs over the reversed sequence, and
-// its outputs are turned round again: that relies on no reading of what MIL's `reverse` does.
+// is written out step by step, or is a loop when there are many steps or an unknown number of them. The backward
+// direction runs over the reversed sequence, and its outputs are turned round again: that relies on no reading of what
+// MIL's `reverse` does.
 namespace pomona::onnx {
 namespace {
 
-constexpr std::int64_t most_steps = 512;
+// Longer sequences are a loop.
+constexpr std::int64_t most_steps = 64;
 
 enum class Layer { lstm, gru, rnn };
 std::int64_t gate_count(Layer layer) { return layer == Layer::lstm ? 4 : layer == Layer::gru ? 3 : 1; }
@@ -31,10 +34,12 @@ struct Direction {
   Layer layer;
   Value x;                    // [steps, batch, input], already reversed for the backward direction
   Value w, r, bias, h, c, p;  // w [gates*H, I], r [gates*H, H], bias [2*gates*H], p [3H]; bias and p may be empty
+  Value lengths;              // of each sequence; empty: all have the whole length
   std::int64_t hidden = 0;
   std::vector<Activation> activations;
   std::optional<double> clip;
   bool reset_after = false, input_forget = false;
+  bool quantised = false;  // what is multiplied with r is quantised to 8 bits at every step
 };
 struct Outputs {
   Value y, h, c;  // y [steps, batch, H], h and c [batch, H]
@@ -56,7 +61,7 @@ std::optional<std::string> mil_name(const Activation& a, Layer layer) {
 
 // By MIL's layer; empty when it cannot.
 std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
-  if (d.clip || d.input_forget) return {};
+  if (d.clip || d.input_forget || d.lengths || d.quantised) return {};
   std::vector<std::string> names;
   for (const Activation& a : d.activations) {
     auto name = mil_name(a, d.layer);
@@ -139,7 +144,16 @@ struct State {
   Value h, c;
 };
 
-Result<State> step(Lowering& g, const Direction& d, Value xt, const State& s) {
+// x as 8 bits hold it, with a scale that suits its range.
+Result<Value> through_bytes(Lowering& g, Value x) {
+  Entries q = POM_TRY(apply_all(g, "DynamicQuantizeLinear", {{x, Elem::float32}}, {}, 3));
+  return g.times(g.cast(g.minus(q[0].value, q[2].value), DType::fp32), q[1].value);
+}
+
+Result<State> step(Lowering& g, const Direction& d, Value xt, const State& before) {
+  State s = before;
+  Value plain = s.h;
+  if (d.quantised) s.h = POM_TRY(through_bytes(g, s.h));
   std::int64_t n = d.hidden, rows = gate_count(d.layer) * n;
   Value x = g.add(mil::matmul{.x = xt, .y = d.w, .transpose_y = true});
   if (d.bias) x = g.plus(x, g.slice(d.bias, 0, 0, rows));
@@ -154,9 +168,9 @@ Result<State> step(Lowering& g, const Direction& d, Value xt, const State& s) {
   if (d.layer == Layer::gru) {
     Value zr = g.plus(g.slice(x, 1, 0, 2 * n), recurrent(s.h, 0, 2));
     Value z = POM_TRY(act(0, gate(zr, 0))), r = POM_TRY(act(0, gate(zr, 1)));
-    Value inner = d.reset_after ? g.times(r, recurrent(s.h, 2, 3)) : recurrent(g.times(r, s.h), 2, 3);
+    Value inner = d.reset_after ? g.times(r, recurrent(s.h, 2, 3)) : recurrent(g.times(r, plain), 2, 3);
     Value fresh = POM_TRY(act(1, g.plus(gate(x, 2), inner)));
-    return State{g.plus(g.times(g.minus(g.number(z, 1), z), fresh), g.times(z, s.h)), {}};
+    return State{g.plus(g.times(g.minus(g.number(z, 1), z), fresh), g.times(z, plain)), {}};
   }
   Value all = g.plus(x, recurrent(s.h, 0, 4));
   auto peephole = [&](Value v, std::int64_t i, Value cell) {
@@ -170,15 +184,51 @@ Result<State> step(Lowering& g, const Direction& d, Value xt, const State& s) {
   return State{g.times(o, POM_TRY(unclipped(2, c))), c};
 }
 
+// The state after a step, kept as it was where the sequence has ended; and what the step shows, zeros there.
+struct Step {
+  State state;
+  Value y;
+};
+Result<Step> masked_step(Lowering& g, const Direction& d, Value xt, Value t, const State& before) {
+  State after = POM_TRY(step(g, d, xt, before));
+  if (!d.lengths) return Step{after, after.h};
+  Value running = g.expand_dims(g.add(mil::less{.x = t, .y = d.lengths}), {1});
+  Value y = g.select(running, after.h, g.number(after.h, 0));
+  State kept{g.select(running, after.h, before.h), after.c ? g.select(running, after.c, before.c) : Value()};
+  return Step{kept, y};
+}
+
+Result<Outputs> by_loop(Lowering& g, const Direction& d) {
+  std::vector<Entry> states{{d.h, Elem::float32}};
+  if (d.c) states.push_back({d.c, Elem::float32});
+  auto round = [&](Block& block, const std::vector<Entry>& given) -> Result<std::vector<Entry>> {
+    Lowering inner(block, g.call(), g.opset(), g.graphs());
+    std::size_t first = states.size();
+    State before{given[0].value, d.c ? given[1].value : Value()};
+    Step made = POM_TRY(masked_step(inner, d, given[first].value, given[first + 1].value, before));
+    if (!inner.status()) return inner.status().error();
+    std::vector<Entry> results{{made.state.h, Elem::float32}};
+    if (d.c) results.push_back({made.state.c, Elem::float32});
+    results.push_back({made.y, Elem::float32});
+    return results;
+  };
+  Value steps = g.dim(d.x, 0);
+  Value line = g.add(mil::range_1d{.end = steps, .start = g.integer(0), .step = g.integer(1)});
+  WhileLoop loop{round, states, steps, {}, false, {{{d.x, Elem::float32}}, {{line, Elem::int64}}}, {}};
+  std::vector<Entry> all = POM_TRY(loop.lower(g));
+  return Outputs{all.back().value, all[0].value, d.c ? all[1].value : Value()};
+}
+
 Result<Outputs> by_steps(Lowering& g, const Direction& d) {
   Dim steps = d.x.shape()[0];
-  POM_REQUIRE(steps.known() && steps.value() <= most_steps,
-              "this layer has to be written out step by step, but the sequence has {} steps", steps.text());
+  if (!steps.known() || steps.value() > most_steps) return by_loop(g, d);
   State s{d.h, d.c};
   Values ys;
   for (std::int64_t t = 0; t < steps.value(); ++t) {
-    s = POM_TRY(step(g, d, g.squeeze(g.slice(d.x, 0, t, t + 1), {0}), s));
-    ys.push_back(s.h);
+    Value xt = g.squeeze(g.slice(d.x, 0, t, t + 1), {0});
+    Step made = POM_TRY(masked_step(g, d, xt, g.integer(t), s));
+    s = made.state;
+    ys.push_back(made.y);
     if (!g.status()) return g.status().error();
   }
   POM_REQUIRE(!ys.empty(), "the sequence is empty");
@@ -235,12 +285,14 @@ struct Common {
   const Floats &alphas, &betas;
   std::optional<float> clip;
   std::string direction;
-  bool batch_first = false, reset_after = false, input_forget = false;
+  bool batch_first = false, reset_after = false, input_forget = false, quantised = false;
+  Value w, r;  // in place of W and R
 };
 
 Status lower_recurrent(Lowering& g, const Common& k) {
   POM_REQUIRE(k.X.rank() == 3 && k.W.rank() == 3 && k.R.rank() == 3, "X, W and R must have rank 3");
-  POM_REQUIRE(k.R.shape()[2].known() && k.R.shape()[2].value() > 0, "the hidden size is not known");
+  Dim size = (k.r ? k.r : *k.R).shape()[2];
+  POM_REQUIRE(size.known() && size.value() > 0, "the hidden size is not known");
   bool both = k.direction == "bidirectional", backward = k.direction == "reverse";
   POM_REQUIRE(both || backward || k.direction == "forward", "direction is '{}'", k.direction);
   std::size_t directions = both ? 2 : 1;
@@ -249,13 +301,16 @@ Status lower_recurrent(Lowering& g, const Common& k) {
   POM_REQUIRE((!k.B || k.B.rank() == 2) && (!k.P || k.P.rank() == 2) && (!k.initial_h || k.initial_h.rank() == 3) &&
                   (!k.initial_c || k.initial_c.rank() == 3),
               "B and P must have rank 2, the initial states rank 3");
-  std::int64_t hidden = k.R.shape()[2].value();
+  std::int64_t hidden = size.value();
   Value x = k.batch_first ? g.transpose(k.X, {1, 0, 2}) : *k.X;
+  if (k.quantised) x = POM_TRY(through_bytes(g, x));
+  Value lengths;
   if (k.sequence_lens) {
     // Lengths that are all the whole sequence say nothing.
-    Ints lengths = POM_TRY(g.constant_ints(k.sequence_lens, "sequence_lens"));
-    for (std::int64_t length : lengths)
-      POM_REQUIRE(x.shape()[0] == Dim(length), "sequences of different lengths in one batch are not supported");
+    auto known = g.as_constant(k.sequence_lens).integers();
+    bool whole = known.has_value();
+    for (std::int64_t length : known.value_or(Ints{})) whole = whole && x.shape()[0] == Dim(length);
+    if (!whole) lengths = k.sequence_lens;
   }
   auto all = POM_TRY(activations_of(k.layer, directions, k.activations, k.alphas, k.betas));
   std::size_t each = all.size() / directions;
@@ -269,9 +324,16 @@ Status lower_recurrent(Lowering& g, const Common& k) {
       if (!v) return g.filled(state_shape, {x}, x.dtype(), 0);
       return part(k.batch_first ? g.transpose(v, {1, 0, 2}) : v);
     };
-    Direction d{k.layer, reversed ? g.add(mil::reverse{.x = x, .axes = Ints{0}}) : x};
-    d.w = part(k.W);
-    d.r = part(k.R);
+    // A sequence that ends early is turned round within its own length.
+    auto turned = [&](Value v) {
+      if (!reversed) return v;
+      if (lengths) return g.add(mil::reverse_sequence{.x = v, .lengths = lengths, .seq_axis = 0, .batch_axis = 1});
+      return g.add(mil::reverse{.x = v, .axes = Ints{0}});
+    };
+    Direction d{k.layer, turned(x)};
+    d.lengths = lengths;
+    d.w = part(k.w ? k.w : *k.W);
+    d.r = part(k.r ? k.r : *k.R);
     d.bias = part(k.B);
     d.p = part(k.P);
     d.h = state(k.initial_h);
@@ -281,11 +343,12 @@ Status lower_recurrent(Lowering& g, const Common& k) {
     if (k.clip && *k.clip > 0) d.clip = *k.clip;
     d.reset_after = k.reset_after;
     d.input_forget = k.input_forget;
+    d.quantised = k.quantised;
     if (!g.status()) return g.status();
     auto layer = by_layer(g, d);
     Outputs out = layer ? *layer : POM_TRY(by_steps(g, d));
     if (!g.status()) return g.status();
-    ys.push_back(reversed ? g.add(mil::reverse{.x = out.y, .axes = Ints{0}}) : out.y);
+    ys.push_back(turned(out.y));
     hs.push_back(out.h);
     if (out.c) cs.push_back(out.c);
   }
@@ -320,6 +383,61 @@ struct LSTM {
   Status lower(Lowering& g) const {
     return lower_recurrent(g, {Layer::lstm, X, W, R, B, sequence_lens, initial_h, initial_c, P, activations,
                                activation_alpha, activation_beta, clip, direction, layout, false, input_forget});
+  }
+};
+// Weights are quantised for good, what is multiplied with them anew: the inputs once, the state at every step.
+struct DynamicQuantizeLSTM {
+  ONNX_IN(X);
+  ONNX_IN(W);
+  ONNX_IN(R);
+  ONNX_OPTIONAL(B);
+  ONNX_OPTIONAL(sequence_lens);
+  ONNX_OPTIONAL(initial_h);
+  ONNX_OPTIONAL(initial_c);
+  ONNX_OPTIONAL(P);
+  ONNX_IN(W_scale);
+  ONNX_IN(W_zero_point);
+  ONNX_IN(R_scale);
+  ONNX_IN(R_zero_point);
+  ONNX_ATTR(activation_alpha, Floats);
+  ONNX_ATTR(activation_beta, Floats);
+  ONNX_ATTR(activations, Strings);
+  ONNX_ATTR(clip, std::optional<float>);
+  ONNX_ATTR(direction, std::string) = "forward";
+  ONNX_ATTR(hidden_size, int) = 0;
+  ONNX_ATTR(input_forget, bool) = false;
+  Status lower(Lowering& g) const {
+    Common k{Layer::lstm,
+             X,
+             W,
+             R,
+             B,
+             sequence_lens,
+             initial_h,
+             initial_c,
+             P,
+             activations,
+             activation_alpha,
+             activation_beta,
+             clip,
+             direction,
+             false,
+             false,
+             input_forget};
+    k.quantised = true;
+    k.w = decoded(g, W, W_scale, W_zero_point);
+    k.r = decoded(g, R, R_scale, R_zero_point);
+    if (!k.w || !k.r) return g.status();
+    return lower_recurrent(g, k);
+  }
+  // [directions, inputs, gates], turned to what LSTM takes.
+  static Value decoded(Lowering& g, const InputField& w, const InputField& scale, const InputField& zero) {
+    auto lined_up = [&](Value p) {
+      if (!p || p.rank() == 0) return p;
+      return g.expand_dims(p, p.rank() == 1 ? Ints{1, 2} : Ints{1});
+    };
+    Value numbers = g.times(g.cast(g.minus(w, lined_up(zero)), DType::fp32), lined_up(scale));
+    return g.as_constant(g.transpose(numbers, {0, 2, 1}));
   }
 };
 struct GRU {
@@ -393,6 +511,7 @@ struct RNN {
 
 Rules recurrent_chapter() {
   return {
+      rule<DynamicQuantizeLSTM>("DynamicQuantizeLSTM", 1, 1 << 30, "com.microsoft"),
       rule<GRU>("GRU", 7),
       rule<LSTM>("LSTM", 7),
       rule<RNN>("RNN", 7),

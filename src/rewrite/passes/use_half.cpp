@@ -106,6 +106,20 @@ bool carries_indices(const Node& node) {
   return node.op->elementwise || layout.count(node.op->name);
 }
 
+// Integers in floating form, or what is left of them when a zero point is taken away.
+bool holds_integers(Value value) {
+  const Node* node = value.producer();
+  if (!node || !node->op) return false;
+  if (node->op->name == "cast") return is_integer(node->input(0).dtype());
+  if (const Weight* weight = value.literal()) return weight->step() && weight->step()->what.starts_with("cast");
+  return false;
+}
+// Sums of products of integers, which fp16 holds up to 2048 only: quantised layers, not layers before a label.
+bool multiplies_integers(const Node& node) {
+  static const std::unordered_set<std::string_view> products{"conv", "matmul", "linear", "conv_transpose"};
+  return node.op && products.count(node.op->name) && holds_integers(node.input(0));
+}
+
 // Ops between a layer and the logarithm of what becomes of its results: powers, magnitudes, probabilities.
 bool makes_small_numbers(const Node& node) {
   static const std::unordered_set<std::string_view> names{
@@ -156,7 +170,8 @@ class HalfPass {
     while (!pending.empty()) {
       Node* node = pending.back().producer();
       pending.pop_back();
-      if (!node || !carries_indices(*node) || !index_arithmetic_.insert(node).second) continue;
+      if (!node || !(carries_indices(*node) || multiplies_integers(*node)) || !index_arithmetic_.insert(node).second)
+        continue;
       for (Value input : node->inputs())
         if (is_single(input)) pending.push_back(input);
     }
@@ -197,6 +212,7 @@ class HalfPass {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
+    if (POM_TRY(has_tiny_scale(node))) return true;
     if (options_.keep_single && options_.keep_single(node)) return true;
     for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);
@@ -208,6 +224,41 @@ class HalfPass {
       }
     }
     return false;
+  }
+
+  // Of `quantize` and `dequantize`: a scale that fp16 would hold with fewer digits, or not at all.
+  static Result<bool> has_tiny_scale(const Node& node) {
+    if (node.op->name != "quantize" && node.op->name != "dequantize") return false;
+    auto field = node.op->input_index("scale");
+    if (!field || node.inputs_of(*field).empty()) return false;
+    const Weight* weight = node.inputs_of(*field)[0].literal();
+    return weight ? holds_tiny_numbers(*weight) : Result<bool>(false);
+  }
+  static Result<bool> holds_tiny_numbers(const Weight& weight) {
+    constexpr double smallest_normal = 0x1p-14;
+    Tensor tensor = POM_TRY(weight.materialise());
+    for (std::size_t i = 0; i < tensor.count(); ++i)
+      if (double size = std::fabs(tensor.number(i)); size != 0 && (size < smallest_normal || size > largest_half))
+        return true;
+    return false;
+  }
+  // A weight that is decoded when the model is loaded is decoded to fp16 at once, if its scales allow it.
+  Value decoded_to_half(Node& node) {
+    if (node.op->name != "constexpr_blockwise_shift_scale" && node.op->name != "constexpr_affine_dequantize") return {};
+    auto field = node.op->input_index("scale");
+    Value scale = node.inputs_of(*field)[0];
+    const Weight* weight = scale.literal();
+    if (!weight || !is_single(scale)) return {};
+    auto tiny = holds_tiny_numbers(*weight);
+    if (!tiny || *tiny) return {};
+    Builder g(*node.block(), &node);
+    Values inputs = node.inputs();
+    for (Value& input : inputs)
+      if (input == scale) input = g.constant(to_half(*weight));
+    std::vector<Attribute> attributes = node.attributes;
+    std::vector<std::uint32_t> counts(node.counts().begin(), node.counts().end());
+    Values made = g.add_call(*node.op, std::move(attributes), std::move(inputs), std::move(counts));
+    return made.empty() ? Value() : made[0];
   }
 
   Result<bool> is_too_large(Value input, std::size_t most) {
@@ -291,6 +342,9 @@ class HalfPass {
     Builder g(home, place);
     if (const Weight* weight = value.literal(); weight && wanted == DType::fp16) {
       result = g.constant(to_half(*weight), wanted_name);
+    } else if (Value decoded = producer && wanted == DType::fp16 ? decoded_to_half(*producer) : Value()) {
+      result = decoded;
+      if (!wanted_name.empty()) result.set_name(wanted_name);
     } else {
       result = g.add(mil::cast{.x = value, .dtype = std::string(name(wanted))}, wanted_name);
     }

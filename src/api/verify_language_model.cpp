@@ -1,0 +1,118 @@
+#include "api/verify_language_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "api/files.h"
+#include "llm/caller.h"
+
+namespace pomona::api {
+namespace {
+
+constexpr std::int64_t most_steps = 8;  // single tokens after the prompt
+
+// Tokens that differ from run to run of the loop, not from run to run of the program.
+class SeededTokens {
+ public:
+  explicit SeededTokens(std::int64_t vocabulary) : vocabulary_(std::uint64_t(vocabulary)) {}
+  std::int64_t next() {
+    std::uint64_t z = state_ += 0x9E3779B97F4A7C15;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;
+    return std::int64_t((z ^ z >> 31) % vocabulary_);
+  }
+  std::vector<std::int64_t> next(std::int64_t count) {
+    std::vector<std::int64_t> tokens(static_cast<std::size_t>(count));
+    for (std::int64_t& token : tokens) token = next();
+    return tokens;
+  }
+
+ private:
+  std::uint64_t vocabulary_, state_ = 0;
+};
+
+llm::BuildOptions reference_options(const llm::BuildOptions& package) {
+  llm::BuildOptions options = package;
+  options.target = Target::iOS18;
+  options.engine = llm::Engine::gpu;
+  options.cache = llm::Cache::state;
+  options.dtype = DType::fp32;
+  options.in_memory = options.keep_quantised = true;
+  options.split_head = 1;
+  return options;
+}
+
+Status compare_step(llm::Caller& got, llm::Caller& expected, const std::vector<std::int64_t>& tokens,
+                    const Tolerance& tolerance, VerifyReport& report) {
+  std::string name = fmt::format("logits of token {}", got.position() + std::int64_t(tokens.size()));
+  Tensor right = POM_TRY_IN(expected.feed(tokens), "running the model in memory");
+  Tensor written = POM_TRY_IN(got.feed(tokens), "running what was written");
+  return add_lines(report, {{name, written}}, {{name, right}}, tolerance);
+}
+
+Result<VerifyReport> verify_decoder(const LanguageModelCheck& check, const Program& written, const Program& memory) {
+  Stopwatch watch;
+  VerifyReport report;
+  report.reference = "the checkpoint in memory, with fp32 activations, on seeded tokens";
+  llm::Caller got = POM_TRY(llm::Caller::open(written)), expected = POM_TRY(llm::Caller::open(memory));
+  // Near ties of logits are decided by rounding; with a few rows only, one of them would be a tenth of all.
+  Tolerance tolerance = check.tolerance;
+  tolerance.min_equal = 0;
+  SeededTokens tokens(got.model().vocabulary);
+  std::int64_t prompt = std::min(got.model().prefill + 3, got.context() - 1);
+  if (got.model().cache == llm::Cache::none) prompt = std::min<std::int64_t>(16, got.context() - 1);
+  POM_TRY(compare_step(got, expected, tokens.next(std::max<std::int64_t>(1, prompt)), tolerance, report));
+  for (std::int64_t i = 0; i < most_steps && got.position() < got.context(); ++i) {
+    if (i && watch.seconds() > check.seconds) {
+      report.note = fmt::format("after {:.0f} s there were {} single tokens", watch.seconds(), i);
+      break;
+    }
+    POM_TRY(compare_step(got, expected, tokens.next(1), tolerance, report));
+  }
+  return report;
+}
+
+Result<VerifyReport> verify_encoder(const LanguageModelCheck& check, const Program& written, const Program& memory) {
+  VerifyReport report;
+  report.reference = "the checkpoint in memory, with fp32 activations, on seeded tokens";
+  const Function &got = written.main(), &expected = memory.main();
+  Dim size = got.body.input("input_ids").shape()[1];
+  constexpr std::int64_t usual = 24;
+  std::int64_t count = size.known() ? size.value() : usual, valid = std::max<std::int64_t>(1, count - 5);
+  auto embedding = check.checkpoint->tensors.begin();
+  for (auto at = embedding; at != check.checkpoint->tensors.end(); ++at)
+    if (at->first.ends_with("word_embeddings.weight")) embedding = at;
+  SeededTokens tokens(embedding->second.sizes.at(0));
+  std::vector<std::int64_t> marks(static_cast<std::size_t>(count), 0);
+  std::fill(marks.begin(), marks.begin() + valid, 1);
+  auto row = [&](const std::vector<std::int64_t>& v) { return Tensor::ints(v).reshaped({1, count}); };
+  NamedTensors inputs{{"input_ids", row(tokens.next(count))}, {"attention_mask", row(marks)}};
+  if (got.body.input("token_type_ids"))
+    inputs["token_type_ids"] = row(std::vector<std::int64_t>(static_cast<std::size_t>(count), 0));
+  auto run = [&](const Function& function) -> Result<NamedTensors> {
+    cpu::Runner runner(function, {});
+    Tensors results = POM_TRY(runner.run(inputs));
+    NamedTensors named;
+    for (std::size_t i = 0; i < results.size(); ++i)
+      named[function.body.results()[i].name()] = results[i].converted(DType::fp32);
+    return named;
+  };
+  POM_TRY(add_lines(report, POM_TRY(run(got)), POM_TRY(run(expected)), check.tolerance));
+  return report;
+}
+
+}  // namespace
+
+Result<VerifyReport> verify_language_model(const LanguageModelCheck& check) {
+  Stopwatch watch;
+  Model written = POM_TRY_IN(open_model(check.package), "reading back what was written");
+  Program memory = POM_TRY_IN(llm::build_program(*check.checkpoint, reference_options(check.build)), "the reference");
+  bool decoder = llm::is_language_model(written.program);
+  VerifyReport report = POM_TRY(decoder ? verify_decoder(check, written.program, memory)
+                                        : verify_encoder(check, written.program, memory));
+  report.seconds = watch.seconds();
+  return report;
+}
+
+}  // namespace pomona::api
