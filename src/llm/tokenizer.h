@@ -65,5 +65,6 @@ Result<std::string> tokenizer_json_of_vocabulary(std::string_view text);
 // From tokenizer.json, a .model, a tiktoken file, vocab.txt or GGUF, told apart by their bytes; or from a folder with
 // one.
 Result<std::string> tokenizer_json_of(const std::string& path);
+bool has_tokenizer(const std::string& folder);
 
 }  // namespace pomona::llm

@@ -163,15 +163,6 @@ Weight as_floats(const Weight& weight) {
   return weight.dtype() == DType::fp16 || weight.dtype() == DType::bf16 ? weight : Weight::cast(weight, DType::fp32);
 }
 
-// A folder without one is a checkpoint still.
-Result<std::string> tokenizer_of(const fs::path& folder) {
-  std::error_code ignored;
-  for (const char* name :
-       {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "vocab.txt"})
-    if (fs::exists(folder / name, ignored)) return tokenizer_json_of(folder.string());
-  return std::string();
-}
-
 }  // namespace
 
 Result<Checkpoint> open_folder(const std::string& folder, const std::string& weights) {
@@ -183,7 +174,7 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   Json config = Json::parse(checkpoint.config, nullptr, false);
   POM_REQUIRE(config.is_object(), "'{}' is no JSON object", (at / "config.json").string());
   checkpoint.generation_config = POM_TRY(text_of(at / "generation_config.json"));
-  checkpoint.tokenizer = POM_TRY(tokenizer_of(at));
+  if (has_tokenizer(at.string())) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
   checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
   POM_TRY_IN(read_pooling(at, checkpoint), "folder '{}'", folder);
   RawTensors raw = POM_TRY(read_weights(weights.empty() ? POM_TRY(weights_file(at)) : at / weights, checkpoint));

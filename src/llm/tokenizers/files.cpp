@@ -46,19 +46,28 @@ bool is_tiktoken(std::string_view text) {
          line.find_first_not_of("0123456789\r", space + 1) == line.npos;
 }
 
+std::string file_in(const std::string& folder) {
+  for (const char* name :
+       {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "vocab.txt"}) {
+    std::error_code ignored;
+    std::filesystem::path file = std::filesystem::path(folder) / name;
+    if (std::filesystem::exists(file, ignored)) return file.string();
+  }
+  return {};
+}
+
 }  // namespace
 
+bool has_tokenizer(const std::string& folder) { return !file_in(folder).empty(); }
+
 Result<std::string> tokenizer_json_of(const std::string& path) {
-  namespace fs = std::filesystem;
   std::error_code ignored;
   std::string file = path, config;
-  if (fs::is_directory(path, ignored)) {
-    file.clear();
-    for (const char* name :
-         {"tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "qwen.tiktoken", "vocab.txt"})
-      if (file.empty() && fs::exists(fs::path(path) / name, ignored)) file = (fs::path(path) / name).string();
+  if (std::filesystem::is_directory(path, ignored)) {
+    file = file_in(path);
     POM_REQUIRE(!file.empty(), "the folder '{}' has neither tokenizer.json, tokenizer.model nor vocab.txt", path);
-    if (auto beside = map_file((fs::path(path) / "tokenizer_config.json").string())) config = beside->text();
+    if (auto beside = map_file((std::filesystem::path(path) / "tokenizer_config.json").string()))
+      config = beside->text();
   }
   Bytes bytes = POM_TRY(map_file(file));
   std::string_view text = bytes.text();

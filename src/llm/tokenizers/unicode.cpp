@@ -99,6 +99,12 @@ std::string lower_case(std::string_view text) {
   return result;
 }
 
+std::string upper_case(std::string_view text) {
+  std::string result;
+  for (Character c : characters(text)) append(result, utf8proc_toupper(c));
+  return result;
+}
+
 std::string without_marks(std::string_view text, bool nonspacing_only) {
   std::string result;
   for (Character c : characters(text))

@@ -28,6 +28,7 @@ std::size_t unfinished_bytes(std::string_view text);
 enum class Form : std::uint8_t { NFC, NFD, NFKC, NFKD };
 std::string normalised(const std::string& text, Form form);
 std::string lower_case(std::string_view text);
+std::string upper_case(std::string_view text);  // a character for a character
 std::string without_marks(std::string_view text, bool nonspacing_only);
 std::vector<std::string> graphemes(std::string_view text);  // what readers take for one character
 
