@@ -27,7 +27,7 @@ CASES = [
         ("palettize", {"nbits": 4, "granularity": "per_grouped_channel", "group_size": 16}),
         0.15,
     ),
-    ("int8 per channel", ["int8"], ("linear", {}), None),
+    ("int8 per channel", ["linear"], ("linear", {}), None),
     (
         "int4 blocks of 32",
         ["linear", "--dtype", "int4", "--granularity", "per_block"],

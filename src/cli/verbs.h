@@ -17,6 +17,7 @@ Run declare_conformance(CLI::App& app);
 Run declare_bench(CLI::App& app);
 Run declare_tokenize(CLI::App& app);
 Run declare_generate(CLI::App& app);
+Run declare_chat(CLI::App& app);
 Run declare_logits(CLI::App& app);
 Run declare_perplexity(CLI::App& app);
 Run declare_plan(CLI::App& app);

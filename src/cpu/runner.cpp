@@ -23,7 +23,8 @@ std::string signature(const Surroundings& at) {
   parts.clear();
   for (const auto& [info, tensor] : at.known)
     parts[std::to_string(reinterpret_cast<std::uintptr_t>(info))] =
-        to_string(tensor.sizes()) + (tensor.data() ? std::string(reinterpret_cast<const char*>(tensor.data()), tensor.size_bytes()) : "");
+        to_string(tensor.sizes()) +
+        (tensor.data() ? std::string(reinterpret_cast<const char*>(tensor.data()), tensor.size_bytes()) : "");
   for (const auto& [key, part] : parts) text += "=" + key + part;
   return text;
 }

@@ -163,7 +163,8 @@ TEST(Onnx, ReportsEveryMissingOperatorAtOnce) {
   parts.outputs = {value_info("y", 1, {2})};
   EXPECT_EQ(refusal(model(parts)),
             "error: 2 operators are not supported:\n    2 x Foo (operator set 18), first: ONNX Foo 'f1'\n"
-            "    1 x com.example::Bar (operator set 1), first: ONNX com.example::Bar 'b1'");
+            "    1 x com.example::Bar (operator set 1), first: ONNX com.example::Bar 'b1'\n"
+            "  try: --custom-op DOMAIN::NAME=FILE.mil, for an operator that you can say in MIL");
 }
 
 TEST(Onnx, RefusesAttributesItDoesNotKnow) {

@@ -53,7 +53,8 @@ TEST(ChatTemplate, ComesToAnEnd) {
   EXPECT_EQ(refusal("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "macro 'f' calls itself too often");
   EXPECT_EQ(refusal("{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}"),
             "the template does not come to an end");
-  EXPECT_NE(refusal("{{ " + std::string(5000, '(') + "1 }}").find("nested more than"), std::string::npos);
+  EXPECT_NE(refusal("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}").find("nested more than"),
+            std::string::npos);
 }
 
 }  // namespace

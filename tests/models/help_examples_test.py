@@ -20,7 +20,8 @@ class Examples(unittest.TestCase):
             # What the shell sees: the program, the fetched models, the demo's packages; the cases of the onnx package need no download here.
             (home / ".cache/pomona").mkdir(parents=True)
             (home / ".cache/pomona/models").symlink_to(MODELS)
-            (home / "README.md").symlink_to(pathlib.Path(__file__).resolve().parents[2] / "README.md")
+            for file in ("README.md", "LICENSE"):
+                (home / file).symlink_to(pathlib.Path(__file__).resolve().parents[2] / file)
             (home / "bin").mkdir()
             (home / "bin/pomona").symlink_to(POMONA)
             (home / "build/onnx").mkdir(parents=True)

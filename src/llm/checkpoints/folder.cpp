@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <set>
 
+#include <nlohmann/json.hpp>
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"
 #include "llm/tokenizer.h"

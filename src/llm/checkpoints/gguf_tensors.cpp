@@ -1,5 +1,6 @@
 #include <charconv>
 
+#include <nlohmann/json.hpp>
 #include "formats/gguf/blocks.h"
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/sources.h"

@@ -1,4 +1,5 @@
 
+#include <nlohmann/json.hpp>
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/packed.h"
 #include "llm/checkpoints/taken.h"

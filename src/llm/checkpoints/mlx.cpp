@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include <nlohmann/json.hpp>
 #include "base/bits.h"
 #include "base/half.h"
 #include "llm/checkpoints/fields.h"

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <numeric>
 
+#include <nlohmann/json.hpp>
 #include "base/half.h"
 #include "llm/checkpoints/fields.h"
 #include "llm/checkpoints/packed.h"

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include <nlohmann/json.hpp>
 #include "base/bytes.h"
 #include "llm/tokenizer.h"
 #include "llm/tokenizers/gguf.h"

@@ -1,5 +1,6 @@
 #include "llm/tokenizers/gguf.h"
 
+#include <nlohmann/json.hpp>
 #include "llm/tokenizers/translate.h"
 
 namespace pomona::llm {

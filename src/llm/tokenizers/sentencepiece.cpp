@@ -1,5 +1,6 @@
 #include <protozero/pbf_reader.hpp>
 
+#include <nlohmann/json.hpp>
 #include "llm/tokenizer.h"
 #include "llm/tokenizers/translate.h"
 

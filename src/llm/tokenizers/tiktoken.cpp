@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
 #include "llm/tokenizer.h"
 #include "llm/tokenizers/translate.h"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include <nlohmann/json.hpp>
 #include "base/bytes.h"
 #include "llm/tokenizer.h"
 #include "llm/tokenizers/unicode.h"

@@ -3,17 +3,18 @@
 //   Json tokenizer = assemble({.model = model, .normalizer = ..., .added = added, .before = {1}});
 //   std::vector<Json> merges = merges_of(pieces);          // of pieces in the order of their ranks
 #pragma once
-#include <nlohmann/json.hpp>
-
 #include "llm/tokenizers/parts.h"
 
 namespace pomona::llm {
 
-struct Assembly {
-  Json model, normalizer, pre_tokenizer, decoder;
+// A template, so that this header does without JSON's definition.
+template <class J>
+struct AssemblyOf {
+  J model, normalizer, pre_tokenizer, decoder;
   std::vector<AddedToken> added;
   std::vector<int> before, after;  // ids that enclose a text; each must be in the vocabulary or added
 };
+using Assembly = AssemblyOf<Json>;
 Json assemble(Assembly parts);
 
 // Every way to put a piece together from two others, for pieces in the order in which merging makes them: with
