@@ -94,8 +94,9 @@ bool RequestReader::step() {
       return true;
     }
     case Part::chunk_end:
+      if (!std::string_view("\r\n").starts_with(std::string_view(buffer_).substr(0, 2)))
+        return refuse(400, "a chunk is longer than its size says");
       if (buffer_.size() < 2) return false;
-      if (!buffer_.starts_with("\r\n")) return refuse(400, "a chunk is longer than its size says");
       buffer_.erase(0, 2);
       part_ = Part::chunk_size;
       return true;
