@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "api/border.h"
@@ -17,17 +16,6 @@
 
 namespace pomona::api {
 namespace {
-
-Result<Dim::Bindings> sizes_from(const Strings& options) {
-  Dim::Bindings sizes;
-  for (const std::string& option : options) {
-    auto [name, text] = POM_TRY(split_assignment(option, "--size"));
-    auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), sizes[name]);
-    POM_REQUIRE(failed == std::errc() && end == text.data() + text.size() && sizes[name] > 0,
-                "--size {}: '{}' is no size", option, text);
-  }
-  return sizes;
-}
 
 // Errors: a size is given for a name that no input has.
 Status check_sizes_are_known(const Function& function, const Dim::Bindings& sizes) {

@@ -13,6 +13,7 @@
 #include "api/origin.h"
 #include "ir/border.h"
 #include "ir/op.h"
+#include "ir/walk.h"
 #include "rewrite/pipeline.h"
 
 namespace pomona::api {
@@ -168,10 +169,9 @@ Status set_metadata(Program& program, const std::string& source, const ConvertOp
 }
 
 void count_ops(const Block& block, std::map<std::string, std::size_t>& ops) {
-  for (const auto& node : block.nodes()) {
-    if (!node->literal) ++ops[std::string(node->op->name)];
-    for (const auto& inner : node->blocks) count_ops(*inner, ops);
-  }
+  each_node(block, [&](const Node& node) {
+    if (!node.literal) ++ops[std::string(node.op->name)];
+  });
 }
 
 mlpackage::WriteOptions write_options(const ConvertOptions& options, const Progress& progress) {

@@ -499,6 +499,17 @@ Result<std::pair<std::string, std::string>> split_assignment(const std::string& 
   return std::pair(text.substr(0, equals), text.substr(equals + 1));
 }
 
+Result<Dim::Bindings> sizes_from(const Strings& options) {
+  Dim::Bindings sizes;
+  for (const std::string& option : options) {
+    auto [name, text] = POM_TRY(split_assignment(option, "--size"));
+    auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), sizes[name]);
+    POM_REQUIRE(failed == std::errc() && end == text.data() + text.size() && sizes[name] > 0,
+                "--size {}: '{}' is no size", option, text);
+  }
+  return sizes;
+}
+
 Result<BorderRequest> border_request(const ConvertOptions& options) {
   BorderRequest request;
   for (const std::string& each : *options.input) POM_TRY_IN(take_input(request, each), "--input {}", each);

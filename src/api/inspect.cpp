@@ -9,6 +9,7 @@
 #include "api/inspect_checkpoint.h"
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/proto.h"
+#include "ir/border.h"
 #include "ir/op.h"
 
 namespace pomona::api {
@@ -74,13 +75,7 @@ class Inspector {
                   feature.enumerated.empty();
       return {feature, open ? value_text(value) : feature_text(feature)};
     }
-    FeatureLine line;
-    line.feature.name = value.name();
-    line.feature.dtype = value.dtype();
-    line.feature.has_shape = all_known(value.shape());
-    if (line.feature.has_shape) line.feature.shape = known_sizes(value.shape());
-    line.type = value_text(value);
-    return line;
+    return {feature_of(value), value_text(value)};
   }
   static std::string value_text(Value value) {
     return fmt::format("{} {}", name(value.dtype()), to_string(value.shape()));

@@ -5,17 +5,19 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/convert.h"
 #include "api/files.h"
 #include "api/run.h"
+#include "base/ascii.h"
 #include "ir/op.h"
+#include "llm/language_model.h"
 #include "report/plan_page.h"
+#include "silicon/check.h"
 
 namespace pomona::api {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::string_view language_model_key = "com.pomona.llm";
 
 Result<silicon::Units> units_named(const std::string& name) {
   if (name == "all") return silicon::Units::all;
@@ -40,102 +42,54 @@ Result<std::vector<const silicon::Chip*>> chips_of(const PlanOptions& options) {
   return found;
 }
 
-Result<std::map<std::string, std::int64_t>> sizes_of(const PlanOptions& options) {
-  std::map<std::string, std::int64_t> sizes;
-  for (const std::string& each : *options.size) {
-    std::size_t equals = each.find('=');
-    POM_REQUIRE(equals != each.npos && equals > 0, "--size takes name=128, not '{}'", each);
-    char* end = nullptr;
-    long long value = std::strtoll(each.c_str() + equals + 1, &end, 10);
-    POM_REQUIRE(*end == 0 && value > 0, "--size takes name=128, not '{}'", each);
-    sizes[each.substr(0, equals)] = value;
-  }
-  return sizes;
-}
-
 Result<silicon::SpeedConstants> constants_of(const std::string& path) {
   if (path.empty()) return silicon::default_speed_constants();
   Bytes bytes = POM_TRY(map_file(path));
-  return POM_TRY_IN(silicon::speed_constants_from_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}),
-                    "file '{}'", path);
+  return POM_TRY_IN(silicon::speed_constants_from_json(bytes.text()), "file '{}'", path);
 }
 
-struct LanguageFacts {
-  double parameters_b = 0, bytes = 0, cache_bytes_per_token = 0;
-  std::int64_t context = 0, decoded_context = 0;
-  int layers = 0;
-  bool for_engine = false, cache_as_inputs = false;
-};
-
-// What the package's own description says, and what its weights and caches weigh.
-std::optional<LanguageFacts> language_facts(const Program& program, const silicon::MemoryUse& memory,
-                                            std::size_t parameters) {
-  auto entry = program.metadata.user.find(std::string(language_model_key));
-  if (entry == program.metadata.user.end()) return {};
-  Json json = Json::parse(entry->second, nullptr, false);
-  if (!json.is_object()) return {};
-  LanguageFacts facts;
-  facts.parameters_b = double(parameters) / 1e9;
-  facts.bytes = double(memory.weights);
-  facts.for_engine = json.value("engine", "") == "ane";
-  facts.cache_as_inputs = json.value("cache", "") == "io";
-  facts.context = json.value("context", std::int64_t(0));
-  if (json.contains("caches") && json["caches"].is_array()) {
-    facts.layers = int(json["caches"].size());
-    for (const Json& cache : json["caches"])
-      if (cache.contains("shape") && cache["shape"].is_array() && cache["shape"].size() >= 4) {
-        const Json& s = cache["shape"];
-        facts.cache_bytes_per_token += 2 * 2 * s[s.size() - 3].get<double>() * s[s.size() - 1].get<double>();
-      }
-  }
-  return facts;
+double cache_bytes_per_token(const llm::LanguageModel& model) {
+  double bytes = 0;
+  for (const llm::CacheLayout& cache : model.caches)
+    if (cache.shape.size() >= 4)
+      bytes += 2 * 2 * double(cache.shape[cache.shape.size() - 3]) * double(cache.shape.back());
+  return bytes;
 }
 
-Result<LanguagePlan> language_plan(const LanguageFacts& facts, const ChipPlan& at, const PlanOptions& options,
-                                   const silicon::SpeedConstants& constants) {
+Result<LanguagePlan> language_plan(const llm::LanguageModel& model, const ChipPlan& at, std::size_t parameters,
+                                   const PlanOptions& options, const silicon::SpeedConstants& constants) {
+  double weights = double(at.placement.memory.weights), cached = cache_bytes_per_token(model);
   silicon::SpeedCase row;
   row.chip = at.chip->name;
   row.gpu_cores = options.gpu_cores;
-  row.params_b = facts.parameters_b;
-  row.weight_gib = facts.bytes / 1073741824.0;
-  double bits = facts.bytes * 8 / (facts.parameters_b * 1e9);
+  row.params_b = double(parameters) / 1e9;
+  row.weight_gib = weights / 1073741824.0;
+  double bits = weights * 8 / double(parameters);
   row.quant = bits > 12 ? "F16" : bits > 7 ? "Q8_0" : "Q4_0";
-  row.model = facts.cache_as_inputs ? "KV cache as I/O" : "stateful KV";
-  row.runtime = facts.for_engine ? "coreml-ane" : "coreml-gpu";
+  row.model = model.cache == llm::Cache::io ? "KV cache as I/O" : "stateful KV";
+  row.runtime = model.engine == llm::Engine::ane ? "coreml-ane" : "coreml-gpu";
   LanguagePlan plan;
   plan.runtime = row.runtime;
-  double room = at.limit_gb * 1e9 - facts.bytes;
-  if (facts.cache_bytes_per_token > 0)
-    plan.tokens_that_fit = std::int64_t(std::max(0.0, room / facts.cache_bytes_per_token));
+  double room = at.limit_gb * 1e9 - weights;
+  if (cached > 0) plan.tokens_that_fit = std::int64_t(std::max(0.0, room / cached));
   row.phase = "prompt";
   row.test = "pp512";
   plan.prompt = POM_TRY(silicon::predict_speed(row, constants));
   row.phase = "decode";
   for (std::int64_t context : {128, 512, 1024, 2048, 4096, 8192, 16384, 32768}) {
-    if (facts.context > 0 && context > facts.context && context > 128) break;
+    if (model.context > 0 && context > model.context && context > 128) break;
     row.test = fmt::format("max context {}", context);
     ContextSpeed line{context, POM_TRY(silicon::predict_speed(row, constants)), 0, true};
-    line.cache_bytes = std::uint64_t(facts.cache_bytes_per_token * double(context));
+    line.cache_bytes = std::uint64_t(cached * double(context));
     line.fits = double(line.cache_bytes) <= room;
     plan.decode.push_back(std::move(line));
   }
   return plan;
 }
 
-std::uint64_t largest_weight_file(const Program& program) {
-  std::map<std::string, std::uint64_t> blobs;
-  for (const auto& function : program.functions)
-    for (const auto& node : function->body.nodes())
-      if (node->literal && node->literal.dtype() != DType::string)
-        blobs[node->literal.identity()] = node->literal.stored_size();
-  std::uint64_t total = 0;
-  for (const auto& [identity, bytes] : blobs) total += bytes;
-  return total;
-}
-
 std::vector<std::string> warnings_of(const Program& program, std::size_t ops) {
   std::vector<std::string> warnings;
-  std::uint64_t bytes = largest_weight_file(program);
+  std::uint64_t bytes = silicon::weight_file_bytes(program);
   if (bytes > (std::uint64_t(1) << 31))
     warnings.push_back(
         fmt::format("the weights are {}; the Neural Engine refuses a weight file of more than 2 GiB: split "
@@ -175,7 +129,7 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   silicon::PlaceOptions place;
   place.units = POM_TRY(units_named(options.units));
   place.gpu_cores = options.gpu_cores;
-  place.sizes = POM_TRY(sizes_of(options));
+  place.sizes = POM_TRY(sizes_from(options.size));
   auto system = target_named(*options.system);
   POM_REQUIRE(system, "there is no system '{}'", *options.system);
   place.system = *system;
@@ -184,6 +138,7 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   Function* function = POM_TRY(function_of(model.program, options.function));
   report.function = function->name;
   report.parameters = parameter_count(*function);
+  auto language = llm::language_model_of(model.program);  // an error: it is none
   for (const silicon::Chip* chip : chips) {
     place.chip = chip;
     ChipPlan one;
@@ -193,8 +148,7 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
     one.limit_gb = silicon::gpu_working_set_gb(one.memory_gb);
     one.placement = POM_TRY(silicon::place(*function, place));
     one.fits = double(one.placement.memory.total()) <= one.limit_gb * 1e9;
-    if (auto facts = language_facts(model.program, one.placement.memory, report.parameters))
-      one.language = POM_TRY(language_plan(*facts, one, options, constants));
+    if (language) one.language = POM_TRY(language_plan(*language, one, report.parameters, options, constants));
     report.chips.push_back(std::move(one));
   }
   if (!report.chips.empty()) report.warnings = warnings_of(model.program, report.chips[0].placement.counted());
@@ -213,16 +167,13 @@ namespace {
 
 Result<silicon::SpeedTable> read_table(const std::string& csv) {
   Bytes bytes = POM_TRY(map_file(csv));
-  return POM_TRY_IN(silicon::read_speed_table({reinterpret_cast<const char*>(bytes.data()), bytes.size()}), "file '{}'",
-                    csv);
+  return POM_TRY_IN(silicon::read_speed_table(bytes.text()), "file '{}'", csv);
 }
 
 std::string engine_word(const std::string& text) {
-  std::string lower;
-  for (char c : text) lower += char(std::tolower(static_cast<unsigned char>(c)));
+  std::string lower = ascii_lower(text);
   if (lower.find("neural") != lower.npos || lower.find("ane") != lower.npos) return "Neural Engine";
-  if (lower.find("gpu") != lower.npos) return "GPU";
-  return "CPU";
+  return lower.find("gpu") != lower.npos ? "GPU" : "CPU";
 }
 
 // A list of {"op": output's name, "type": MIL op, "preferred": device}.
@@ -296,8 +247,7 @@ Result<silicon::SpeedStudy> fit_rows(const std::string& csv, const std::string& 
 
 Result<MeasuredReport> compare_measured(const std::string& file, const ChipPlan* plan, const std::string& chip) {
   Bytes bytes = POM_TRY(map_file(file));
-  const char* text = reinterpret_cast<const char*>(bytes.data());
-  Json json = Json::parse(text, text + bytes.size(), nullptr, false);
+  Json json = Json::parse(bytes.text(), nullptr, false);
   POM_REQUIRE(!json.is_discarded(), "'{}' is not JSON", file);
   if (json.is_object() && json.contains("operations")) json = Json(json["operations"]);
   POM_REQUIRE(json.is_array() && !json.empty() && json[0].is_object(), "'{}' is no list of operations or of tests",

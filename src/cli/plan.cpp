@@ -9,6 +9,7 @@
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
+#include "report/plan_page.h"
 
 namespace pomona::cli {
 namespace {
@@ -25,14 +26,7 @@ Json speed_json(const silicon::Speed& speed) {
 
 Json rules_json(const std::vector<const silicon::PlacementRule*>& rules) {
   Json json = Json::array();
-  for (const auto* rule : rules)
-    json.push_back({{"id", rule->id},
-                    {"engine", silicon::name(rule->engine)},
-                    {"verdict", silicon::name(rule->verdict)},
-                    {"confidence", std::string(1, rule->confidence)},
-                    {"why", rule->why},
-                    {"mend", rule->mend},
-                    {"source", rule->source}});
+  for (const auto* rule : rules) json.push_back(report::rule_json(*rule));
   return json;
 }
 
@@ -90,7 +84,7 @@ Json chip_json(const api::ChipPlan& plan, bool ops) {
   for (const auto& b : p.breaks) {
     Json entry{
         {"op", b.op->node->op->name}, {"first", b.op->node->label()}, {"count", b.count}, {"seconds", b.seconds}};
-    if (b.rule) entry["rule"] = rules_json({b.rule})[0];
+    if (b.rule) entry["rule"] = report::rule_json(*b.rule);
     json["breaks"].push_back(entry);
   }
   if (!p.note.empty()) json["note"] = p.note;

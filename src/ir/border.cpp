@@ -22,6 +22,15 @@ SourceFeature parsed(bool is_input, const std::string& feature, const std::strin
 
 }  // namespace
 
+Feature feature_of(Value value) {
+  Feature feature;
+  feature.name = value.name();
+  feature.dtype = value.dtype();
+  feature.has_shape = all_known(value.shape());
+  if (feature.has_shape) feature.shape = known_sizes(value.shape());
+  return feature;
+}
+
 void note_source_feature(Metadata& metadata, const SourceFeature& f) {
   metadata.user[key_of(f.is_input, f.feature)] = f.dtype + " " + f.shape + " " + f.name;
 }

@@ -29,6 +29,9 @@ struct SourceFeature {
 
 inline constexpr std::string_view source_format_key = "com.pomona.source.format";
 
+// What a value alone tells of an input or output: its name, dtype and, where all of it is known, its shape.
+Feature feature_of(Value value);
+
 void note_source_feature(Metadata& metadata, const SourceFeature& feature);
 std::vector<SourceFeature> source_features(const Metadata& metadata);
 std::optional<SourceFeature> source_feature(const Metadata& metadata, bool is_input, const std::string& feature);

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <string>
+
+#include "base/ascii.h"
 
 namespace pomona {
 namespace {
@@ -34,12 +35,6 @@ std::optional<DType> find_dtype(Match match) {
   for (std::size_t i = 0; i < dtypes.size(); ++i)
     if (match(dtypes[i])) return DType(i);
   return {};
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return result;
 }
 
 }  // namespace
@@ -72,7 +67,7 @@ std::optional<DType> dtype_of_blob(int number) {
 const TargetInfo& info(Target target) { return targets[std::size_t(target)]; }
 
 std::optional<Target> target_named(std::string_view text) {
-  std::string wanted = lower(text);
+  std::string wanted = ascii_lower(text);
   // The sister systems of each release, in the order of `targets`.
   static constexpr std::array<std::array<std::string_view, 4>, 6> sisters{{{},
                                                                            {"tvos15", "watchos8", "", ""},
@@ -83,7 +78,8 @@ std::optional<Target> target_named(std::string_view text) {
   for (std::size_t i = 1; i < targets.size(); ++i) {
     const TargetInfo& t = targets[i];
     bool sister = std::any_of(sisters[i].begin(), sisters[i].end(), [&](auto s) { return !s.empty() && s == wanted; });
-    if (sister || lower(t.name) == wanted || lower(t.macos) == wanted || lower(t.opset) == wanted) return Target(i);
+    if (sister || ascii_lower(t.name) == wanted || ascii_lower(t.macos) == wanted || ascii_lower(t.opset) == wanted)
+      return Target(i);
   }
   return {};
 }

@@ -7,19 +7,13 @@
 
 #include "ir/call.h"
 #include "ir/naming.h"
+#include "ir/walk.h"
 
 namespace pomona {
 namespace {
 
 constexpr std::size_t most_reported = 20, highest_rank = 5, highest_list_rank = 4;
 
-template <class Visit>
-void each_node(const Block& block, Visit&& visit) {
-  for (const auto& node : block.nodes()) {
-    visit(*node);
-    for (const auto& inner : node->blocks) each_node(*inner, visit);
-  }
-}
 template <class Visit>
 void each_value(const Block& block, Visit&& visit) {
   for (std::size_t i = 0; i < block.input_count(); ++i) visit(block.input(i));

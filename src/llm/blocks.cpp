@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "ir/border.h"
 #include "ops/activation.h"
 #include "ops/conv.h"
 #include "ops/elementwise_binary.h"
@@ -43,6 +44,14 @@ std::string numbered(const std::string& pattern, std::int64_t layer, std::int64_
 
 Value Blocks::reshape(Value x, const Ints& shape) { return g.add(mil::reshape{.x = x, .shape = g.ints(shape)}); }
 Value Blocks::transpose(Value x, const Ints& order) { return g.add(mil::transpose{.x = x, .perm = order}); }
+
+Value Blocks::add_output(Value value, const std::string& name) {
+  Value output = value ? g.add(mil::identity{.x = value}, name) : Value();
+  if (!output) return {};
+  output.set_name(name);
+  g.block().function().outputs.push_back(feature_of(output));
+  return output;
+}
 
 Value Blocks::concat(const Values& values, int axis) { return g.add(mil::concat{.values = values, .axis = axis}); }
 

@@ -63,6 +63,8 @@ class Blocks {
   Value reshape(Value x, const Ints& shape);
   Value transpose(Value x, const Ints& order);
   Value concat(const Values& values, int axis);
+  // Describes the value as an output of the function. A node of its own, should it be an input or another output.
+  Value add_output(Value value, const std::string& name);
   std::int64_t channel_axis() const { return engine == Engine::ane ? 1 : -1; }
 
   Weights& weights() { return weights_; }

@@ -86,8 +86,8 @@ DecoderFunction::Past DecoderFunction::with_past(Value keys, Value values, std::
     case Cache::io:
       break;
   }
-  results_.push_back(add_output(keys, fmt::format("new_keys_{}", i)));
-  results_.push_back(add_output(values, fmt::format("new_values_{}", i)));
+  results_.push_back(b_.add_output(keys, fmt::format("new_keys_{}", i)));
+  results_.push_back(b_.add_output(values, fmt::format("new_values_{}", i)));
   if (plan_.options.engine == Engine::ane) return {{keys_[i], keys}, {values_[i], values}};
   return {{b_.concat({keys_[i], keys}, 2)}, {b_.concat({values_[i], values}, 2)}};
 }

@@ -49,7 +49,7 @@ Status DecoderFunction::build() {
   g_.source.clear();
   Value y = logits(x);
   POM_TRY(Status(g_.status()));
-  results_.insert(results_.begin(), add_output(y, "logits"));
+  results_.insert(results_.begin(), b_.add_output(y, "logits"));
   POM_TRY(Status(g_.status()));
   // The logits first; features in the same order.
   std::rotate(function_.outputs.rbegin(), function_.outputs.rbegin() + 1, function_.outputs.rend());
@@ -109,21 +109,6 @@ void DecoderFunction::add_caches() {
       }
       (*kind == 'k' ? keys_ : values_).push_back(cache);
     }
-}
-
-Value DecoderFunction::add_output(Value value, const std::string& name) {
-  if (!value) return {};
-  // A name of its own, should the value be an input or another output.
-  Value output = g_.add(mil::identity{.x = value}, name);
-  if (!output) return {};
-  output.set_name(name);
-  Feature feature;
-  feature.name = name;
-  feature.dtype = output.dtype();
-  feature.has_shape = all_known(output.shape());
-  if (feature.has_shape) feature.shape = known_sizes(output.shape());
-  function_.outputs.push_back(feature);
-  return output;
 }
 
 Value DecoderFunction::int_add(Value a, Value b) { return g_.add(mil::add{.x = a, .y = b}); }

@@ -32,7 +32,6 @@ class DecoderFunction {
   void add_inputs();
   void add_input(const std::string& name, DType dtype, Shape shape);
   void add_caches();
-  Value add_output(Value value, const std::string& name);
   void make_positions();
   Status make_ropes();
   bool one_token() const { return tokens_ == Dim(1); }

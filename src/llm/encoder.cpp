@@ -46,8 +46,8 @@ class EncoderFunction {
     }
     g_.source.clear();
     Value rows = b_.to_rows(x);
-    Values results{add_output(rows, "last_hidden_state")};
-    if (!checkpoint_.pooling.empty()) results.push_back(add_output(pooled(rows), "sentence_embedding"));
+    Values results{b_.add_output(rows, "last_hidden_state")};
+    if (!checkpoint_.pooling.empty()) results.push_back(b_.add_output(pooled(rows), "sentence_embedding"));
     POM_TRY(Status(g_.status()));
     function_.body.set_results(results);
     return {};
@@ -63,18 +63,6 @@ class EncoderFunction {
     if (!tokens_.known()) feature.ranges = {{1, options_.in_memory ? -1 : 1}, {1, options_.context}};
     function_.inputs.push_back(feature);
     return function_.body.add_input(name, tensor_type(DType::int32, {batch_, tokens_}));
-  }
-  Value add_output(Value value, const std::string& name) {
-    Value output = g_.add(mil::identity{.x = value}, name);
-    if (!output) return {};
-    output.set_name(name);
-    Feature feature;
-    feature.name = name;
-    feature.dtype = output.dtype();
-    feature.has_shape = all_known(output.shape());
-    if (feature.has_shape) feature.shape = known_sizes(output.shape());
-    function_.outputs.push_back(feature);
-    return output;
   }
 
   // The vector [batch, tokens, rest...].

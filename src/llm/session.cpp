@@ -93,8 +93,7 @@ struct Session::Machine {
     if (model.cache == Cache::none || !past.caches.empty()) return;
     for (const CacheLayout& c : model.caches)
       for (const std::string& name : {c.keys, c.values}) {
-        Value input = calls[0].function->body.input(name);
-        past.caches[name] = Tensor(input ? input.type().dtype : DType::fp16, c.shape);
+        past.caches[name] = Tensor(calls[0].function->body.input(name).dtype(), c.shape);
       }
   }
 };
@@ -109,6 +108,13 @@ Result<Session> Session::open(const Program& program) {
   machine->model = POM_TRY(language_model_of(program));
   for (const auto& function : program.functions) POM_TRY(machine->add(*function));
   POM_REQUIRE(!machine->calls.empty(), "the program has no functions");
+  const Function& first = *machine->calls[0].function;
+  for (const CacheLayout& cache : machine->model.caches)
+    for (const std::string& name : {cache.keys, cache.values}) {
+      Value value = first.body.input(name);
+      POM_REQUIRE(value && value.shape() == to_shape(cache.shape), "function '{}' has no cache '{}' of {}", first.name,
+                  name, to_string(cache.shape));
+    }
   std::stable_sort(machine->calls.begin(), machine->calls.end(),
                    [](const auto& a, const auto& b) { return a.most < b.most; });
   return Session(std::move(machine));
@@ -174,7 +180,7 @@ Status Session::step(std::span<const int> ids, std::vector<float>* all) {
   return {};
 }
 
-Status Session::feed(std::span<const int> ids) {
+Status Session::feed_to(std::span<const int> ids, std::vector<float>* all) {
   POM_REQUIRE(ids.size() <= room(), "the text has {} tokens, and the model's context is {}",
               past_.text.size() + ids.size(), model().context);
   for (int id : ids)
@@ -182,25 +188,18 @@ Status Session::feed(std::span<const int> ids) {
                 model().vocabulary);
   while (!ids.empty()) {
     std::size_t before = past_.text.size();
-    POM_TRY(step(ids, nullptr));
+    POM_TRY(step(ids, all));
     ids = ids.subspan(past_.text.size() - before);
   }
   return {};
 }
 
+Status Session::feed(std::span<const int> ids) { return feed_to(ids, nullptr); }
+
 Result<std::vector<float>> Session::feed_all(std::span<const int> ids) {
-  POM_REQUIRE(ids.size() <= room(), "the text has {} tokens, and the model's context is {}",
-              past_.text.size() + ids.size(), model().context);
-  for (int id : ids)
-    POM_REQUIRE(id >= 0 && id < model().vocabulary, "there is no token {}: the vocabulary has {}", id,
-                model().vocabulary);
   std::vector<float> all;
-  all.reserve(ids.size() * std::size_t(model().vocabulary));
-  while (!ids.empty()) {
-    std::size_t before = past_.text.size();
-    POM_TRY(step(ids, &all));
-    ids = ids.subspan(past_.text.size() - before);
-  }
+  all.reserve(std::min(ids.size(), room()) * std::size_t(model().vocabulary));
+  POM_TRY(feed_to(ids, &all));
   return all;
 }
 

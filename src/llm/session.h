@@ -59,6 +59,7 @@ class Session {
  private:
   struct Machine;
   explicit Session(std::unique_ptr<Machine> machine);
+  Status feed_to(std::span<const int> ids, std::vector<float>* all);
   Status step(std::span<const int> ids, std::vector<float>* all);
   std::unique_ptr<Machine> machine_;
   Past past_;

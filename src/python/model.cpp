@@ -11,6 +11,7 @@
 #include "api/origin.h"
 #include "api/run.h"
 #include "formats/mlpackage/package.h"
+#include "ir/border.h"
 #include "ir/text.h"
 #include "python/arrays.h"
 #include "python/calls.h"
@@ -75,12 +76,7 @@ nb::dict feature_dict(const Feature& feature, const std::string& source_name) {
 // A feature for a value that the model's description does not mention, as those of imported models.
 Feature feature_of(const std::vector<Feature>& features, Value value) {
   if (const Feature* found = api::find_feature(features, value.name())) return *found;
-  Feature feature;
-  feature.name = value.name();
-  feature.dtype = value.dtype();
-  feature.has_shape = all_known(value.shape());
-  if (feature.has_shape) feature.shape = known_sizes(value.shape());
-  return feature;
+  return pomona::feature_of(value);
 }
 
 std::string dims_text(Value value) {

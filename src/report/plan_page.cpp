@@ -121,14 +121,7 @@ class RuleList {
  public:
   std::size_t operator()(const silicon::PlacementRule* rule) {
     auto [at, fresh] = places_.emplace(rule, places_.size());
-    if (fresh)
-      rules_.push_back({{"id", rule->id},
-                        {"engine", silicon::name(rule->engine)},
-                        {"verdict", silicon::name(rule->verdict)},
-                        {"confidence", std::string(1, rule->confidence)},
-                        {"why", rule->why},
-                        {"mend", rule->mend},
-                        {"source", rule->source}});
+    if (fresh) rules_.push_back(rule_json(*rule));
     return at->second;
   }
   const Json& all() const { return rules_; }
@@ -155,6 +148,16 @@ Json totals_of(const silicon::Placement& p, const std::string& chip) {
 }
 
 }  // namespace
+
+Json rule_json(const silicon::PlacementRule& rule) {
+  return {{"id", rule.id},
+          {"engine", silicon::name(rule.engine)},
+          {"verdict", silicon::name(rule.verdict)},
+          {"confidence", std::string(1, rule.confidence)},
+          {"why", rule.why},
+          {"mend", rule.mend},
+          {"source", rule.source}};
+}
 
 std::string plan_page(const std::string& title, const silicon::Placement& placement, const std::string& chip) {
   Words words;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/ascii.h"
+
 namespace pomona::server {
 namespace {
 
@@ -24,13 +26,6 @@ std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
   return text;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
-  return result;
 }
 
 // The whole text as a number; false when it is none, or too large.
@@ -140,7 +135,7 @@ bool RequestReader::read_header(std::string_view line) {
   if (colon == line.npos || !is_token(line.substr(0, colon))) return refuse(400, "a header is not NAME: VALUE");
   std::string_view value = trimmed(line.substr(colon + 1));
   if (!is_field_text(value)) return refuse(400, "a header has a control character");
-  request_.headers.emplace_back(lower(line.substr(0, colon)), value);
+  request_.headers.emplace_back(ascii_lower(line.substr(0, colon)), value);
   return true;
 }
 
@@ -151,14 +146,14 @@ bool RequestReader::read_framing() {
     codings += name == "transfer-encoding";
     hosts += name == "host";
     if (name != "connection") continue;
-    std::string words = lower(value);
+    std::string words = ascii_lower(value);
     if (words.find("close") != words.npos) request_.keep_alive = false;
   }
   if (hosts > 1 || (hosts == 0 && request_.chunks)) return refuse(400, "there is not one Host header");
   if (lengths + codings > 1) return refuse(400, "the length of the body is given twice");
-  if (const std::string* expect = request_.header("expect")) continue_ = lower(*expect) == "100-continue";
+  if (const std::string* expect = request_.header("expect")) continue_ = ascii_lower(*expect) == "100-continue";
   if (const std::string* coding = request_.header("transfer-encoding")) {
-    if (lower(*coding) != "chunked" || !request_.chunks)
+    if (ascii_lower(*coding) != "chunked" || !request_.chunks)
       return refuse(400, "the only transfer coding is chunked, of HTTP/1.1");
     part_ = Part::chunk_size;
     return true;

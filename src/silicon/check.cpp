@@ -7,22 +7,11 @@
 #include <set>
 
 #include "ir/op.h"
+#include "ir/walk.h"
+#include "silicon/rule.h"
 
 namespace pomona::silicon {
 namespace {
-
-template <class Visit>
-void each_node(const Block& block, Visit&& visit) {
-  for (const auto& node : block.nodes()) {
-    visit(*node);
-    for (const auto& inner : node->blocks) each_node(*inner, visit);
-  }
-}
-
-template <class Visit>
-void each_node(const Program& program, Visit&& visit) {
-  for (const auto& function : program.functions) each_node(function->body, visit);
-}
 
 // One line for all ops of a kind: the first, and how many.
 struct Tally {
@@ -125,12 +114,7 @@ void masks(const CheckAt& at, std::vector<Concern>& found) {
 }
 
 void weight_file(const CheckAt& at, std::vector<Concern>& found) {
-  std::set<std::string> seen;
-  std::uint64_t total = 0;
-  each_node(at.program, [&](const Node& node) {
-    if (node.literal && node.literal.dtype() != DType::string && seen.insert(node.literal.identity()).second)
-      total += node.literal.stored_size();
-  });
+  std::uint64_t total = weight_file_bytes(at.program);
   double gb = double(total) / 1e9;
   if (total > (std::uint64_t(1) << 31))
     found.push_back({"weights.size", Weightiness::failure, "",
@@ -146,10 +130,7 @@ void weight_file(const CheckAt& at, std::vector<Concern>& found) {
 void blocks(const CheckAt& at, std::vector<Concern>& found) {
   Tally tally;
   each_node(at.program, [&](const Node& node) {
-    if (!node.op || node.op->name != "constexpr_blockwise_shift_scale") return;
-    int axes = 0;
-    for (Dim size : node.input("scale").shape()) axes += !(size == 1);
-    if (axes > 1) tally.add(node);
+    if (node.op && scales_blocks(node)) tally.add(node);
   });
   if (tally.count)
     found.push_back({"weights.blocks", Weightiness::warning, tally.place(),
@@ -264,6 +245,16 @@ const Check table[] = {
 std::string_view name(Weightiness weight) {
   constexpr std::string_view names[] = {"note", "warning", "failure"};
   return names[std::size_t(weight)];
+}
+
+std::uint64_t weight_file_bytes(const Program& program) {
+  std::set<std::string> seen;
+  std::uint64_t total = 0;
+  each_node(program, [&](const Node& node) {
+    if (node.literal && node.literal.dtype() != DType::string && seen.insert(node.literal.identity()).second)
+      total += node.literal.stored_size();
+  });
+  return total;
 }
 
 std::span<const Check> checks() { return table; }

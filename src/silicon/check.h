@@ -35,6 +35,8 @@ struct Check {
   void (*run)(const CheckAt& at, std::vector<Concern>& found);
 };
 std::span<const Check> checks();
+// What the program's constants take in its file, each stored once.
+std::uint64_t weight_file_bytes(const Program& program);
 // The heaviest first.
 std::vector<Concern> concerns_of(const CheckAt& at);
 

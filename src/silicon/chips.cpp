@@ -4,9 +4,9 @@
 // and DaMoN 2026; class of the Neural Engine, ANEForge (one source).
 #include "silicon/chips.h"
 
-#include <algorithm>
-#include <cctype>
 #include <string>
+
+#include "base/ascii.h"
 
 namespace pomona::silicon {
 namespace {
@@ -39,10 +39,9 @@ const std::vector<Chip>& table() {
   return rows;
 }
 
+// "Apple M4 Pro" and "m4-pro" are one.
 std::string plain(std::string_view name) {
-  std::string text;
-  for (char c : name)
-    if (std::isalnum(static_cast<unsigned char>(c))) text += char(std::tolower(static_cast<unsigned char>(c)));
+  std::string text = letters_and_digits(name);
   return text.starts_with("apple") ? text.substr(5) : text;
 }
 

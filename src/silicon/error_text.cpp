@@ -1,7 +1,8 @@
 #include "silicon/error_text.h"
 
-#include <cctype>
 #include <string>
+
+#include "base/ascii.h"
 
 namespace pomona::silicon {
 namespace {
@@ -52,8 +53,7 @@ const ErrorText table[] = {
 std::span<const ErrorText> error_texts() { return table; }
 
 std::vector<const ErrorText*> explain(std::string_view text) {
-  std::string lower;
-  for (char c : text) lower += char(std::tolower(static_cast<unsigned char>(c)));
+  std::string lower = ascii_lower(text);
   std::vector<const ErrorText*> found;
   for (const ErrorText& row : table)
     if (lower.find(row.fragment) != std::string::npos) found.push_back(&row);

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
+
 namespace pomona::silicon {
 namespace {
 
 struct Known {
-  std::string_view family;  // in the plain form of plain()
+  std::string_view family;  // as letters_and_digits() has it
   double least_b, most_b;   // sizes that this row covers
   LlmShape shape;
 };
@@ -84,13 +86,6 @@ const std::vector<Known>& table() {
   return rows;
 }
 
-std::string plain(std::string_view name) {
-  std::string text;
-  for (char c : name)
-    if (std::isalnum(static_cast<unsigned char>(c))) text += char(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
 // "30B-A3B": the billions after an 'A' that follows a size.
 std::optional<double> active_in_name(std::string_view model) {
   for (std::size_t i = 1; i + 1 < model.size(); ++i) {
@@ -118,7 +113,7 @@ LlmShape estimated(double params_b) {
 }  // namespace
 
 LlmShape llm_shape(std::string_view model, double params_b) {
-  std::string name = plain(model);
+  std::string name = letters_and_digits(model);
   auto active = active_in_name(model);
   for (const Known& row : table())
     if (name.find(row.family) != std::string::npos && params_b >= row.least_b && params_b <= row.most_b &&

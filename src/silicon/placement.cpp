@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "ir/op.h"
+#include "ir/walk.h"
 #include "silicon/cost.h"
 
 namespace pomona::silicon {
@@ -232,15 +233,10 @@ class Placer {
     std::int64_t now = 0, most = 0;
     for (std::int64_t step : change) most = std::max(most, now += step);
     placement_.memory.activations = std::uint64_t(most);
-    add_weights(function_.body);
-  }
-
-  void add_weights(const Block& block) {
-    for (const auto& node : block.nodes()) {
-      if (node->literal && node->literal.dtype() != DType::string)
-        placement_.memory.weights += node->literal.stored_size();
-      for (const auto& inner : node->blocks) add_weights(*inner);
-    }
+    each_node(function_.body, [&](const Node& node) {
+      if (node.literal && node.literal.dtype() != DType::string)
+        placement_.memory.weights += node.literal.stored_size();
+    });
   }
 
   void note_small() {

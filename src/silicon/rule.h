@@ -60,6 +60,9 @@ struct PlacementRule {
 std::span<const PlacementRule> placement_rules();
 const PlacementRule* find_rule(std::string_view id);
 
+// Whether a constexpr op scales by blocks: by more than one axis.
+bool scales_blocks(const Node& decoder);
+
 // The topics, in rules_*.cpp.
 std::span<const PlacementRule> dtype_and_shape_rules();
 std::span<const PlacementRule> op_rules();

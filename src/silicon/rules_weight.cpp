@@ -14,15 +14,6 @@ const Node* decoder_of_weight(const RuleAt& at) {
   return nullptr;
 }
 
-// More than one scale along any axis but the channels'.
-bool per_block(const Node& decoder) {
-  if (decoder.op->name != "constexpr_blockwise_shift_scale") return false;
-  Value scale = decoder.input("scale");
-  int axes = 0;
-  for (Dim size : scale.shape()) axes += !(size == 1);
-  return axes > 1;
-}
-
 // Tables of their own for groups of channels.
 std::int64_t table_count(const Node& decoder) {
   Value table = decoder.op->name == "constexpr_lut_to_dense" ? decoder.input("lut") : Value();
@@ -39,14 +30,14 @@ const PlacementRule table[] = {
      "coremltools issue 2510 ('ANE only support per-cout/per-tensor quantization'); executorch llama readme",
      [](const RuleAt& at) {
        const Node* decoder = decoder_of_weight(at);
-       return decoder && per_block(*decoder);
+       return decoder && scales_blocks(*decoder);
      }},
     {"ane.linear_quantised", Engine::ane, Verdict::unlikely, 'C',
      "a compute plan on M4 showed linearly quantised weights on the CPU only; other reports have them on the engine",
      "look-up tables are the surer form for the Neural Engine", "stablehlo-coreml issue 110",
      [](const RuleAt& at) {
        const Node* decoder = decoder_of_weight(at);
-       return decoder && decoder->op->name == "constexpr_blockwise_shift_scale" && !per_block(*decoder) &&
+       return decoder && decoder->op->name == "constexpr_blockwise_shift_scale" && !scales_blocks(*decoder) &&
               info(decoder->input("data").dtype()).bits < 8;
      }},
     {"ane.many_tables", Engine::ane, Verdict::rewritten, 'A',
@@ -69,6 +60,13 @@ const PlacementRule table[] = {
 };
 
 }  // namespace
+
+bool scales_blocks(const Node& decoder) {
+  if (decoder.op->name != "constexpr_blockwise_shift_scale") return false;
+  int axes = 0;
+  for (Dim size : decoder.input("scale").shape()) axes += !(size == 1);
+  return axes > 1;
+}
 
 std::span<const PlacementRule> weight_rules() { return table; }
 

@@ -87,15 +87,6 @@ SpeedFit fit_group(const std::vector<const Row*>& rows) {
   return fit;
 }
 
-double quantile(std::vector<double> values, double share) {
-  if (values.empty()) return 1;
-  std::sort(values.begin(), values.end());
-  double at = share * double(values.size() - 1);
-  auto below = std::size_t(at);
-  double rest = at - double(below);
-  return below + 1 < values.size() ? values[below] * (1 - rest) + values[below + 1] * rest : values.back();
-}
-
 struct Residual {
   std::string chip;
   double ratio;  // measured speed over predicted
@@ -154,6 +145,15 @@ LeftOut study_group(const std::string& group, const std::vector<const Row*>& row
 }
 
 }  // namespace
+
+double quantile(std::vector<double> values, double share) {
+  if (values.empty()) return 1;
+  std::sort(values.begin(), values.end());
+  double at = share * double(values.size() - 1);
+  auto below = std::size_t(at);
+  double rest = at - double(below);
+  return below + 1 < values.size() ? values[below] * (1 - rest) + values[below + 1] * rest : values.back();
+}
 
 Result<Speed> predict_speed(const SpeedCase& row, const SpeedConstants& constants) {
   Terms terms = POM_TRY(speed_terms(row));

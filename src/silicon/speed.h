@@ -50,6 +50,9 @@ struct SpeedFit {
 };
 using SpeedConstants = std::map<std::string, SpeedFit>;  // by "runtime phase"
 
+// Between the order statistics of `values` where `share` falls between two; 1 of none.
+double quantile(std::vector<double> values, double share);
+
 // Errors: the chip, the runtime or the phase is unknown, or there is no size.
 Result<Speed> predict_speed(const SpeedCase& row, const SpeedConstants& constants);
 

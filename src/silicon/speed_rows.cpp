@@ -59,14 +59,6 @@ Result<double> number_in(const std::string& text, std::string_view column, std::
   return value;
 }
 
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  double at = share * double(values.size() - 1);
-  auto below = std::size_t(at);
-  return below + 1 < values.size() ? values[below] + (at - double(below)) * (values[below + 1] - values[below])
-                                   : values.back();
-}
-
 std::string quoted(const std::string& field) {
   if (field.find_first_of(",\"\n") == std::string::npos) return field;
   std::string out = "\"";

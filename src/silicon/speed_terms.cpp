@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cmath>
 
+#include "base/ascii.h"
 #include "silicon/llm_shape.h"
 
 namespace pomona::silicon {
@@ -26,11 +27,6 @@ constexpr double first_ane_form = 2.2;
 // Rotary embeddings as packages of 2023 have them leave the Neural Engine (pythia against gpt2, M1).
 constexpr double rotary_off_engine = 3.8;
 
-std::string lower(std::string_view text) {
-  std::string out;
-  for (char c : text) out += char(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
 bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 // The number after `word`, 0 when there is none.
@@ -46,7 +42,7 @@ int number_after(std::string_view text, std::string_view word) {
 }
 
 Result<Runtime> runtime_named(std::string_view name) {
-  std::string text = lower(name);
+  std::string text = ascii_lower(name);
   if (has(text, "mlx")) return Runtime::mlx;
   if (has(text, "ane") || has(text, "neural")) return Runtime::core_ml_ane;
   if (has(text, "coreml") || has(text, "core ml")) return Runtime::core_ml_gpu;
@@ -60,7 +56,7 @@ Result<Runtime> runtime_named(std::string_view name) {
 
 // How weights are decoded: each class has its cost per parameter.
 std::string_view decoding(std::string_view quant) {
-  std::string text = lower(quant);
+  std::string text = ascii_lower(quant);
   if (text.starts_with("f") || text.starts_with("bf")) return "plain";
   if (text.starts_with("q8") || has(text, "int8") || text.starts_with("8")) return "8-bit";
   if (has(text, "_k") || text.starts_with("iq") || text.starts_with("q2") || text.starts_with("q3") ||
@@ -72,7 +68,7 @@ std::string_view decoding(std::string_view quant) {
 enum class Era : std::uint8_t { early, middle, newer };
 // From a date, or llama.cpp's build number: 4000 is of November 2024.
 Era era_of(const SpeedCase& row, Runtime runtime, const Chip* chip) {
-  std::string build = lower(row.build);
+  std::string build = ascii_lower(row.build);
   if (runtime == Runtime::mlx) return Era::newer;
   if (has(build, "aug 2023") || has(build, "2023-08")) return Era::early;
   for (int year = 2025; year <= 2030; ++year)
@@ -129,7 +125,7 @@ Result<Load> load_of(const SpeedCase& row) {
   double unread = shape.active_b || shape.tied_head ? 0 : double(shape.vocabulary) * shape.width / 1e9;
   load.gigabytes = all * std::max(load.active_b - unread, 0.5 * load.active_b) / row.params_b;
   load.kv_gigabytes = 4.0 * shape.layers * shape.kv_width / 1e9;
-  std::string test = lower(row.test);
+  std::string test = ascii_lower(row.test);
   load.context = std::max({number_after(test, "tg"), number_after(test, "pp"), number_after(test, "context ")});
   if (has(test, "512-token")) load.context = 512;
   if (load.context == 0) load.context = row.phase == "prompt" ? 512 : 128;
@@ -172,7 +168,7 @@ void cpu_terms(Terms& terms, const SpeedCase& row, const Machine& m, const Load&
   double reach = std::min(m.gbs, m.ultra ? 240.0 : 120.0);
   double cores = m.chip ? m.chip->cpu_performance_cores : 8;
   std::string kind(decoding(row.quant));
-  if (lower(row.quant) == "q4_0") kind = "4-bit, repacked";
+  if (ascii_lower(row.quant) == "q4_0") kind = "4-bit, repacked";
   if (row.phase == "decode") terms.units["bytes/bandwidth"] = load.gigabytes / reach;
   terms.units["parameters/cores, " + kind] = load.active_b / cores;
 }
@@ -180,7 +176,7 @@ void cpu_terms(Terms& terms, const SpeedCase& row, const Machine& m, const Load&
 // Three ways of keeping the past: not at all, as inputs and outputs, as a state (Apple's write-up of Llama 3.1).
 void core_ml_gpu_terms(Terms& terms, const SpeedCase& row, const Machine& m, const Load& load) {
   auto& units = terms.units;
-  std::string model = lower(row.model), kind(decoding(row.quant));
+  std::string model = ascii_lower(row.model), kind(decoding(row.quant));
   double cache = load.kv_gigabytes * load.context;
   if (has(model, "no-kv") || has(model, "no kv") || has(model, "recompute")) {
     units["window/GPU"] = load.context * load.active_b / m.teraflops / 1000;
@@ -204,11 +200,11 @@ void core_ml_ane_terms(Terms& terms, const SpeedCase& row, const Machine& m, con
     // Of an Ultra one program uses one die's engine.
     tops = m.chip->ane_tops.value_or(38) / (m.ultra ? 2 : 1);
   }
-  std::string test = lower(row.test), build = lower(row.build);
+  std::string test = ascii_lower(row.test), build = ascii_lower(row.build);
   auto& units = terms.units;
   units["bytes/engine's bandwidth"] = load.gigabytes / gbs;
   if (has(test, "recompute")) {
-    double off = has(lower(row.model), "pythia") && has(build, "2023") ? rotary_off_engine : 1;
+    double off = has(ascii_lower(row.model), "pythia") && has(build, "2023") ? rotary_off_engine : 1;
     units["bytes/engine's bandwidth"] *= off;
     units["window/engine"] = off * 2 * load.context * load.active_b / 1000 / tops;
     return;

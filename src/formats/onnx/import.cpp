@@ -344,11 +344,8 @@ Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
                  std::find(results.begin(), results.end(), value) != results.end();
     if (taken) value = Builder(main).add(mil::identity{.x = value}, std::string(output.name));
     results.push_back(value);
-    Feature feature;
+    Feature feature = feature_of(value);
     feature.name = std::string(output.name);
-    feature.dtype = value.dtype();
-    feature.has_shape = all_known(value.shape());
-    if (feature.has_shape) feature.shape = known_sizes(value.shape());
     main.outputs.push_back(std::move(feature));
     std::string dtype = border_dtype(output.elem_type ? output.elem_type : int(entry->elem));
     note_source_feature(program.metadata,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "formats/onnx/compose.h"
 #include "formats/onnx/loop.h"
 #include "ops/activation.h"
@@ -235,12 +236,6 @@ Result<Outputs> by_steps(Lowering& g, const Direction& d) {
   return Outputs{g.add(mil::stack{.values = ys, .axis = 0}), s.h, s.c};
 }
 
-std::string lower_case(const std::string& text) {
-  std::string lower;
-  for (char c : text) lower += char(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return lower;
-}
-
 // The activations of all directions, one after another, with ONNX's own defaults.
 Result<std::vector<Activation>> activations_of(Layer layer, std::size_t directions, const Strings& names,
                                                const Floats& alphas, const Floats& betas) {
@@ -254,7 +249,7 @@ Result<std::vector<Activation>> activations_of(Layer layer, std::size_t directio
   std::vector<Activation> all;
   std::size_t alpha = 0, beta = 0;
   for (std::size_t i = 0; i < each * directions; ++i) {
-    Activation a{names.empty() ? usual[i % each] : lower_case(names[i])};
+    Activation a{names.empty() ? usual[i % each] : ascii_lower(names[i])};
     auto next = [&](const Floats& given, std::size_t& at, double standard) {
       if (at >= given.size()) return standard;
       a.custom = a.custom || given[at] != standard;
