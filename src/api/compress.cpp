@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "api/border.h"
 #include "api/calibration.h"
 #include "api/compress_config.h"
 #include "api/files.h"
 #include "cpu/runner.h"
 #include "formats/mlpackage/package.h"
+#include "llm/language_model.h"
 
 namespace pomona::api {
 namespace {
@@ -53,25 +56,65 @@ void warn_of_engines(CompressReport& report) {
         "Engine");
 }
 
+// Rotary tables are a small part of a language model, and an error in them turns every head at every layer.
+std::map<std::string, std::string> tables_of_positions(const Program& program) {
+  std::map<std::string, std::string> left;
+  if (!llm::is_language_model(program)) return left;
+  for (const auto& function : program.functions)
+    for (const auto& node : function->body.nodes())
+      if (node->op->structural && node->output_count() == 1)
+        for (std::string_view begin : {"cosines_", "sines_"})
+          if (node->output().name().starts_with(begin)) left[node->output().name()] = "a table of positions";
+  return left;
+}
+
+// Samples for the function they are for.
+struct Samples {
+  std::string function;
+  std::vector<NamedTensors> inputs;
+  std::vector<bool> continues;  // as LanguageSamples has it
+  bool continuing(std::size_t s) const { return s < continues.size() && continues[s]; }
+};
+
+Function& function_of(Program& program, const std::string& name) {
+  for (const auto& function : program.functions)
+    if (function->name == name) return *function;
+  return program.main();
+}
+
+Result<Samples> samples_for(Program& program, const CompressOptions& options) {
+  bool with_data = !options.calibrate->empty();
+  if (!with_data && !options.min_cosine->has_value()) return Samples{};
+  SampleChoice choice{with_data ? *options.calibrate : "random", options.tokenizer, with_data ? *options.samples : 2,
+                      options.seed};
+  if (llm::is_language_model(program) && choice.place.ends_with(".txt")) {
+    LanguageSamples found = POM_TRY_IN(language_samples(choice, program), "'{}'", choice.place);
+    return Samples{found.function->name, std::move(found.inputs), std::move(found.continues)};
+  }
+  return Samples{program.main().name, POM_TRY(calibration_samples(choice, program, program.main())), {}};
+}
+
 // The outputs of the package at `path` against those of the input, sample by sample.
-Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input,
-                                       const std::vector<NamedTensors>& samples, double min_cosine) {
+Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input, const Samples& samples,
+                                       double min_cosine) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
-  Function& reference = before.program.main();
-  cpu::Runner expected(reference, {}), got(after.program.main(), {});
+  Function &reference = function_of(before.program, samples.function),
+           &compressed = function_of(after.program, samples.function);
+  cpu::Runner expected(reference, {}), got(compressed, {});
+  std::size_t count = std::min<std::size_t>(samples.inputs.size(), 4);
   VerifyReport report;
-  report.reference = fmt::format("'{}', {} samples", input, samples.size());
-  for (std::size_t s = 0; s < samples.size(); ++s) {
-    expected.reset_states();
-    got.reset_states();
-    NamedTensors want = source_outputs(before.program, reference, POM_TRY(expected.run(samples[s])));
-    NamedTensors have = source_outputs(after.program, after.program.main(), POM_TRY(got.run(samples[s])));
+  report.reference = fmt::format("'{}', {} samples", input, count);
+  for (std::size_t s = 0; s < count; ++s) {
+    const NamedTensors& sample = samples.inputs[s];
+    if (!samples.continuing(s)) expected.reset_states(), got.reset_states();
+    NamedTensors want = source_outputs(before.program, reference, POM_TRY(expected.run(sample)));
+    NamedTensors have = source_outputs(after.program, compressed, POM_TRY(got.run(sample)));
     std::size_t first = report.lines.size();
     // Without a bar the lines are told, and nothing fails.
     POM_TRY(add_lines(report, have, want, {.min_cosine = min_cosine, .min_equal = min_cosine < -1 ? 0.0 : 0.9}));
     for (std::size_t i = first; i < report.lines.size(); ++i)
-      if (samples.size() > 1) report.lines[i].name += fmt::format(" ({})", s);
+      if (count > 1) report.lines[i].name += fmt::format(" ({})", s);
   }
   report.seconds = watch.seconds();
   return report;
@@ -86,14 +129,13 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
-  std::vector<NamedTensors> samples;
+  request.left = tables_of_positions(model.program);
+  Samples samples = POM_TRY(samples_for(model.program, options));
   bool with_data = !options.calibrate->empty();
-  if (with_data || options.min_cosine->has_value())
-    samples = POM_TRY(calibration_samples(
-        {with_data ? *options.calibrate : "random", options.tokenizer, with_data ? *options.samples : 2, options.seed},
-        model.program, model.program.main()));
   if (with_data) {
-    request.calibration = std::make_shared<compress::Calibration>(model.program.main(), samples);
+    request.calibration =
+        std::make_shared<compress::Calibration>(function_of(model.program, samples.function), samples.inputs);
+    request.calibration->set_continuing(samples.continues);
     request.round = !options.no_rounding;
     request.rounding = {!options.no_activation_order, options.damping};
   }
@@ -103,11 +145,9 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
                         std::move(found.warnings)};
   warn_of_engines(report);
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
-  if (!samples.empty()) {
-    samples.resize(std::min<std::size_t>(samples.size(), 4));
+  if (!samples.inputs.empty())
     report.verification =
         POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2)), "verifying");
-  }
   report.written = !report.verification || report.verification->passed || options.keep;
   if (report.written) POM_TRY(draft.move_to(output));
   report.seconds = watch.seconds();

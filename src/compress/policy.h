@@ -14,6 +14,7 @@
 // Equal weights, also those of different functions, are encoded once and share their bytes.
 #pragma once
 #include <functional>
+#include <map>
 
 #include "compress/calibration.h"
 #include "compress/recipe.h"
@@ -26,6 +27,7 @@ struct Request {
   std::shared_ptr<Calibration> calibration;
   Rounding rounding;
   bool round = true;
+  std::map<std::string, std::string> left;  // weights that are left unless the recipe has names, and why
   Request(Recipe of_weights) : recipe(std::move(of_weights)) {}
   Request(std::shared_ptr<const Scheme> for_all) { recipe.global = std::move(for_all); }
 };
