@@ -170,7 +170,7 @@ class ConstantEncoder {
     Sizes groups(lut.sizes().begin(), lut.sizes().end() - 2), strides = strides_of(lut.sizes());
     std::size_t row_groups = std::size_t(groups[axes_.row_axis]), depth_groups = std::size_t(groups[axes_.depth_axis]);
     std::size_t entries = std::size_t(lut.sizes()[lut.rank() - 2]), scale_rows = 1;
-    bool scaled = scale.count() > 0, half = weight_.dtype() == DType::fp16;
+    bool scaled = scale.data() != nullptr, half = weight_.dtype() == DType::fp16;
     if (scaled) {
       scale_rows = std::size_t(scale.sizes()[axes_.row_axis]);
       if (scale.count() != scale_rows) return SharedMatrix();
