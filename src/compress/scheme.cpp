@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -12,28 +13,37 @@
 #include "compress/linear.h"
 #include "compress/palettize.h"
 #include "compress/prune.h"
+#include "compress/summary_kernels.h"
 
 namespace pomona::compress {
 namespace {
 
 constexpr std::size_t chunk_elements = 1 << 16;
+// Converted at a time, so that what is looked at stays in the nearest cache.
+constexpr std::size_t staged_elements = 2048;
 
-Summary summarise_chunk(std::span<const float> values) {
+void add(Summary& summary, std::span<const float> values, std::size_t first) {
+  FloatSummary part = summarise_floats(values);
+  summary.largest_magnitude = std::max(summary.largest_magnitude, double(part.largest_magnitude));
+  summary.sum_of_squares += part.sum_of_squares;
+  if (!part.finite && !summary.not_finite)
+    summary.not_finite =
+        first + std::size_t(std::ranges::find_if(values, [](float v) { return !std::isfinite(v); }) - values.begin());
+}
+
+// Of `length` elements from `first` on.
+Summary summarise_chunk(const Tensor& tensor, std::size_t first, std::size_t length) {
   Summary summary;
-  float largest = 0;
-  double squares = 0;
-  bool finite = true;
-  for (float value : values) {
-    float magnitude = std::fabs(value);
-    largest = std::max(largest, magnitude);
-    squares += double(value) * double(value);
-    finite = finite && magnitude <= std::numeric_limits<float>::max();
+  std::array<float, staged_elements> staged;
+  for (std::size_t i = first; i < first + length; i += staged_elements) {
+    std::size_t here = std::min(staged_elements, first + length - i);
+    if (tensor.dtype() == DType::fp32) {
+      add(summary, tensor.view<float>().subspan(i, here), i);
+    } else {
+      halves_to_floats(tensor.view<std::uint16_t>().subspan(i, here), staged.data());
+      add(summary, {staged.data(), here}, i);
+    }
   }
-  summary.largest_magnitude = largest;
-  summary.sum_of_squares = squares;
-  if (!finite)
-    summary.not_finite = std::size_t(
-        std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) - values.begin());
   return summary;
 }
 
@@ -128,23 +138,14 @@ Summary summarise(const Tensor& tensor) {
   std::size_t count = tensor.count(), chunks = (count + chunk_elements - 1) / chunk_elements;
   std::vector<Summary> parts(chunks);
   parallel_for(chunks, 1, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> floats;
-    for (std::size_t c = begin; c < end; ++c) {
-      std::size_t first = c * chunk_elements, length = std::min(chunk_elements, count - first);
-      if (tensor.dtype() == DType::fp32) {
-        parts[c] = summarise_chunk(tensor.view<float>().subspan(first, length));
-        continue;
-      }
-      floats.resize(length);
-      halves_to_floats(tensor.view<std::uint16_t>().subspan(first, length), floats.data());
-      parts[c] = summarise_chunk(floats);
-    }
+    for (std::size_t c = begin; c < end; ++c)
+      parts[c] = summarise_chunk(tensor, c * chunk_elements, std::min(chunk_elements, count - c * chunk_elements));
   });
   Summary summary;
-  for (std::size_t c = 0; c < chunks; ++c) {
-    summary.largest_magnitude = std::max(summary.largest_magnitude, parts[c].largest_magnitude);
-    summary.sum_of_squares += parts[c].sum_of_squares;
-    if (!summary.not_finite && parts[c].not_finite) summary.not_finite = c * chunk_elements + *parts[c].not_finite;
+  for (const Summary& part : parts) {
+    summary.largest_magnitude = std::max(summary.largest_magnitude, part.largest_magnitude);
+    summary.sum_of_squares += part.sum_of_squares;
+    if (!summary.not_finite) summary.not_finite = part.not_finite;
   }
   return summary;
 }
