@@ -203,7 +203,8 @@ class Worklist {
     return nullptr;
   }
   ~Worklist() {
-    while (take()) {}
+    while (take()) {
+    }
   }
 
  private:
