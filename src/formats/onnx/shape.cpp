@@ -104,7 +104,8 @@ struct Squeeze {
       for (std::size_t i = 0; i < data.rank(); ++i) {
         if (data.shape()[i] == 1) along.push_back(std::int64_t(i));
         if (!data.shape()[i].known())
-          g.assume(fmt::format("size '{}' is taken for other than 1, and stays; --input can fix it", data.shape()[i].text()));
+          g.assume(fmt::format("size '{}' is taken for other than 1, and stays; --input can fix it",
+                               data.shape()[i].text()));
       }
     }
     for (std::int64_t& a : along) {
