@@ -92,7 +92,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
 
 // "name=value", as several options have it.
 Result<std::pair<std::string, std::string>> split_assignment(const std::string& text, std::string_view option);
-// Values of --size: "name=128" each, for sizes that a model leaves open.
-Result<Dim::Bindings> sizes_from(const Strings& options);
+// Values of --size: "name=128" each, for sizes that the inputs leave open. Errors: no input has a size of that name.
+Result<Dim::Bindings> sizes_from(const Function& function, const Strings& options);
 
 }  // namespace pomona::api

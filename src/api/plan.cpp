@@ -9,10 +9,12 @@
 #include "api/files.h"
 #include "api/run.h"
 #include "base/ascii.h"
+#include "cpu/runner.h"
 #include "ir/op.h"
 #include "llm/language_model.h"
 #include "report/plan_page.h"
 #include "silicon/check.h"
+#include "verify/inputs.h"
 
 namespace pomona::api {
 namespace {
@@ -120,6 +122,29 @@ std::size_t parameter_count(const Function& function) {
   return count;
 }
 
+// The sizes that `inputs` give to names, so that the plan is of what `bench` runs.
+void take_sizes(const Function& function, const NamedTensors& inputs, Dim::Bindings& sizes) {
+  for (std::size_t i = 0; i < function.body.input_count(); ++i) {
+    Value input = function.body.input(i);
+    auto given = inputs.find(input.name());
+    for (std::size_t axis = 0; given != inputs.end() && axis < input.rank(); ++axis)
+      if (auto symbol = input.shape()[axis].symbol()) sizes.emplace(*symbol, given->second.sizes()[axis]);
+  }
+}
+
+// Laying out memory for the processor prepares its kernels' weights, which takes as long as reading them twice.
+bool is_quick_to_prepare(const PlanReport& report) {
+  if (report.chips.empty()) return false;
+  const silicon::Placement& placement = report.chips[0].placement;
+  return placement.memory.weights < 100'000'000 && placement.ops.size() < 2000;
+}
+
+// Of Pomona's own runtime; nothing where sizes depend on data, so that only a run would tell.
+Result<std::optional<std::uint64_t>> cpu_working_bytes(const Function& function, const NamedTensors& inputs) {
+  cpu::Runner runner(function, {});
+  return POM_TRY(runner.plan(inputs));
+}
+
 }  // namespace
 
 Result<PlanReport> plan(Model& model, const PlanOptions& options) {
@@ -129,7 +154,6 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   silicon::PlaceOptions place;
   place.units = POM_TRY(units_named(options.units));
   place.gpu_cores = options.gpu_cores;
-  place.sizes = POM_TRY(sizes_from(options.size));
   auto system = target_named(*options.system);
   POM_REQUIRE(system, "there is no system '{}'", *options.system);
   place.system = *system;
@@ -137,6 +161,9 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   auto constants = POM_TRY(constants_of(options.constants));
   Function* function = POM_TRY(function_of(model.program, options.function));
   report.function = function->name;
+  place.sizes = POM_TRY(sizes_from(*function, options.size));
+  NamedTensors inputs = POM_TRY(verify::random_inputs(*function, {.sizes = place.sizes}));
+  take_sizes(*function, inputs, place.sizes);
   report.parameters = parameter_count(*function);
   auto language = llm::language_model_of(model.program);  // an error: it is none
   for (const silicon::Chip* chip : chips) {
@@ -147,10 +174,15 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
     POM_REQUIRE(one.memory_gb >= 1 && one.memory_gb <= 4096, "--memory is in GB: {} is not a machine's", one.memory_gb);
     one.limit_gb = silicon::gpu_working_set_gb(one.memory_gb);
     one.placement = POM_TRY(silicon::place(*function, place));
+    if (!place.memory) place.memory = one.placement.memory;  // the same on each chip
     one.fits = double(one.placement.memory.total()) <= one.limit_gb * 1e9;
     if (language) one.language = POM_TRY(language_plan(*language, one, report.parameters, options, constants));
     report.chips.push_back(std::move(one));
   }
+  if (place.units == silicon::Units::cpu || is_quick_to_prepare(report))
+    report.cpu_working_bytes = POM_TRY(cpu_working_bytes(*function, inputs));
+  if (place.units == silicon::Units::cpu && report.cpu_working_bytes)
+    for (ChipPlan& chip : report.chips) chip.placement.memory.activations = *report.cpu_working_bytes;
   if (!report.chips.empty()) report.warnings = warnings_of(model.program, report.chips[0].placement.counted());
   return report;
 }

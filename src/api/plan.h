@@ -51,6 +51,8 @@ struct PlanReport {
   std::string path, function, units;
   std::size_t parameters = 0;
   std::vector<ChipPlan> chips;
+  // What Pomona's runtime would need besides the weights; absent where sizes depend on data or preparing takes long.
+  std::optional<std::uint64_t> cpu_working_bytes;
   std::vector<std::string> warnings;
 };
 // `model` must outlive the report, whose placements point into its program.

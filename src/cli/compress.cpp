@@ -8,6 +8,7 @@
 #include <set>
 
 #include "api/files.h"
+#include "api/sheets.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -16,7 +17,7 @@ namespace pomona::cli {
 namespace {
 
 struct Arguments {
-  std::string model, output;
+  std::string model, output, html;
   api::CompressOptions options;
   compress::SchemeOptions scheme_options;
   bool force = false;
@@ -75,6 +76,7 @@ Run declare_compress(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   app.add_option("model", a->model, "the package to compress")->required();
   app.add_option("-o,--output", a->output, "the package to write")->required();
+  app.add_option("--html", a->html, "also write what it did to each weight as a page for a browser");
   add_flags(app, a->options);
   add_scheme_flags(app, *a);
   return [a](const Session& session) -> Result<Outcome> {
@@ -94,6 +96,12 @@ Run declare_compress(CLI::App& app) {
               {"warnings", report->warnings},
               {"written", report->written},
               {"weights", weight_lines_json(report->lines)}};
+    if (!a->html.empty()) {
+      auto written = api::write_compress_page(*report, a->output, a->html, a->options.force);
+      if (!written) return std::move(written).error();
+      session.say("page: " + a->html);
+      json["html"] = a->html;
+    }
     if (!report->verification) return Outcome{json};
     say_verification(session, *report->verification);
     json["verification"] = verification_json(*report->verification);

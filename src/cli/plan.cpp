@@ -281,11 +281,14 @@ Result<Outcome> plan_verb(const Session& session, const Arguments& a) {
             {"parameters", report->parameters},
             {"units", report->units},
             {"prediction", true}};
+  if (report->cpu_working_bytes) json["cpu_working_bytes"] = *report->cpu_working_bytes;
   for (const auto& chip : report->chips) json["chips"].push_back(chip_json(chip, a.ops));
   if (report->chips.size() == 1)
     say_chip(session, report->chips[0]);
   else
     say_chips(session, *report);
+  if (report->cpu_working_bytes)
+    session.say("working memory of Pomona's own runtime: " + api::size_text(*report->cpu_working_bytes));
   for (const std::string& warning : report->warnings) {
     json["warnings"].push_back(warning);
     session.note("warning: " + warning);
