@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/compute_plan.h"
 #include "api/convert.h"
 #include "api/files.h"
 #include "api/run.h"
@@ -202,14 +203,7 @@ Result<silicon::SpeedTable> read_table(const std::string& csv) {
   return POM_TRY_IN(silicon::read_speed_table(bytes.text()), "file '{}'", csv);
 }
 
-std::string engine_word(const std::string& text) {
-  std::string lower = ascii_lower(text);
-  if (lower.find("neural") != lower.npos || lower.find("ane") != lower.npos) return "Neural Engine";
-  return lower.find("gpu") != lower.npos ? "GPU" : "CPU";
-}
-
-// A list of {"op": output's name, "type": MIL op, "preferred": device}.
-Result<MeasuredReport> compare_compute_plan(const Json& json, const ChipPlan* plan) {
+Result<MeasuredReport> compare_compute_plan(const std::vector<PlacedOperation>& placed, const ChipPlan* plan) {
   POM_REQUIRE(plan, "a compute plan is held against a model: give the MODEL too");
   std::map<std::string, const silicon::OpPlacement*> by_name;
   for (const auto& op : plan->placement.ops) {
@@ -217,16 +211,18 @@ Result<MeasuredReport> compare_compute_plan(const Json& json, const ChipPlan* pl
     for (std::size_t i = 0; i < op.node->output_count(); ++i) by_name[op.node->output(i).name()] = &op;
   }
   MeasuredReport report{"compute plan", {}, 0};
-  for (const Json& entry : json) {
-    std::string op = entry.value("op", ""), preferred = entry.value("preferred", "");
-    auto found = by_name.find(op);
-    if (found == by_name.end() || preferred.empty()) continue;
-    MeasuredLine line{op, std::string(silicon::name(found->second->engine)), engine_word(preferred), false};
-    line.agrees = line.predicted == line.measured;
-    report.agreeing += line.agrees;
-    report.lines.push_back(std::move(line));
-  }
-  POM_REQUIRE(!report.lines.empty(), "none of the compute plan's operations has the name of one of this model's");
+  for (const PlacedOperation& operation : placed)
+    for (const std::string& name : operation.names) {
+      auto found = by_name.find(name);
+      if (found == by_name.end()) continue;
+      MeasuredLine line{name, std::string(silicon::name(found->second->engine)), operation.device, false};
+      line.agrees = line.predicted == line.measured;
+      report.agreeing += line.agrees;
+      report.lines.push_back(std::move(line));
+      break;
+    }
+  POM_REQUIRE(!report.lines.empty(), "none of the compute plan's {} operations has the name of one of this model's",
+              placed.size());
   return report;
 }
 
@@ -279,16 +275,16 @@ Result<silicon::SpeedStudy> fit_rows(const std::string& csv, const std::string& 
 
 Result<MeasuredReport> compare_measured(const std::string& file, const ChipPlan* plan, const std::string& chip) {
   Bytes bytes = POM_TRY(map_file(file));
+  std::vector<PlacedOperation> placed = read_compute_plan(bytes.text());
+  if (!placed.empty()) return compare_compute_plan(placed, plan);
   Json json = Json::parse(bytes.text(), nullptr, false);
-  POM_REQUIRE(!json.is_discarded(), "'{}' is not JSON", file);
-  if (json.is_object() && json.contains("operations")) json = Json(json["operations"]);
-  POM_REQUIRE(json.is_array() && !json.empty() && json[0].is_object(), "'{}' is no list of operations or of tests",
+  bool bench = json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("avg_ts");
+  POM_REQUIRE(bench,
+              "'{}' is no compute plan (JSON with operations and their devices, Xcode's analytics.mil, CoreMLInspect's "
+              "listing) and no llama-bench JSON",
               file);
   try {
-    if (json[0].contains("avg_ts")) return compare_llama_bench(json, chip);
-    POM_REQUIRE(json[0].contains("preferred"),
-                "'{}' is neither a compute plan (entries with 'op' and 'preferred') nor llama-bench's JSON", file);
-    return compare_compute_plan(json, plan);
+    return compare_llama_bench(json, chip);
   } catch (const Json::exception& wrong) {
     return fail("'{}': {}", file, wrong.what());
   }

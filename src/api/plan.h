@@ -74,7 +74,7 @@ struct MeasuredReport {
   std::vector<MeasuredLine> lines;
   std::size_t agreeing = 0;
 };
-// Reads what tools/export-compute-plan.py writes on a Mac, or llama-bench's JSON (`chip` says on which).
+// Reads a compute plan (compute_plan.h has the forms), or llama-bench's JSON (`chip` says on which).
 Result<MeasuredReport> compare_measured(const std::string& file, const ChipPlan* plan, const std::string& chip);
 
 }  // namespace pomona::api
