@@ -125,6 +125,7 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   POM_TRY(dump.check());
   report.dumps = dump.files();
   if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
+  for (std::string& sentence : assumptions(program.metadata)) report.border.push_back(std::move(sentence));
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
