@@ -313,7 +313,8 @@ Run declare_plan(CLI::App& app) {
   app.add_option("model", a->model, "the model to plan");
   app.add_option("--rows", a->rows, "a CSV of language models' speeds: predict each row (with -o, write them)");
   app.add_option("--fit", a->fit, "refit the constants from such a CSV; with -o, write them");
-  app.add_option("--measured", a->measured, "a compute plan, Xcode's performance report or llama-bench's JSON to hold the prediction against");
+  app.add_option("--measured", a->measured,
+                 "a compute plan, Xcode's performance report or llama-bench's JSON to hold the prediction against");
   app.add_option("-o,--output", a->output, "of --rows (CSV) and --fit (JSON)");
   app.add_option("--html", a->html, "also write the plan of the (first) chip as a page for a browser");
   app.add_flag("--force", a->force, "replace an existing output");
