@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "ir/border.h"
 #include "rewrite/chain_copy.h"
@@ -13,8 +14,8 @@ namespace pomona::rewrite {
 namespace {
 
 constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
-// Places that are not much wider than the narrowest.
-constexpr double nearly_as_narrow = 1.25;
+// How much larger the largest part may be for the sake of narrow places.
+constexpr double nearly_as_even = 1.25;
 
 bool is_state(Value value) { return value.type().kind == Type::Kind::state; }
 
@@ -22,6 +23,10 @@ bool is_state(Value value) { return value.type().kind == Type::Kind::state; }
 struct Cut {
   std::vector<std::size_t> at;  // per function
   std::uint64_t width = 0;
+};
+struct Choice {
+  std::vector<Cut> cuts;
+  std::uint64_t largest = 0;  // bytes of the largest part
 };
 
 class Cutter {
@@ -32,14 +37,19 @@ class Cutter {
 
   Result<Chain> run() {
     find_cuts();
-    std::vector<Cut> narrow = cuts_;
-    std::uint64_t least = no_limit;
-    for (const Cut& cut : cuts_) least = std::min(least, cut.width);
-    std::erase_if(narrow, [&](const Cut& cut) { return double(cut.width) > nearly_as_narrow * double(least); });
-    auto chosen = choose(narrow);
-    if (!chosen) chosen = choose(cuts_);
-    if (!chosen) return std::move(chosen).error();
-    return make(*chosen);
+    // The narrowest places with which the parts are about as even, or as few, as with all.
+    Choice best = POM_TRY(choose(cuts_));
+    std::set<std::uint64_t> widths;
+    for (const Cut& cut : cuts_) widths.insert(cut.width);
+    for (std::uint64_t width : widths) {
+      std::vector<Cut> narrow = cuts_;
+      std::erase_if(narrow, [&](const Cut& cut) { return cut.width > width; });
+      auto chosen = choose(narrow);
+      if (!chosen || chosen->cuts.size() > best.cuts.size()) continue;
+      if (limits_.parts && double(chosen->largest) > nearly_as_even * double(best.largest)) continue;
+      return make(chosen->cuts);
+    }
+    return make(best.cuts);
   }
 
  private:
@@ -83,7 +93,7 @@ class Cutter {
   }
 
   // The cuts that make the largest part as small as can be: of so many parts as are asked for, or of as few as fit.
-  Result<std::vector<Cut>> choose(const std::vector<Cut>& cuts) const {
+  Result<Choice> choose(const std::vector<Cut>& cuts) const {
     auto sizes = sizes_between(cuts);
     std::size_t ends = sizes.size(), most = limits_.parts ? limits_.parts : ends - 1;
     POM_REQUIRE(most <= ends - 1, "the model can be cut into at most {} parts, not {}", ends - 1, most);
@@ -105,13 +115,13 @@ class Cutter {
     }
     POM_REQUIRE(done(), "of {} parts the largest still has {} bytes of weights, and {} are allowed", best.size(),
                 best.back()[ends - 1], limits_.most_bytes);
-    std::vector<Cut> chosen;
+    Choice choice{{}, best.back()[ends - 1]};
     for (std::size_t k = best.size() - 1, j = ends - 1; k > 0; --k) {
       j = from[k][j];
-      chosen.push_back(cuts[j - 1]);
+      choice.cuts.push_back(cuts[j - 1]);
     }
-    std::reverse(chosen.begin(), chosen.end());
-    return chosen;
+    std::reverse(choice.cuts.begin(), choice.cuts.end());
+    return choice;
   }
 
   Result<Chain> make(const std::vector<Cut>& cuts) {
