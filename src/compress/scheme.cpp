@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "base/threads.h"
+#include "compress/activations.h"
 #include "compress/joint.h"
 #include "compress/linear.h"
 #include "compress/palettize.h"
@@ -102,6 +103,11 @@ Status hand_out(const SchemeOptions& options, std::vector<Named>& named) {
 }
 
 Result<std::shared_ptr<const Scheme>> make_pair(std::string_view name, const SchemeOptions& options) {
+  if (constexpr std::string_view with_activations = "activations+"; name.starts_with(with_activations)) {
+    SchemeOptions all = options;
+    all["weights"] = std::string(name.substr(with_activations.size()));
+    return POM_TRY_IN(make_activations(all), "scheme '{}'", name);
+  }
   std::vector<Named> named;
   for (std::string_view rest = name; !rest.empty();) {
     std::size_t plus = std::min(rest.find('+'), rest.size());
@@ -116,7 +122,7 @@ Result<std::shared_ptr<const Scheme>> make_pair(std::string_view name, const Sch
   bool pruned = named.size() == 2 && named[0].scheme->name == "prune" && named[1].scheme->name != "prune";
   POM_REQUIRE(named.size() == 1 || pruned,
               "'{}' is no pair of schemes: the first one prunes, the second is linear or "
-              "palettize; +int8 behind palettize stands for int8 tables",
+              "palettize; +int8 behind palettize stands for int8 tables; activations+ goes before all",
               name);
   POM_TRY(hand_out(options, named));
   auto last = POM_TRY_IN(named.back().scheme->make(named.back().options), "scheme '{}'", name);
@@ -155,6 +161,8 @@ const std::vector<SchemeInfo>& schemes() {
       {"linear", "integers times a scale, perhaps less a zero point", &record_of<LinearSchemeOptions>(), make_linear},
       {"palettize", "indices into look-up tables", &record_of<PalettizeOptions>(), make_palettize},
       {"prune", "zeros that are not stored", &record_of<PruneOptions>(), make_prune},
+      {"activations", "8-bit activations between ops, from calibration data", &record_of<ActivationOptions>(),
+       make_activations},
   };
   return all;
 }
@@ -169,6 +177,13 @@ const std::vector<ShortName>& short_names() {
     SchemeOptions options{{"nbits", bits},
                           {"granularity", std::string(grouped ? "per_grouped_channel" : "per_tensor")}};
     if (grouped) options["group_size"] = std::int64_t(16);
+    return options;
+  };
+  // Scales per output channel: what engines that run on integers take.
+  auto activations = [](const char* dtype) {
+    SchemeOptions options{
+        {"weights", std::string("linear")}, {"activation_dtype", std::string("auto")}, {"dtype", std::string(dtype)}};
+    if (options["dtype"] == Attribute("int4")) options.insert({{"range", std::string("mse")}});
     return options;
   };
   static const std::vector<ShortName> all{
@@ -190,6 +205,10 @@ const std::vector<ShortName>& short_names() {
       {"lut2-per-tensor", "palettize", "a table of 4 values per weight", table(2, false)},
       {"sparse50", "prune", "half of the weights become zeros (sparse1 to sparse99)", {{"target_sparsity", 0.5}}},
       {"sparse75", "prune", "three quarters of the weights become zeros", {{"target_sparsity", 0.75}}},
+      {"w8a8", "activations", "8-bit activations and weights, one scale per tensor and per output channel",
+       activations("int8")},
+      {"w4a8", "activations", "8-bit activations, 4-bit weights with one scale per output channel",
+       activations("int4")},
   };
   return all;
 }
