@@ -117,7 +117,8 @@ class Activations(unittest.TestCase):
     def test_sound(self):
         name = "serving_default_input_2_0"
         sounds = [{name: real_inputs.sound(43844, 22050, seed)[None, :, None]} for seed in range(6)]
-        self.check("basic-pitch/nmp.onnx", sounds[:4], sounds[4:], "--input", "serving_default_input_2:0=1x43844x1")
+        # Names of its tensors are too long for files, from which the statistics for coremltools are read.
+        self.check("basic-pitch/nmp.onnx", sounds[:4], sounds[4:], "--input", "serving_default_input_2:0=1x43844x1", peer=False)
 
     def test_sentence_encoder(self):
         def sample(seed):
