@@ -3,13 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "api/border.h"
 #include "api/calibration.h"
 #include "api/compress_config.h"
 #include "api/files.h"
+#include "compress/observe.h"
 #include "cpu/runner.h"
 #include "formats/mlpackage/package.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
+#include "ops/pool.h"
 
 namespace pomona::api {
 namespace {
@@ -83,9 +89,60 @@ Status quantise_activations(Program& program, const std::vector<NamedTensors>& s
   return {};
 }
 
+bool is_layer(const Node& node) {
+  return is<mil::conv>(&node) || is<mil::conv_transpose>(&node) || is<mil::linear>(&node) || is<mil::matmul>(&node) ||
+         is<mil::max_pool>(&node) || is<mil::avg_pool>(&node);
+}
+
+Value value_named(const Function& function, const std::string& name) {
+  for (const auto& node : function.body.nodes())
+    if (node->output_count() == 1 && node->output().name() == name) return node->output();
+  return {};
+}
+
+// Each layer's results in one program against those in the other, some layers at a time.
+Result<std::vector<LayerLine>> compare_layers(Function& before, Function& after,
+                                              const std::vector<NamedTensors>& samples) {
+  constexpr std::size_t at_once = 32;
+  struct Pair {
+    Value before, after;
+  };
+  std::vector<Pair> pairs;
+  for (const auto& node : before.body.nodes())
+    if (is_layer(*node) && is_float(node->output().dtype()))
+      if (Value value = value_named(after, node->output().name())) pairs.push_back({node->output(), value});
+  std::vector<LayerLine> lines;
+  for (std::size_t first = 0; first < pairs.size(); first += at_once) {
+    Values left, right;
+    for (std::size_t i = first; i < std::min(first + at_once, pairs.size()); ++i)
+      left.push_back(pairs[i].before), right.push_back(pairs[i].after);
+    std::map<std::pair<std::size_t, std::size_t>, Tensor> wanted;
+    POM_TRY(compress::observe(before, left, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      wanted[{value, sample}] = tensor;
+    }));
+    std::vector<double> power(left.size()), error(left.size());
+    POM_TRY(compress::observe(after, right, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      const Tensor& want = wanted.at({value, sample});
+      if (want.sizes() != tensor.sizes()) return;
+      Tensor a = want.converted(DType::fp32), b = tensor.converted(DType::fp32);
+      for (std::size_t i = 0; i < a.count(); ++i) {
+        double x = double(a.view<float>()[i]), off = double(b.view<float>()[i]) - x;
+        if (!std::isfinite(x) || !std::isfinite(off)) continue;
+        power[value] += x * x;
+        error[value] += off * off;
+      }
+    }));
+    for (std::size_t i = 0; i < left.size(); ++i)
+      lines.push_back({left[i].name(), std::string(left[i].producer()->op->name),
+                       error[i] > 0 ? 10 * std::log10(power[i] / error[i]) : std::numeric_limits<double>::infinity()});
+  }
+  return lines;
+}
+
 // The outputs of the package at `path` against those of the input, sample by sample.
 Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input,
-                                       const std::vector<NamedTensors>& samples, double min_cosine) {
+                                       const std::vector<NamedTensors>& samples, double min_cosine,
+                                       std::vector<LayerLine>* layers) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
   Function& reference = before.program.main();
@@ -103,6 +160,7 @@ Result<VerifyReport> verify_compressed(const std::string& path, const std::strin
     for (std::size_t i = first; i < report.lines.size(); ++i)
       if (samples.size() > 1) report.lines[i].name += fmt::format(" ({})", s);
   }
+  if (layers) *layers = POM_TRY(compare_layers(reference, after.program.main(), samples));
   report.seconds = watch.seconds();
   return report;
 }
@@ -140,8 +198,9 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
   if (!samples.empty()) {
     samples.resize(std::min<std::size_t>(samples.size(), 4));
-    report.verification =
-        POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2)), "verifying");
+    report.verification = POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2),
+                                                       with_data ? &report.layers : nullptr),
+                                     "verifying");
   }
   report.written = !report.verification || report.verification->passed || options.keep;
   if (report.written) POM_TRY(draft.move_to(output));

@@ -102,6 +102,14 @@ void say_activation_lines(const Session& session, const std::vector<compress::Ac
   session.say(table(rows));
 }
 
+void say_layer_lines(const Session& session, const std::vector<api::LayerLine>& lines) {
+  if (lines.empty()) return;
+  std::vector<std::vector<std::string>> rows{{"layer", "", "snr dB of its result"}};
+  for (const api::LayerLine& line : lines)
+    rows.push_back({line.name, line.type, fmt::format("{:.1f}", line.snr_decibel)});
+  session.say(table(rows));
+}
+
 }  // namespace
 
 Run declare_compress(CLI::App& app) {
@@ -140,7 +148,10 @@ Run declare_compress(CLI::App& app) {
       for (const auto& line : report->activations) json["activations"].push_back(activation_json(line));
     }
     if (!report->verification) return Outcome{json};
+    say_layer_lines(session, report->layers);
     say_verification(session, *report->verification);
+    for (const api::LayerLine& line : report->layers)
+      json["layers"].push_back({{"name", line.name}, {"type", line.type}, {"snr_db", number(line.snr_decibel)}});
     json["verification"] = verification_json(*report->verification);
     if (!report->written) session.note("nothing was written; --keep writes it all the same");
     return Outcome{json, report->verification->passed};
