@@ -3,15 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "api/border.h"
 #include "api/calibration.h"
 #include "api/compress_config.h"
 #include "api/files.h"
+#include "compress/observe.h"
 #include "cpu/runner.h"
 #include "formats/mlpackage/package.h"
 #include "llm/language_model.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
+#include "ops/pool.h"
 
 namespace pomona::api {
 namespace {
@@ -124,9 +130,59 @@ Status quantise_activations(Program& program, const Samples& samples, compress::
   return {};
 }
 
+bool is_layer(const Node& node) {
+  return is<mil::conv>(&node) || is<mil::conv_transpose>(&node) || is<mil::linear>(&node) || is<mil::matmul>(&node) ||
+         is<mil::max_pool>(&node) || is<mil::avg_pool>(&node);
+}
+
+Value value_named(const Function& function, const std::string& name) {
+  for (const auto& node : function.body.nodes())
+    if (node->output_count() == 1 && node->output().name() == name) return node->output();
+  return {};
+}
+
+// Each layer's results in one program against those in the other, some layers at a time.
+Result<std::vector<LayerNoise>> compare_layers(Function& before, Function& after,
+                                               const std::vector<NamedTensors>& samples) {
+  constexpr std::size_t at_once = 32;
+  struct Pair {
+    Value before, after;
+  };
+  std::vector<Pair> pairs;
+  for (const auto& node : before.body.nodes())
+    if (is_layer(*node) && is_float(node->output().dtype()))
+      if (Value value = value_named(after, node->output().name())) pairs.push_back({node->output(), value});
+  std::vector<LayerNoise> lines;
+  for (std::size_t first = 0; first < pairs.size(); first += at_once) {
+    Values left, right;
+    for (std::size_t i = first; i < std::min(first + at_once, pairs.size()); ++i)
+      left.push_back(pairs[i].before), right.push_back(pairs[i].after);
+    std::map<std::pair<std::size_t, std::size_t>, Tensor> wanted;
+    POM_TRY(compress::observe(before, left, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      wanted[{value, sample}] = tensor;
+    }));
+    std::vector<double> power(left.size()), error(left.size());
+    POM_TRY(compress::observe(after, right, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      const Tensor& want = wanted.at({value, sample});
+      if (want.sizes() != tensor.sizes()) return;
+      Tensor a = want.converted(DType::fp32), b = tensor.converted(DType::fp32);
+      for (std::size_t i = 0; i < a.count(); ++i) {
+        double x = double(a.view<float>()[i]), off = double(b.view<float>()[i]) - x;
+        if (!std::isfinite(x) || !std::isfinite(off)) continue;
+        power[value] += x * x;
+        error[value] += off * off;
+      }
+    }));
+    for (std::size_t i = 0; i < left.size(); ++i)
+      lines.push_back({left[i].name(), std::string(left[i].producer()->op->name),
+                       error[i] > 0 ? 10 * std::log10(power[i] / error[i]) : std::numeric_limits<double>::infinity()});
+  }
+  return lines;
+}
+
 // The outputs of the package at `path` against those of the input, sample by sample.
 Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input, const Samples& samples,
-                                       double min_cosine) {
+                                       double min_cosine, std::vector<LayerNoise>* layers) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
   Function &reference = function_of(before.program, samples.function),
@@ -140,12 +196,17 @@ Result<VerifyReport> verify_compressed(const std::string& path, const std::strin
     if (!samples.continuing(s)) expected.reset_states(), got.reset_states();
     NamedTensors want = source_outputs(before.program, reference, POM_TRY(expected.run(sample)));
     NamedTensors have = source_outputs(after.program, compressed, POM_TRY(got.run(sample)));
-    std::size_t first = report.lines.size();
+    std::size_t told = report.lines.size();
     // Without a bar the lines are told, and nothing fails.
     POM_TRY(add_lines(report, have, want, {.min_cosine = min_cosine, .min_equal = min_cosine < -1 ? 0.0 : 0.9}));
-    for (std::size_t i = first; i < report.lines.size(); ++i)
+    for (std::size_t i = told; i < report.lines.size(); ++i)
       if (count > 1) report.lines[i].name += fmt::format(" ({})", s);
   }
+  // Layers are looked at from empty states.
+  std::vector<NamedTensors> first;
+  for (std::size_t s = 0; s < count; ++s)
+    if (!samples.continuing(s)) first.push_back(samples.inputs[s]);
+  if (layers) *layers = POM_TRY(compare_layers(reference, compressed, first));
   report.seconds = watch.seconds();
   return report;
 }
@@ -181,8 +242,9 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   warn_of_engines(report);
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
   if (!samples.inputs.empty())
-    report.verification =
-        POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2)), "verifying");
+    report.verification = POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2),
+                                                       with_data ? &report.layers : nullptr),
+                                     "verifying");
   report.written = !report.verification || report.verification->passed || options.keep;
   if (report.written) POM_TRY(draft.move_to(output));
   report.seconds = watch.seconds();

@@ -49,11 +49,18 @@ struct OutputLine {
   bool exact = false;   // integers or truth values, which are compared by equality
   std::string problem;  // why it does not pass; empty when it does
 };
+// A tensor on the way that has a twin.
+struct LayerLine {
+  std::string value, op;
+  verify::Metrics metrics;
+  std::string problem;
+};
 struct Divergence {
   bool found = false;
   std::string value, op, source;  // in MODEL; the node of the reference it came from
   verify::Metrics metrics;
   std::string last_good;                // the last compared tensor before it that was within the tolerance
+  std::vector<LayerLine> layers;        // all that were compared, in the program's order
   std::size_t compared = 0, total = 0;  // tensors of MODEL that have a twin of the same name and shape, of all
 };
 struct VerifyReport {
