@@ -142,8 +142,8 @@ Value value_named(const Function& function, const std::string& name) {
 }
 
 // Each layer's results in one program against those in the other, some layers at a time.
-Result<std::vector<LayerNoise>> compare_layers(Function& before, Function& after,
-                                               const std::vector<NamedTensors>& samples) {
+Result<std::vector<LayerLoss>> compare_layers(Function& before, Function& after,
+                                              const std::vector<NamedTensors>& samples) {
   constexpr std::size_t at_once = 32;
   struct Pair {
     Value before, after;
@@ -152,7 +152,7 @@ Result<std::vector<LayerNoise>> compare_layers(Function& before, Function& after
   for (const auto& node : before.body.nodes())
     if (is_layer(*node) && is_float(node->output().dtype()))
       if (Value value = value_named(after, node->output().name())) pairs.push_back({node->output(), value});
-  std::vector<LayerNoise> lines;
+  std::vector<LayerLoss> lines;
   for (std::size_t first = 0; first < pairs.size(); first += at_once) {
     Values left, right;
     for (std::size_t i = first; i < std::min(first + at_once, pairs.size()); ++i)
@@ -182,7 +182,7 @@ Result<std::vector<LayerNoise>> compare_layers(Function& before, Function& after
 
 // The outputs of the package at `path` against those of the input, sample by sample.
 Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input, const Samples& samples,
-                                       double min_cosine, std::vector<LayerNoise>* layers) {
+                                       double min_cosine, std::vector<LayerLoss>* layers) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
   Function &reference = function_of(before.program, samples.function),

@@ -27,7 +27,7 @@ struct CompressOptions {
   POM_OPTION(force, bool, "replace an existing output");
 };
 // What a layer gives now, against what it gave.
-struct LayerNoise {
+struct LayerLoss {
   std::string name, type;
   double snr_decibel = 0;
 };
@@ -37,7 +37,7 @@ struct CompressReport {
   std::vector<compress::ActivationLine> activations;
   std::vector<std::string> warnings;
   std::optional<VerifyReport> verification;  // with data or a bar: the outputs, against those of the input
-  std::vector<LayerNoise> layers;            // with data: results of ops that read weights, or run on integers
+  std::vector<LayerLoss> layers;             // with data: results of ops that read weights, or run on integers
   bool written = true;
   double seconds = 0;
 };

@@ -102,10 +102,10 @@ void say_activation_lines(const Session& session, const std::vector<compress::Ac
   session.say(table(rows));
 }
 
-void say_layer_lines(const Session& session, const std::vector<api::LayerNoise>& lines) {
+void say_layer_lines(const Session& session, const std::vector<api::LayerLoss>& lines) {
   if (lines.empty()) return;
   std::vector<std::vector<std::string>> rows{{"layer", "", "snr dB of its result"}};
-  for (const api::LayerNoise& line : lines)
+  for (const api::LayerLoss& line : lines)
     rows.push_back({line.name, line.type, fmt::format("{:.1f}", line.snr_decibel)});
   session.say(table(rows));
 }
@@ -150,7 +150,7 @@ Run declare_compress(CLI::App& app) {
     if (!report->verification) return Outcome{json};
     say_layer_lines(session, report->layers);
     say_verification(session, *report->verification);
-    for (const api::LayerNoise& line : report->layers)
+    for (const api::LayerLoss& line : report->layers)
       json["layers"].push_back({{"name", line.name}, {"type", line.type}, {"snr_db", number(line.snr_decibel)}});
     json["verification"] = verification_json(*report->verification);
     if (!report->written) session.note("nothing was written; --keep writes it all the same");
