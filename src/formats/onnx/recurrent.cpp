@@ -98,7 +98,11 @@ std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
     Value bias_mil = sum, input_bias;
     if (d.reset_after && bias) {
       bias_mil = g.concat({g.slice(sum, 0, 0, 2 * d.hidden), g.slice(rb, 0, 2 * d.hidden, 3 * d.hidden)}, 0);
-      input_bias = g.slice(wb, 0, 2 * d.hidden, 3 * d.hidden);
+      // Of the gates r and z nothing is left over: whether a layer adds this to them, too, does not matter.
+      Value nothing = g.number(wb, 0);
+      input_bias =
+          g.concat({g.times(g.slice(wb, 0, 0, 2 * d.hidden), nothing), g.slice(wb, 0, 2 * d.hidden, 3 * d.hidden)}, 0);
+      input_bias = blocks(g, input_bias, d.hidden, order);
     }
     mil::gru layer{.x = d.x,
                    .initial_h = d.h,

@@ -60,6 +60,9 @@ def spatial(g, x, kernel_of):
         attributes["pads"] = [g.integer(0, k - 1) if k > 1 else 0 for k in kernel + kernel]
     elif pick != "none":
         attributes["auto_pad"] = pick
+        # ONNX Runtime pads for the kernel as it is without dilations, so that results are smaller than the standard says.
+        if pick.startswith("SAME"):
+            attributes.pop("dilations", None)
     return kernel, attributes
 
 
@@ -84,7 +87,6 @@ def conv_transpose(g):
     channels = x.shape[1]
     group = g.one([d for d in range(1, channels + 1) if channels % d == 0] if g.chance(0.3) else [1])
     kernel, attributes = spatial(g, x, "conv")
-    attributes.pop("dilations", None) if "auto_pad" in attributes else None
     strides = attributes.get("strides", [1] * len(kernel))
     if g.chance(0.3):
         attributes["output_padding"] = [s - 1 for s in strides]
@@ -177,6 +179,9 @@ def resize(g):
     if g.chance(0.5):
         factors = [g.one([0.5, 1.0, 1.5, 2.0, 3.0]) for _ in range(dims)]
         if any(int(s * f) < 1 for s, f in zip(x.shape[2:], factors)):
+            raise Skip
+        # ONNX takes the length before it is cut to a whole number (test_resize_downsample_scales_linear_align_corners), ONNX Runtime behind.
+        if attributes["coordinate_transformation_mode"] == "align_corners" and any(s * f != int(s * f) for s, f in zip(x.shape[2:], factors)):
             raise Skip
         tail = [g.const(numpy.array([1, 1] + factors, f32))]
     else:
