@@ -513,6 +513,8 @@ class SegmentPlanner {
       if (slot == slot_of_value_.end()) return;
       const Slot& found = segment_.slots[slot->second];
       if (found.value && found.value.is_weight()) return;
+      // What came from before is there already; its memory is read by aliases that are copied after it.
+      if (found.where == Slot::Where::live_in && found.value == value) return;
       slot->second = in_layout(slot->second, known_sizes(types_[&value.info()].shape), false);
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.
       live_out_values_.emplace_back(value, slot->second);
