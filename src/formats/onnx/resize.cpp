@@ -29,20 +29,21 @@ struct AxisResize {
   double roi_begin = 0, roi_end = 1;
 };
 
-// Where in the input output sample i lies. In single precision, as others compute it: where a sample lies on the edge
-// between two, rounding decides.
+// Where in the input output sample i lies. Where that is the edge between two samples rounding decides, so each way
+// has the precision, step by step, in which ONNX Runtime computes it.
 float grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
   auto x = float(i), scale = float(a.scale), in = float(a.in), out = float(a.out);
   auto begin = float(a.roi_begin), end = float(a.roi_end);
   // ONNX takes the length before it is cut to a whole number here.
   float length = scale * in;
   if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * (in - 1) / (length - 1);
-  if (o.grid == "asymmetric") return x / scale;
+  if (o.grid == "asymmetric") return o.nearest == "round_prefer_ceil" ? float(double(i) / a.scale) : x / scale;
   if (o.grid == "tf_crop_and_resize")
     return a.out > 1 ? begin * (in - 1) + x * (end - begin) * (in - 1) / (out - 1) : 0.5f * (begin + end) * (in - 1);
   if (o.grid == "pytorch_half_pixel" && a.out <= 1) return 0;
-  float point = (x + 0.5f) / scale - 0.5f;
-  return o.grid == "half_pixel_symmetric" ? in / 2 * (1 - out / length) + point : point;
+  if (o.grid != "half_pixel_symmetric") return (x + 0.5f) / scale - 0.5f;
+  float offset = in / 2 * (1 - out / length);
+  return float(double(offset) + double(x + 0.5f) / double(scale) - 0.5);
 }
 
 std::int64_t nearest_index(const ResizeOptions& o, float x) {

@@ -177,7 +177,8 @@ class Graph:
         except Exception as error:
             raise Skip(str(error)) from error
         for array in made.values():
-            if not isinstance(array, numpy.ndarray) or array.size > LARGEST_TENSOR or array.ndim > 5 or array.dtype.kind not in "fiub":
+            # Core ML has no tensors without elements.
+            if not isinstance(array, numpy.ndarray) or not 0 < array.size <= LARGEST_TENSOR or array.ndim > 5 or array.dtype.kind not in "fiub":
                 raise Skip
             if array.dtype.kind == "f" and not numpy.all(numpy.abs(array) <= LARGEST_NUMBER):
                 raise Skip
