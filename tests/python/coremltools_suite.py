@@ -45,7 +45,7 @@ EVERYTHING = {"INCLUDE_MIL_FP32_UNIT_TESTS": "1", "RUN_BACKWARD_COMPATIBILITY": 
 
 
 def pytest_run(part, settings, arguments, seconds):
-    environment = dict(os.environ, PYTHONPATH=str(HERE), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1", **settings)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1", **settings)
     if part != "other":
         environment.update(EVERYTHING)
     command = [sys.executable, "-m", "pytest", "-p", "coremltools_plugin", "-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no",
