@@ -145,7 +145,7 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     if given.get("dry_run"):
         return report
     _written(report, "converted")
-    return Model(_native.open_model(os.fspath(output)), keep=(keep, from_), report=report)
+    return Model(_native.open_model(os.fspath(output)), keep=(keep, from_), report=report, converted_from=from_.path)
 
 
 def compress(source: Sourced, output: str | os.PathLike[str] | None = None, scheme: str | None = None, *,
@@ -170,7 +170,8 @@ def compress(source: Sourced, output: str | os.PathLike[str] | None = None, sche
     keep = None
     if output is None:
         keep, output = temporary_place("model.mlpackage")
-    report = _native.compress(Source(source).path, os.fspath(output), given, progress_of(progress))
+    from_ = Source(source)
+    report = _native.compress(from_.path, os.fspath(output), given, progress_of(progress))
     _written(report, "compressed")
     return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
 
@@ -181,13 +182,15 @@ def decompress(source: Sourced, output: str | os.PathLike[str] | None = None, *,
     keep = None
     if output is None:
         keep, output = temporary_place("model.mlpackage")
-    report = _native.decompress(Source(source).path, os.fspath(output), force, progress_of(progress))
+    from_ = Source(source)
+    report = _native.decompress(from_.path, os.fspath(output), force, progress_of(progress))
     return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
 
 
 def inspect(source: Sourced) -> dict[str, Any]:
     """What a model is: format, functions, ops, weights and their sizes, and what stands in the way of a conversion."""
-    return _native.inspect(Source(source).path)
+    from_ = Source(source)
+    return _native.inspect(from_.path)
 
 
 def verify(model: Sourced, reference: Any = None, *, inputs: Mapping[str, Any] | str | os.PathLike[str] | None = None,
@@ -211,8 +214,11 @@ def verify(model: Sourced, reference: Any = None, *, inputs: Mapping[str, Any] |
         arrays = dict(inputs)
     from_ = Source(model)
     answer = None
+    source = model.converted_from if isinstance(model, Model) else None
+    if source is not None:
+        given["source"] = source
     if reference is None:
-        given["against"] = model._native.source_path() if isinstance(model, Model) else _native.open_model(from_.path).source_path()
+        given["against"] = source or model._native.source_path() if isinstance(model, Model) else _native.open_model(from_.path).source_path()
     elif isinstance(reference, Model) or not callable(reference):
         against = reference if reference == "onnxruntime" else Source(reference)
         given["against"] = against if isinstance(against, str) else against.path

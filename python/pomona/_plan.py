@@ -27,7 +27,8 @@ def plan(model: Sourced, chip: str = "M4", *, memory: float | None = None, units
         given["memory"] = float(memory)
     if sizes:
         given["size"] = [f"{name}={size}" for name, size in sizes.items()]
-    opened = model if isinstance(model, Model) else load(Source(model).path)
+    from_ = Source(model)
+    opened = model if isinstance(model, Model) else load(from_.path)
     return _native.plan(opened._native, given, ops, os.fspath(page) if page else "", force)
 
 
@@ -55,7 +56,8 @@ def search(model: Sourced, recipe: str | os.PathLike[str] | None = None, *, max_
     keep = None
     if recipe is None:
         keep, recipe = temporary_place("recipe.yaml")
-    found = _native.search(Source(model).path, os.fspath(recipe), engine, given, progress_of(progress))
+    from_ = Source(model)
+    found = _native.search(from_.path, os.fspath(recipe), engine, given, progress_of(progress))
     return Found(found, keep)
 
 
