@@ -1,13 +1,23 @@
 """Conversion and what is done to packages: convert, compress, decompress, verify, bisect, inspect."""
 
+from __future__ import annotations
+
 import os
+from typing import Any, Callable, Iterable, Mapping, Sequence, Union
+
+import numpy
 
 from . import _native
 from ._errors import Error
-from ._model import Model, TemporaryFolder, load
+from ._model import Model, TemporaryFolder
+
+# A path, the bytes of a file, an onnx.ModelProto or a Model.
+Sourced = Any
+Progress = Union[Callable[[str, Union[float, None]], Any], bool, None]
+Shape = Union[str, Sequence[Any]]
 
 
-def _as_strings(value):
+def _as_strings(value: Any) -> list[str]:
     """Options by name, as {"x": "1..8x3"} or {"x": [(1, 8), 3]}, spelled as the command line has them."""
     if value is None:
         return []
@@ -18,7 +28,7 @@ def _as_strings(value):
     return [f"{name}={_shape_text(shape)}" for name, shape in value.items()]
 
 
-def _shape_text(shape):
+def _shape_text(shape: Shape) -> str:
     if isinstance(shape, str):
         return shape
     if isinstance(shape, (tuple, list)) and all(isinstance(each, (tuple, list)) for each in shape) and shape:
@@ -29,16 +39,19 @@ def _shape_text(shape):
                     for size in shape)
 
 
-class _Source:
+class Source:
     """The path of what is to be converted; what is only in memory is written to a folder that lasts as long."""
 
-    def __init__(self, source):
+    def __init__(self, source: Sourced):
         if isinstance(source, (str, os.PathLike)):
             self.path = os.fspath(source)
             return
         if isinstance(source, Model):
+            self._keep: Any = source
             self.path = source.path
-            self._keep = source
+            if not self.path:  # built in memory
+                self._keep, self.path = temporary_place("model.mlpackage")
+                source.save(self.path)
             return
         contents = source
         kind = f"{type(source).__module__}.{type(source).__name__}"
@@ -50,17 +63,61 @@ class _Source:
                             hint="torch.onnx.export, and convert the ONNX model")
             raise Error(f"a {kind} is no model that can be converted",
                         hint="a path, the bytes of a file, an onnx.ModelProto or a pomona.Model")
-        self._keep = TemporaryFolder()
-        self.path = os.path.join(self._keep.path, "model.onnx")
+        self._keep, self.path = temporary_place("model.onnx")
         with open(self.path, "wb") as file:
             file.write(contents)
 
 
-def convert(source, output=None, *, target=None, precision=None, dynamic=None, compress=None, inputs=None,
-            enumerated=None, constants=None, force=False, verify=True, progress=None, **options):
+class Samples:
+    """Where samples for calibration are: a path, or dicts of arrays, which are written to a folder that lasts as long."""
+
+    def __init__(self, samples: str | os.PathLike[str] | Iterable[Mapping[str, Any]] | None):
+        self.place: str | None = None
+        if samples is None or isinstance(samples, (str, os.PathLike)):
+            self.place = os.fspath(samples) if samples is not None else None
+            return
+        self._keep = TemporaryFolder()
+        self.place = self._keep.path
+        for i, sample in enumerate(samples):
+            numpy.savez(os.path.join(self.place, f"{i:08}.npz"), **{name: numpy.asarray(value) for name, value in sample.items()})
+
+
+def temporary_place(name: str) -> tuple[TemporaryFolder, str]:
+    keep = TemporaryFolder()
+    return keep, os.path.join(keep.path, name)
+
+
+def progress_of(progress: Progress) -> Callable[[str, float | None], Any] | None:
+    """True: tqdm's bar."""
+    if progress is None or progress is False:
+        return None
+    if progress is not True:
+        return progress  # type: ignore[return-value]
+    from tqdm.auto import tqdm
+    bar = tqdm(total=1.0, bar_format="{desc}: {percentage:3.0f}% {bar} {elapsed}")
+
+    def show(stage: str, share: float | None) -> None:
+        bar.set_description(stage)
+        bar.n = share or 0.0
+        bar.refresh()
+    return show
+
+
+def _written(report: dict[str, Any], what: str) -> None:
+    if not report["written"] and report["verification"]:
+        problems = [f"output '{line['name']}': {line['problem']}" for line in report["verification"]["outputs"] if line["problem"]]
+        raise Error(f"what was {what} does not compute what its source does, and was not written", places=problems,
+                    hint="keep=True writes it all the same" + ('; precision="fp32"' if what == "converted" else ""))
+
+
+def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, target: str | None = None,
+            precision: str | None = None, dynamic: Mapping[str, Shape] | None = None, compress: str | None = None,
+            inputs: Mapping[str, Shape] | None = None, enumerated: Mapping[str, Shape] | None = None,
+            constants: Mapping[str, str] | None = None, force: bool = False, verify: bool = True, progress: Progress = None,
+            **options: Any) -> Model:
     """Converts a model to a Core ML package and gives it back as a Model, with the report in `.report`.
 
-    source      a path, an onnx.ModelProto, or the bytes of a file
+    source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, or the bytes of a file
     output      where the package goes; without it, a temporary folder that lasts as long as the Model
     target      the oldest system it is to run on: "iOS15" ... "iOS26", "macOS12" ...; without it iOS18, or a package's own
     precision   "fp16", "fp32" or "mixed"; without it fp16, or a package's own
@@ -70,7 +127,7 @@ def convert(source, output=None, *, target=None, precision=None, dynamic=None, c
     constants   {"axis": "1,-1"}: inputs that become constants
     compress    a scheme for the weights: "int8", "int4", "lut4", ...
     verify      whether what was written is held against the source
-    progress    called now and then with (stage, share)
+    progress    called now and then with (stage, share); True draws a bar
     options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...
     """
     given = dict(options, force=force, no_verify=not verify)
@@ -80,98 +137,97 @@ def convert(source, output=None, *, target=None, precision=None, dynamic=None, c
     for name, value in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
         if value is not None:
             given[name] = _as_strings(value)
-    from_ = _Source(source)
+    from_ = Source(source)
     keep = None
     if output is None:
-        keep = TemporaryFolder()
-        output = os.path.join(keep.path, "model.mlpackage")
-    report = _native.convert(from_.path, os.fspath(output), given, progress)
+        keep, output = temporary_place("model.mlpackage")
+    report = _native.convert(from_.path, os.fspath(output), given, progress_of(progress))
     if given.get("dry_run"):
         return report
-    if not report["written"]:
-        problems = [f"output '{line['name']}': {line['problem']}" for line in report["verification"]["outputs"] if line["problem"]]
-        raise Error("what was converted does not compute what its source does, and was not written", places=problems,
-                    hint="keep=True writes it all the same; precision=\"fp32\"")
-    return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
+    _written(report, "converted")
+    return Model(_native.open_model(os.fspath(output)), keep=(keep, from_), report=report, converted_from=from_.path)
 
 
-def compress(source, output=None, scheme="int8", *, force=False, progress=None, **scheme_options):
+def compress(source: Sourced, output: str | os.PathLike[str] | None = None, scheme: str | None = None, *,
+             config: str | os.PathLike[str] | None = None, calibrate: str | Iterable[Mapping[str, Any]] | None = None,
+             force: bool = False, progress: Progress = None, **options: Any) -> Model:
     """Makes the weights of a Core ML package smaller; a Model with the report in `.report`.
 
-    scheme          "linear" or "palettize", or a short name: "int8", "int4", "lut4", ...
-    scheme_options  of the scheme: nbits=4, granularity="per_block", block_size=32, ...
+    scheme     "linear", "palettize", "prune" or "activations", or a short name: "int8" (the usual), "int4", "lut4",
+               "sparse50", "w8a8", ...
+    config     a YAML or JSON file that says which weight gets which scheme, such as search() writes
+    calibrate  npz, folder, picture or text file of samples, or dicts of arrays
+    options    of the scheme: nbits=4, granularity="per_block", block_size=32, ...; and any other of `pomona compress`'s
     """
+    given = dict(options, force=force)
+    if config is not None:
+        given["config"] = os.fspath(config)
+    if scheme is not None or config is None:
+        given["scheme"] = scheme or "int8"
+    samples = Samples(calibrate)
+    if samples.place is not None:
+        given["calibrate"] = samples.place
     keep = None
     if output is None:
-        keep = TemporaryFolder()
-        output = os.path.join(keep.path, "model.mlpackage")
-    from_ = _Source(source)
-    report = _native.compress(from_.path, os.fspath(output), {"scheme": scheme, "force": force}, scheme_options, progress)
+        keep, output = temporary_place("model.mlpackage")
+    from_ = Source(source)
+    report = _native.compress(from_.path, os.fspath(output), given, progress_of(progress))
+    _written(report, "compressed")
     return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
 
 
-def decompress(source, output=None, *, force=False, progress=None):
+def decompress(source: Sourced, output: str | os.PathLike[str] | None = None, *, force: bool = False,
+               progress: Progress = None) -> Model:
     """The same package with plain weights."""
     keep = None
     if output is None:
-        keep = TemporaryFolder()
-        output = os.path.join(keep.path, "model.mlpackage")
-    report = _native.decompress(_Source(source).path, os.fspath(output), force, progress)
+        keep, output = temporary_place("model.mlpackage")
+    from_ = Source(source)
+    report = _native.decompress(from_.path, os.fspath(output), force, progress_of(progress))
     return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
 
 
-def inspect(source):
+def inspect(source: Sourced) -> dict[str, Any]:
     """What a model is: format, functions, ops, weights and their sizes, and what stands in the way of a conversion."""
-    return _native.inspect(_Source(source).path)
+    from_ = Source(source)
+    return _native.inspect(from_.path)
 
 
-def verify(model, reference=None, *, inputs=None, seed=0, min_cosine=None, max_abs=None, **options):
+def verify(model: Sourced, reference: Any = None, *, inputs: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+           random: int = 1, seed: int = 0, min_cosine: float | None = None, max_abs: float | None = None,
+           **options: Any) -> dict[str, Any]:
     """Holds a model's answers against those of a reference, on `inputs` or on seeded random ones.
 
     reference  a path, "onnxruntime", a Model, or any callable that takes and returns dicts of arrays; without one, the
                file the model was converted from
+    inputs     arrays by name, or a file of them
+    random     how many sets of random inputs
     """
-    if callable(reference) or inputs is not None:
-        return _verify_here(model, reference, inputs, seed, 0.999 if min_cosine is None else min_cosine, max_abs or 0)
-    given = dict(options, seed=seed)
+    given = dict(options, random=random, seed=seed)
     for name, value in (("min_cosine", min_cosine), ("max_abs", max_abs)):
         if value is not None:
             given[name] = float(value)
-    if reference is not None:
-        given["against"] = os.fspath(reference)
-    return _native.verify(_Source(model).path, given)
-
-
-def _verify_here(model, reference, inputs, seed, min_cosine, max_abs):
-    candidate = model if isinstance(model, Model) else load(model)
+    arrays = None
+    if isinstance(inputs, (str, os.PathLike)):
+        given["inputs"] = [os.fspath(inputs)]
+    elif inputs is not None:
+        arrays = dict(inputs)
+    from_ = Source(model)
+    answer = None
+    source = model.converted_from if isinstance(model, Model) else None
+    if source is not None:
+        given["source"] = source
     if reference is None:
-        reference = load(candidate._native.source_path())
-    elif not callable(reference):
-        if reference == "onnxruntime":
-            raise Error("inputs of your own go with a model or a callable as reference",
-                        hint="reference=lambda inputs: dict(zip(names, session.run(names, inputs)))")
-        reference = load(reference)
-    given = inputs if inputs is not None else candidate.random_inputs(seed)
-    got, expected = candidate.predict(dict(given)), reference(dict(given))
-    lines = []
-    for name, value in expected.items():
-        if name not in got:
-            lines.append({"name": name, "problem": "the model has no such output", "metrics": None})
-            continue
-        metrics = _native.compare(got[name], value)
-        problem = ""
-        if metrics["cosine"] < min_cosine:
-            problem = f"cosine {metrics['cosine']:.6f} is below {min_cosine}"
-        elif max_abs and metrics["max_abs"] > max_abs:
-            problem = f"largest difference {metrics['max_abs']:.3g} is above {max_abs}"
-        elif metrics["non_finite"]:
-            problem = f"{metrics['non_finite']} elements are NaN or infinite on one side only"
-        lines.append({"name": name, "problem": problem, "metrics": metrics})
-    return {"passed": bool(lines) and not any(line["problem"] for line in lines), "reference": str(reference), "note": "",
-            "outputs": lines, "divergence": None}
+        given["against"] = source or model._native.source_path() if isinstance(model, Model) else _native.open_model(from_.path).source_path()
+    elif isinstance(reference, Model) or not callable(reference):
+        against = reference if reference == "onnxruntime" else Source(reference)
+        given["against"] = against if isinstance(against, str) else against.path
+    else:
+        answer = reference
+    return _native.verify(from_.path, given, answer, arrays)
 
 
-def bisect(model, reference=None, **options):
-    """The first op of a model whose result leaves the tolerance; None when none does."""
+def bisect(model: Sourced, reference: Any = None, **options: Any) -> dict[str, Any] | None:
+    """The first op of a model whose result leaves the tolerance; None when none does. `reference` is a model."""
     found = verify(model, reference, bisect=True, **options)["divergence"]
     return found if found and found["found"] else None

@@ -56,10 +56,11 @@ class State:
 class Model:
     """A model in memory. `function` is the one that inputs, outputs and predict() speak of."""
 
-    def __init__(self, native, function=None, keep=None, report=None):
+    def __init__(self, native, function=None, keep=None, report=None, converted_from=None):
         self._native = native
         self._keep = keep  # a folder that goes when nobody has the model any more
         self.report = report
+        self.converted_from = converted_from  # the path of the model that convert() was given
         self._functions = {each["name"]: each for each in native.functions()}
         self.function = function or native.default_function
         if self.function not in self._functions:
@@ -81,7 +82,7 @@ class Model:
 
     def select(self, function):
         """The same model, speaking of another of its functions."""
-        return Model(self._native, function, self._keep, self.report)
+        return Model(self._native, function, self._keep, self.report, self.converted_from)
 
     @property
     def metadata(self):

@@ -24,6 +24,27 @@ Result<std::vector<int>> prompt_of(const Language& language, const Json& message
   return language.tokenizer->encode(text, {.special = false});
 }
 
+Result<std::vector<int>> prompt_of(const Language& language, const std::string& text, const std::string& system,
+                                   bool raw) {
+  POM_REQUIRE(language.tokenizer, "the model has no tokenizer");
+  if (raw || language.chat_template.empty()) return language.tokenizer->encode(text);
+  Json messages = Json::array();
+  if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
+  messages.push_back({{"role", "user"}, {"content", text}});
+  return prompt_of(language, messages, {});
+}
+
+Result<std::vector<int>> prompt_that_fits(const Language& language, Json& messages, std::size_t kept,
+                                          std::int64_t room) {
+  std::vector<int> prompt = POM_TRY(prompt_of(language, messages, {}));
+  auto turn = [&] { return messages.begin() + std::ptrdiff_t(kept); };
+  while (prompt.size() + std::size_t(room) > std::size_t(language.model.context) && messages.size() > kept + 2) {
+    messages.erase(turn(), turn() + 2);
+    prompt = POM_TRY(prompt_of(language, messages, {}));
+  }
+  return prompt;
+}
+
 Result<GenerateReport> generate(const std::string& path, const GenerateOptions& options, const SamplingFlags& flags,
                                 const Print& print) {
   std::string prompt = options.prompt;
@@ -32,16 +53,7 @@ Result<GenerateReport> generate(const std::string& path, const GenerateOptions& 
   GenerateReport report;
   Language language = POM_TRY(open_language(path, {.context = options.context}));
   report.load_seconds = language.load_seconds;
-  POM_REQUIRE(language.tokenizer, "model '{}' has no tokenizer", path);
-  std::vector<int> ids;
-  if (options.raw || language.chat_template.empty()) {
-    ids = POM_TRY(language.tokenizer->encode(prompt));
-  } else {
-    Json messages = Json::array();
-    if (!options.system->empty()) messages.push_back({{"role", "system"}, {"content", *options.system}});
-    messages.push_back({{"role", "user"}, {"content", prompt}});
-    ids = POM_TRY(prompt_of(language, messages, {}));
-  }
+  std::vector<int> ids = POM_TRY_IN(prompt_of(language, prompt, options.system, options.raw), "model '{}'", path);
   llm::Session session = POM_TRY(llm::Session::open(*language.program));
   if (!options.cache_in->empty()) POM_TRY(session.load(options.cache_in));
   report.generation = POM_TRY(generate(language, session, std::move(ids), flags, print));

@@ -14,6 +14,14 @@ namespace pomona::api {
 Result<std::vector<int>> prompt_of(const Language& language, const nlohmann::ordered_json& messages,
                                    const nlohmann::ordered_json& more);
 
+// Of one message; where the model has no template, or `raw`, the text as it stands.
+Result<std::vector<int>> prompt_of(const Language& language, const std::string& text, const std::string& system,
+                                   bool raw);
+// The prompt of a conversation, which loses its oldest turns when it has grown too long for the model to answer it with
+// `room` tokens; the first `kept` messages stay.
+Result<std::vector<int>> prompt_that_fits(const Language& language, nlohmann::ordered_json& messages, std::size_t kept,
+                                          std::int64_t room);
+
 struct GenerateOptions {
   POM_OPTION(prompt, std::string, "what to answer, or with --raw to continue");
   POM_OPTION(prompt_file, std::string, "a file with the prompt");

@@ -90,8 +90,10 @@ struct Reference {
   std::string source;  // for ONNX Runtime
   NamedTensors stored;
   std::optional<cpu::Runner> runner;
+  std::function<Result<NamedTensors>(const NamedTensors&)> answer;
 
   Result<NamedTensors> operator()(const NamedTensors& given) {
+    if (answer) return answer(given);
     if (!source.empty()) return run_onnxruntime(source, given);
     if (model) return call(*runner, model->program, model->program.main(), given);
     return stored;
@@ -109,6 +111,12 @@ bool is_stored_tensors(const std::string& path) {
 Result<Reference> reference_for(const Model& model, const VerifyOptions& options) {
   Reference reference;
   const std::string& against = *options.against;
+  if (options.answer) {
+    POM_REQUIRE(!options.bisect, "a function gives its outputs only; to find where two part takes a model");
+    reference.answer = options.answer;
+    reference.words = "a function";
+    return reference;
+  }
   POM_REQUIRE(!against.empty(), "--against says what to compare with: a model, an .npz, or 'onnxruntime'");
   if (against == onnxruntime_name) {
     reference.source = POM_TRY(source_of(model, options));
@@ -116,7 +124,8 @@ Result<Reference> reference_for(const Model& model, const VerifyOptions& options
   } else if (is_stored_tensors(against)) {
     reference.stored = POM_TRY(read_tensor_file(against));
     reference.words = fmt::format("the outputs in '{}'", against);
-    POM_REQUIRE(!options.inputs->empty(), "expected outputs need the inputs they were made from: --inputs in.npz");
+    POM_REQUIRE(!options.inputs->empty() || options.given,
+                "expected outputs need the inputs they were made from: --inputs in.npz");
   } else {
     reference.model = POM_TRY(open_model(against));
     reference.words = fmt::format("'{}' ({}), run here", against, reference.model->format);
@@ -270,18 +279,19 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
   report.reference = reference.words;
   Tolerance tolerance{options.min_cosine, options.max_abs, options.min_equal};
   POM_REQUIRE(*options.random >= 1, "--random takes a number of at least 1");
-  int sets = options.inputs->empty() ? int(options.random) : 1;
+  bool drawn = options.inputs->empty() && !options.given;
+  int sets = drawn ? int(options.random) : 1;
   NamedTensors last_inputs;
   for (int i = 0; i < sets; ++i) {
     Sample s;
-    if (options.inputs->empty()) {
+    if (drawn) {
       // An import knows more of its inputs (sizes that are equal, tables that are indexed) than a package does.
       bool other = reference.model && reference.model->format == "ONNX";
       const Program& program = other ? reference.model->program : model.program;
       s = POM_TRY(sample(program, other ? program.main() : function, std::uint64_t(*options.seed + i),
                          [&](const NamedTensors& given) { return reference(given); }));
     } else {
-      s.inputs = POM_TRY(read_tensors(*options.inputs, model.program, function));
+      s.inputs = options.given ? *options.given : POM_TRY(read_tensors(*options.inputs, model.program, function));
       s.expected = POM_TRY_IN(reference(s.inputs), "the reference, {}", reference.words);
     }
     NamedTensors got = POM_TRY_IN(call(runner, model.program, function, s.inputs), "'{}'", path);

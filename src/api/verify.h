@@ -30,6 +30,9 @@ struct VerifyOptions {
   POM_OPTION(min_equal, double, "smallest share of equal elements that passes, of integers and truth values") = 1;
   POM_OPTION(bisect, bool, "find the first op whose result leaves the tolerance");
   POM_OPTION(function, std::string, "of MODEL; without it, the default one");
+  // For callers that have them in memory: what answers in place of `against`, and inputs, by the names of the source.
+  std::function<Result<NamedTensors>(const NamedTensors&)> answer = nullptr;
+  std::optional<NamedTensors> given = {};
 };
 
 // What two answers are held to. The defaults of VerifyOptions are the half_tolerance, but for integers.

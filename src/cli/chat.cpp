@@ -22,13 +22,7 @@ struct Talk {
   // One answer, printed as it comes. A conversation that has grown too long for the model loses its oldest turns.
   Status answer(const std::string& text, const Session& shown) {
     messages.push_back({{"role", "user"}, {"content", text}});
-    std::vector<int> prompt = POM_TRY(api::prompt_of(language, messages, {}));
-    while (prompt.size() + std::size_t(*sampling.max_tokens) > std::size_t(language.model.context) &&
-           messages.size() > first.size() + 2) {
-      messages.erase(messages.begin() + std::ptrdiff_t(first.size()),
-                     messages.begin() + std::ptrdiff_t(first.size()) + 2);
-      prompt = POM_TRY(api::prompt_of(language, messages, {}));
-    }
+    std::vector<int> prompt = POM_TRY(api::prompt_that_fits(language, messages, first.size(), sampling.max_tokens));
     auto print = [&](std::string_view piece) {
       if (!shown.json) {
         std::fwrite(piece.data(), 1, piece.size(), stdout);

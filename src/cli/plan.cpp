@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 
 #include "api/files.h"
+#include "api/plan_json.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
-#include "report/plan_page.h"
 
 namespace pomona::cli {
 namespace {
@@ -19,80 +19,6 @@ struct Arguments {
   bool force = false, ops = false;
   api::PlanOptions options;
 };
-
-Json speed_json(const silicon::Speed& speed) {
-  return {{"tokens_per_s", speed.tokens_per_s}, {"low", speed.low}, {"high", speed.high}, {"basis", speed.basis}};
-}
-
-Json rules_json(const std::vector<const silicon::PlacementRule*>& rules) {
-  Json json = Json::array();
-  for (const auto* rule : rules) json.push_back(report::rule_json(*rule));
-  return json;
-}
-
-Json op_json(const silicon::OpPlacement& op) {
-  Json json{{"name", op.node->output_count() ? op.node->output().name() : op.node->name},
-            {"op", op.node->op->name},
-            {"engine", silicon::name(op.engine)},
-            {"seconds", op.seconds},
-            {"flops", op.flops},
-            {"weight_bytes", op.weight_bytes},
-            {"activation_bytes", op.activation_bytes}};
-  if (op.free) json["sizes_only"] = true;
-  if (!op.node->source.empty()) json["source"] = op.node->source;
-  for (auto engine : {silicon::Engine::ane, silicon::Engine::gpu, silicon::Engine::cpu})
-    json["verdicts"][std::string(silicon::name(engine))] = silicon::name(op.verdicts[std::size_t(engine)]);
-  if (!op.rules.empty()) json["rules"] = rules_json(op.rules);
-  return json;
-}
-
-Json language_json(const api::LanguagePlan& plan) {
-  Json json{{"runtime", plan.runtime}, {"prompt", speed_json(plan.prompt)}, {"tokens_that_fit", plan.tokens_that_fit}};
-  for (const auto& line : plan.decode) {
-    Json entry = speed_json(line.speed);
-    entry["context"] = line.context;
-    entry["cache_bytes"] = line.cache_bytes;
-    entry["fits"] = line.fits;
-    json["decode"].push_back(entry);
-  }
-  return json;
-}
-
-Json chip_json(const api::ChipPlan& plan, bool ops) {
-  const silicon::Placement& p = plan.placement;
-  Json json{{"chip", plan.chip->name},
-            {"memory_gb", plan.memory_gb},
-            {"limit_gb", plan.limit_gb},
-            {"fits", plan.fits},
-            {"seconds", p.seconds},
-            {"low_seconds", p.low_seconds},
-            {"high_seconds", p.high_seconds},
-            {"memory",
-             {{"weights", p.memory.weights},
-              {"activations", p.memory.activations},
-              {"states", p.memory.states},
-              {"total", p.memory.total()}}},
-            {"ops", {{"total", p.counted()}}}};
-  for (auto engine : {silicon::Engine::ane, silicon::Engine::gpu, silicon::Engine::cpu})
-    json["ops"][std::string(silicon::name(engine))] = p.count(engine);
-  for (const auto& s : p.segments)
-    json["segments"].push_back({{"engine", silicon::name(s.engine)},
-                                {"first_op", s.begin},
-                                {"ops", s.end - s.begin},
-                                {"seconds", s.seconds},
-                                {"copied_bytes", s.copied_bytes}});
-  for (const auto& b : p.breaks) {
-    Json entry{
-        {"op", b.op->node->op->name}, {"first", b.op->node->label()}, {"count", b.count}, {"seconds", b.seconds}};
-    if (b.rule) entry["rule"] = report::rule_json(*b.rule);
-    json["breaks"].push_back(entry);
-  }
-  if (!p.note.empty()) json["note"] = p.note;
-  if (plan.language) json["language_model"] = language_json(*plan.language);
-  if (ops)
-    for (const auto& op : p.ops) json["placements"].push_back(op_json(op));
-  return json;
-}
 
 std::string ms(double seconds) { return fmt::format("{:.3g}", seconds * 1e3); }
 
@@ -204,7 +130,7 @@ Result<Outcome> rows_verb(const Session& session, const Arguments& a) {
   for (const auto& line : found->lines) {
     ++line_number;
     if (line.speed) {
-      json["predictions"].push_back(speed_json(*line.speed));
+      json["predictions"].push_back(api::speed_json(*line.speed));
       continue;
     }
     json["predictions"].push_back({{"obstacle", line.obstacle}});
@@ -276,23 +202,14 @@ Result<Outcome> plan_verb(const Session& session, const Arguments& a) {
   if (!report) return std::move(report).error();
   session.say(fmt::format("{}: function {}, {} parameters, units {}", report->path, report->function,
                           report->parameters, report->units));
-  Json json{{"path", report->path},
-            {"function", report->function},
-            {"parameters", report->parameters},
-            {"units", report->units},
-            {"prediction", true}};
-  if (report->cpu_working_bytes) json["cpu_working_bytes"] = *report->cpu_working_bytes;
-  for (const auto& chip : report->chips) json["chips"].push_back(chip_json(chip, a.ops));
+  Json json = api::plan_json(*report, a.ops);
   if (report->chips.size() == 1)
     say_chip(session, report->chips[0]);
   else
     say_chips(session, *report);
   if (report->cpu_working_bytes)
     session.say("working memory of Pomona's own runtime: " + api::size_text(*report->cpu_working_bytes));
-  for (const std::string& warning : report->warnings) {
-    json["warnings"].push_back(warning);
-    session.note("warning: " + warning);
-  }
+  for (const std::string& warning : report->warnings) session.note("warning: " + warning);
   if (!a.html.empty()) {
     if (auto written = api::write_plan_page(*report, a.html, a.force); !written) return std::move(written).error();
     session.say("page: " + a.html);

@@ -135,6 +135,15 @@ Tensor tensor_of(nb::handle value) {
   throw_error(fail("an array of {} cannot be an input", nb::str(dtype).c_str()));
 }
 
+NamedTensors tensors_of(const nb::dict& arrays) {
+  NamedTensors tensors;
+  for (auto [key, value] : arrays) {
+    if (!nb::isinstance<nb::str>(key)) throw_error(fail("a name is no text"));
+    tensors[nb::cast<std::string>(key)] = tensor_of(value);
+  }
+  return tensors;
+}
+
 nb::object array_of(Tensor tensor, bool wide) {
   if (tensor.is_dictionary()) return dictionary_of(tensor);
   if (tensor.is_list()) {

@@ -14,6 +14,7 @@ namespace pomona::python {
 
 // Throws pomona.Error when `value` is no array of numbers, truth values or texts.
 Tensor tensor_of(nanobind::handle value);
+NamedTensors tensors_of(const nanobind::dict& arrays);
 // `wide`: float16 becomes float32, as Core ML's Python interface has it.
 nanobind::object array_of(Tensor tensor, bool wide = false);
 

@@ -270,8 +270,7 @@ Result<NamedTensors> Runner::call(NamedTensors inputs, State* state, bool border
 }
 
 nb::dict Runner::run(const nb::dict& inputs, State* state, bool border, bool wide) {
-  NamedTensors given;
-  for (auto [key, value] : inputs) given[nb::cast<std::string>(key)] = tensor_of(value);
+  NamedTensors given = tensors_of(inputs);
   NamedTensors outputs = without_gil([&] { return call(std::move(given), state, border); });
   nb::dict result;
   for (auto& [name, tensor] : outputs) result[text_of(name)] = array_of(std::move(tensor), wide);

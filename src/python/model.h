@@ -44,5 +44,7 @@ class Runner {
 
 void bind_model(nanobind::module_& m);
 void bind_verbs(nanobind::module_& m);
+void bind_plans(nanobind::module_& m);
+void bind_language(nanobind::module_& m);
 
 }  // namespace pomona::python

@@ -1,6 +1,8 @@
 // What the command line does, as functions: options by their names in the library's records, reports as dicts.
-#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <optional>
 
 #include "api/border.h"
 #include "api/compress.h"
@@ -12,65 +14,12 @@
 #include "python/arrays.h"
 #include "python/calls.h"
 #include "python/model.h"
+#include "python/options.h"
 #include "verify/inputs.h"
 
 namespace pomona::python {
 namespace nb = nanobind;
 namespace {
-
-using NamedAttributes = std::map<std::string, Attribute>;
-
-// Lists: of texts, of integers, or of numbers. An empty one is a list of texts, as most options are.
-Attribute attribute_of_list(nb::handle value, const std::string& name) {
-  Strings texts;
-  Ints integers;
-  Floats numbers;
-  std::size_t count = 0;
-  for (nb::handle each : nb::borrow<nb::object>(value)) {
-    ++count;
-    if (nb::isinstance<nb::str>(each)) texts.push_back(nb::cast<std::string>(each));
-    if (nb::isinstance<nb::int_>(each)) integers.push_back(nb::cast<std::int64_t>(each));
-    if (nb::isinstance<nb::int_>(each) || nb::isinstance<nb::float_>(each)) numbers.push_back(nb::cast<double>(each));
-  }
-  if (texts.size() == count) return texts;
-  if (integers.size() == count) return integers;
-  if (numbers.size() == count) return numbers;
-  throw_error(fail("option '{}' is a list of neither texts nor numbers", name));
-}
-
-Attribute attribute_of(nb::handle value, const std::string& name) {
-  if (nb::isinstance<nb::bool_>(value)) return nb::cast<bool>(value);
-  if (nb::isinstance<nb::int_>(value)) return nb::cast<std::int64_t>(value);
-  if (nb::isinstance<nb::float_>(value)) return nb::cast<double>(value);
-  if (nb::isinstance<nb::str>(value)) return nb::cast<std::string>(value);
-  if (nb::isinstance<nb::list>(value) || nb::isinstance<nb::tuple>(value)) return attribute_of_list(value, name);
-  throw_error(fail("option '{}' is a {}, not a number, a text, a truth value or a list of them", name,
-                   nb::cast<std::string>(nb::str(value.type().attr("__name__")))));
-}
-
-NamedAttributes attributes_of(const nb::dict& options) {
-  NamedAttributes attributes;
-  for (auto [key, value] : options) {
-    std::string name = nb::cast<std::string>(key);
-    attributes[name] = attribute_of(value, name);
-  }
-  return attributes;
-}
-
-template <class Options>
-Options options_of(const nb::dict& given) {
-  Options options;
-  value_or_throw(set_fields(options, attributes_of(given)));
-  return options;
-}
-
-// The options that a record has, with what they mean: what help and the types of the Python functions are made of.
-template <class Options>
-nb::dict described() {
-  nb::dict all;
-  for (const FieldInfo* field : record_of<Options>().fields) all[text_of(field->name)] = text_of(field->doc);
-  return all;
-}
 
 nb::dict metrics_dict(const verify::Metrics& m) {
   nb::dict d;
@@ -119,6 +68,12 @@ nb::dict verification_dict(const api::VerifyReport& report) {
   return d;
 }
 
+nb::list texts_list(const Strings& texts) {
+  nb::list list;
+  for (const std::string& text : texts) list.append(text_of(text));
+  return list;
+}
+
 nb::list sizes_list(const Sizes& sizes) {
   nb::list list;
   for (std::int64_t size : sizes) list.append(size);
@@ -150,8 +105,7 @@ nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
 nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress) {
   auto options = options_of<api::ConvertOptions>(given);
   auto report = without_gil([&] { return api::convert(source, output, options, progress_to(progress)); });
-  nb::list border, stages;
-  for (const std::string& sentence : report.border) border.append(text_of(sentence));
+  nb::list stages;
   for (const api::Stage& stage : report.stages) stages.append(nb::make_tuple(text_of(stage.name), stage.seconds));
   nb::dict d, ops;
   for (const auto& [op, count] : report.ops) ops[text_of(op)] = count;
@@ -161,7 +115,7 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   d["source_bytes"] = report.source_bytes;
   d["output_bytes"] = report.output_bytes;
   d["peak_memory"] = report.peak_memory;
-  d["border"] = border;
+  d["border"] = texts_list(report.border);
   d["ops"] = ops;
   d["stages"] = stages;
   d["weights"] = weight_lines(report.weights);
@@ -169,16 +123,25 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   return d;
 }
 
-nb::dict compress(const std::string& input, const std::string& output, const nb::dict& given,
-                  const nb::dict& scheme_options, nb::object progress) {
-  auto options = options_of<api::CompressOptions>(given);
-  auto of_scheme = attributes_of(scheme_options);
+// What the request itself does not know is the scheme's.
+nb::dict compress(const std::string& input, const std::string& output, const nb::dict& given, nb::object progress) {
+  NamedAttributes of_request, of_scheme;
+  for (auto& [name, value] : attributes_of(given)) {
+    const auto& fields = record_of<api::CompressOptions>().fields;
+    bool known = std::any_of(fields.begin(), fields.end(), [&](const FieldInfo* field) { return field->name == name; });
+    (known ? of_request : of_scheme)[name] = std::move(value);
+  }
+  api::CompressOptions options;
+  value_or_throw(set_fields(options, of_request));
   auto report = without_gil([&] { return api::compress(input, output, options, of_scheme, progress_to(progress)); });
   nb::dict d;
   d["bytes_before"] = report.bytes_before;
   d["bytes_after"] = report.bytes_after;
   d["peak_memory"] = report.peak_memory;
   d["seconds"] = report.seconds;
+  d["written"] = report.written;
+  d["warnings"] = texts_list(report.warnings);
+  d["verification"] = report.verification ? nb::object(verification_dict(*report.verification)) : nb::none();
   d["weights"] = weight_lines(report.lines);
   return d;
 }
@@ -192,9 +155,46 @@ nb::dict decompress(const std::string& input, const std::string& output, bool fo
   return d;
 }
 
-nb::dict verify(const std::string& path, const nb::dict& given) {
+// A Python function as the reference. What it raises may be about sizes that were tried, so that others are tried next;
+// it is raised in the end when none will do.
+class Answering {
+ public:
+  explicit Answering(nb::handle callable) : callable_(callable) {}
+
+  Result<NamedTensors> operator()(const NamedTensors& given) {
+    nb::gil_scoped_acquire acquired;
+    raised_.reset();
+    try {
+      nb::dict inputs;
+      for (const auto& [name, tensor] : given) inputs[text_of(name)] = array_of(tensor);
+      nb::object outputs = callable_(inputs);
+      if (!nb::isinstance<nb::dict>(outputs)) return fail("the reference gives no dict of arrays");
+      return tensors_of(nb::cast<nb::dict>(outputs));
+    } catch (nb::python_error& error) {
+      bool may_be_size = error.matches(PyExc_Exception);
+      Error refused = fail("the reference raised {}", nb::cast<std::string>(nb::str(error.type().attr("__name__"))));
+      if (!may_be_size) refused.fault = Fault::environment;
+      raised_.emplace(std::move(error));
+      return refused;
+    }
+  }
+  void raise_again() const {
+    if (raised_) throw nb::python_error(*raised_);
+  }
+
+ private:
+  nb::handle callable_;
+  std::optional<nb::python_error> raised_;
+};
+
+nb::dict verify(const std::string& path, const nb::dict& given, nb::object reference, nb::object inputs) {
   auto options = options_of<api::VerifyOptions>(given);
-  return verification_dict(without_gil([&] { return api::verify(path, options); }));
+  Answering answering(reference);
+  if (!reference.is_none()) options.answer = [&](const NamedTensors& tensors) { return answering(tensors); };
+  if (!inputs.is_none()) options.given = tensors_of(nb::cast<nb::dict>(inputs));
+  auto report = try_without_gil([&] { return api::verify(path, options); });
+  if (!report) answering.raise_again();
+  return verification_dict(value_or_throw(std::move(report)));
 }
 
 nb::dict inspect(const std::string& path) {
@@ -250,25 +250,22 @@ nb::dict random_inputs(const SharedModel& model, const std::string& function_nam
   return d;
 }
 
-nb::dict compare(nb::handle got, nb::handle expected) {
-  return metrics_dict(value_or_throw(verify::compare(tensor_of(got), tensor_of(expected))));
-}
-
 }  // namespace
 
 void bind_verbs(nb::module_& m) {
   m.attr("__version__") = text_of(version());
   m.def("convert", convert, nb::arg("source"), nb::arg("output"), nb::arg("options"),
         nb::arg("progress").none() = nb::none());
-  m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"), nb::arg("scheme_options"),
+  m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"),
         nb::arg("progress").none() = nb::none());
   m.def("decompress", decompress, nb::arg("source"), nb::arg("output"), nb::arg("force"),
         nb::arg("progress").none() = nb::none());
-  m.def("verify", verify, nb::arg("model"), nb::arg("options"));
+  m.def("verify", verify, nb::arg("model"), nb::arg("options"), nb::arg("reference").none() = nb::none(),
+        nb::arg("inputs").none() = nb::none());
   m.def("inspect", inspect, nb::arg("path"));
   m.def("random_inputs", random_inputs, nb::arg("model"), nb::arg("function") = "", nb::arg("seed") = 0);
-  m.def("compare", compare, nb::arg("got"), nb::arg("expected"));
   m.def("convert_options", described<api::ConvertOptions>);
+  m.def("compress_options", described<api::CompressOptions>);
   m.def("verify_options", described<api::VerifyOptions>);
 }
 
