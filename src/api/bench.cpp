@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "api/border.h"
 #include "api/convert.h"
@@ -16,18 +15,6 @@
 
 namespace pomona::api {
 namespace {
-
-// Errors: a size is given for a name that no input has.
-Status check_sizes_are_known(const Function& function, const Dim::Bindings& sizes) {
-  std::set<std::string> known;
-  for (std::size_t i = 0; i < function.body.input_count(); ++i)
-    for (Dim dim : function.body.input(i).shape())
-      for (const std::string& symbol : dim.symbols()) known.insert(symbol);
-  for (const auto& [name, size] : sizes)
-    POM_REQUIRE(known.count(name), "--size names '{}', but the sizes that are left open are: {}", name,
-                known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
-  return {};
-}
 
 // Symbols of the first axis of every input; empty unless every input has one there.
 std::vector<std::string> batch_symbols(const Function& function) {
@@ -97,8 +84,7 @@ Result<BenchReport> bench(const std::string& path, const BenchOptions& options) 
   }
   Function& function = *POM_TRY(function_of(model.program, options.function));
   cpu::Runner runner(function, {});
-  Dim::Bindings sizes = POM_TRY(sizes_from(*options.size));
-  POM_TRY(check_sizes_are_known(function, sizes));
+  Dim::Bindings sizes = POM_TRY(sizes_from(function, *options.size));
   NamedTensors inputs;
   if (options.inputs->empty()) {
     inputs = POM_TRY(verify::random_inputs(function, {.seed = std::uint64_t(*options.seed), .sizes = sizes}));

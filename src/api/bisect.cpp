@@ -54,8 +54,10 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       auto metrics = verify::compare(got, want);
       if (!metrics) continue;
       ++found.compared;
+      std::string problem = problem_of(*metrics, is_compared_exactly(got, want), tolerance);
+      found.layers.push_back({node->output(k).name(), std::string(node->op->name), *metrics, problem});
       if (found.found) continue;
-      if (problem_of(*metrics, is_compared_exactly(got, want), tolerance).empty()) {
+      if (problem.empty()) {
         found.last_good = node->output(k).name();
         continue;
       }

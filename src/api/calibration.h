@@ -21,4 +21,13 @@ struct SampleChoice {
 Result<std::vector<NamedTensors>> calibration_samples(const SampleChoice& choice, const Program& program,
                                                       const Function& function);
 
+// For a language model: a text in pieces of at most 512 tokens, at most `count` of them from all over it, each as calls
+// of the function that takes most tokens at once.
+struct LanguageSamples {
+  Function* function = nullptr;
+  std::vector<NamedTensors> inputs;
+  std::vector<bool> continues;  // with the states that the one before left
+};
+Result<LanguageSamples> language_samples(const SampleChoice& choice, Program& program);
+
 }  // namespace pomona::api

@@ -3,13 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
 
 #include "api/border.h"
 #include "api/calibration.h"
 #include "api/compress_config.h"
 #include "api/files.h"
+#include "compress/observe.h"
 #include "cpu/runner.h"
 #include "formats/mlpackage/package.h"
+#include "llm/language_model.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
+#include "ops/pool.h"
 
 namespace pomona::api {
 namespace {
@@ -61,21 +69,60 @@ void warn_of_engines(CompressReport& report) {
         "Engine");
 }
 
+// Rotary tables are a small part of a language model, and an error in them turns every head at every layer.
+std::map<std::string, std::string> tables_of_positions(const Program& program) {
+  std::map<std::string, std::string> left;
+  if (!llm::is_language_model(program)) return left;
+  for (const auto& function : program.functions)
+    for (const auto& node : function->body.nodes())
+      if (node->op->structural && node->output_count() == 1)
+        for (std::string_view begin : {"cosines_", "sines_"})
+          if (node->output().name().starts_with(begin)) left[node->output().name()] = "a table of positions";
+  return left;
+}
+
+// Samples for the function they are for.
+struct Samples {
+  std::string function;
+  std::vector<NamedTensors> inputs;
+  std::vector<bool> continues;  // as LanguageSamples has it
+  bool continuing(std::size_t s) const { return s < continues.size() && continues[s]; }
+};
+
+Function& function_of(Program& program, const std::string& name) {
+  for (const auto& function : program.functions)
+    if (function->name == name) return *function;
+  return program.main();
+}
+
+Result<Samples> samples_for(Program& program, const CompressOptions& options) {
+  bool with_data = !options.calibrate->empty();
+  if (!with_data && !options.min_cosine->has_value()) return Samples{};
+  SampleChoice choice{with_data ? *options.calibrate : "random", options.tokenizer, with_data ? *options.samples : 2,
+                      options.seed};
+  if (llm::is_language_model(program) && choice.place.ends_with(".txt")) {
+    LanguageSamples found = POM_TRY_IN(language_samples(choice, program), "'{}'", choice.place);
+    return Samples{found.function->name, std::move(found.inputs), std::move(found.continues)};
+  }
+  return Samples{program.main().name, POM_TRY(calibration_samples(choice, program, program.main())), {}};
+}
+
 // Activations of the main function; those of others stay as they are.
-Status quantise_activations(Program& program, const std::vector<NamedTensors>& samples, compress::Request& request,
+Status quantise_activations(Program& program, const Samples& samples, compress::Request& request,
                             CompressReport& report) {
   bool wanted = false;
   for (const auto& scheme : request.recipe.schemes()) wanted = wanted || scheme->activations();
   if (!wanted) return {};
-  if (samples.empty())
+  if (samples.inputs.empty())
     return fail("activations are quantised from data, and there are none")
         .advise("--calibrate with an .npz, a folder, pictures or a text");
   for (const auto& function : program.functions)
     for (const auto& scheme : request.recipe.schemes())
       POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);
   Function& main = program.main();
-  report.activations = POM_TRY_IN(compress::quantise_activations(main, samples, request.recipe, request.used_names),
-                                  "while calibrating");
+  POM_REQUIRE(samples.function == main.name, "a text calibrates the weights of a language model, not its activations");
+  report.activations = POM_TRY_IN(
+      compress::quantise_activations(main, samples.inputs, request.recipe, request.used_names), "while calibrating");
   request.activations_done = true;
   if (program.functions.size() > 1)
     report.warnings.push_back(
@@ -83,26 +130,83 @@ Status quantise_activations(Program& program, const std::vector<NamedTensors>& s
   return {};
 }
 
+bool is_layer(const Node& node) {
+  return is<mil::conv>(&node) || is<mil::conv_transpose>(&node) || is<mil::linear>(&node) || is<mil::matmul>(&node) ||
+         is<mil::max_pool>(&node) || is<mil::avg_pool>(&node);
+}
+
+Value value_named(const Function& function, const std::string& name) {
+  for (const auto& node : function.body.nodes())
+    if (node->output_count() == 1 && node->output().name() == name) return node->output();
+  return {};
+}
+
+// Each layer's results in one program against those in the other, some layers at a time.
+Result<std::vector<LayerLoss>> compare_layers(Function& before, Function& after,
+                                              const std::vector<NamedTensors>& samples) {
+  constexpr std::size_t at_once = 32;
+  struct Pair {
+    Value before, after;
+  };
+  std::vector<Pair> pairs;
+  for (const auto& node : before.body.nodes())
+    if (is_layer(*node) && is_float(node->output().dtype()))
+      if (Value value = value_named(after, node->output().name())) pairs.push_back({node->output(), value});
+  std::vector<LayerLoss> lines;
+  for (std::size_t first = 0; first < pairs.size(); first += at_once) {
+    Values left, right;
+    for (std::size_t i = first; i < std::min(first + at_once, pairs.size()); ++i)
+      left.push_back(pairs[i].before), right.push_back(pairs[i].after);
+    std::map<std::pair<std::size_t, std::size_t>, Tensor> wanted;
+    POM_TRY(compress::observe(before, left, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      wanted[{value, sample}] = tensor;
+    }));
+    std::vector<double> power(left.size()), error(left.size());
+    POM_TRY(compress::observe(after, right, samples, [&](std::size_t value, std::size_t sample, const Tensor& tensor) {
+      const Tensor& want = wanted.at({value, sample});
+      if (want.sizes() != tensor.sizes()) return;
+      Tensor a = want.converted(DType::fp32), b = tensor.converted(DType::fp32);
+      for (std::size_t i = 0; i < a.count(); ++i) {
+        double x = double(a.view<float>()[i]), off = double(b.view<float>()[i]) - x;
+        if (!std::isfinite(x) || !std::isfinite(off)) continue;
+        power[value] += x * x;
+        error[value] += off * off;
+      }
+    }));
+    for (std::size_t i = 0; i < left.size(); ++i)
+      lines.push_back({left[i].name(), std::string(left[i].producer()->op->name),
+                       error[i] > 0 ? 10 * std::log10(power[i] / error[i]) : std::numeric_limits<double>::infinity()});
+  }
+  return lines;
+}
+
 // The outputs of the package at `path` against those of the input, sample by sample.
-Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input,
-                                       const std::vector<NamedTensors>& samples, double min_cosine) {
+Result<VerifyReport> verify_compressed(const std::string& path, const std::string& input, const Samples& samples,
+                                       double min_cosine, std::vector<LayerLoss>* layers) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
-  Function& reference = before.program.main();
-  cpu::Runner expected(reference, {}), got(after.program.main(), {});
+  Function &reference = function_of(before.program, samples.function),
+           &compressed = function_of(after.program, samples.function);
+  cpu::Runner expected(reference, {}), got(compressed, {});
+  std::size_t count = std::min<std::size_t>(samples.inputs.size(), 4);
   VerifyReport report;
-  report.reference = fmt::format("'{}', {} samples", input, samples.size());
-  for (std::size_t s = 0; s < samples.size(); ++s) {
-    expected.reset_states();
-    got.reset_states();
-    NamedTensors want = source_outputs(before.program, reference, POM_TRY(expected.run(samples[s])));
-    NamedTensors have = source_outputs(after.program, after.program.main(), POM_TRY(got.run(samples[s])));
-    std::size_t first = report.lines.size();
+  report.reference = fmt::format("'{}', {} samples", input, count);
+  for (std::size_t s = 0; s < count; ++s) {
+    const NamedTensors& sample = samples.inputs[s];
+    if (!samples.continuing(s)) expected.reset_states(), got.reset_states();
+    NamedTensors want = source_outputs(before.program, reference, POM_TRY(expected.run(sample)));
+    NamedTensors have = source_outputs(after.program, compressed, POM_TRY(got.run(sample)));
+    std::size_t told = report.lines.size();
     // Without a bar the lines are told, and nothing fails.
     POM_TRY(add_lines(report, have, want, {.min_cosine = min_cosine, .min_equal = min_cosine < -1 ? 0.0 : 0.9}));
-    for (std::size_t i = first; i < report.lines.size(); ++i)
-      if (samples.size() > 1) report.lines[i].name += fmt::format(" ({})", s);
+    for (std::size_t i = told; i < report.lines.size(); ++i)
+      if (count > 1) report.lines[i].name += fmt::format(" ({})", s);
   }
+  // Layers are looked at from empty states.
+  std::vector<NamedTensors> first;
+  for (std::size_t s = 0; s < count; ++s)
+    if (!samples.continuing(s)) first.push_back(samples.inputs[s]);
+  if (layers) *layers = POM_TRY(compare_layers(reference, compressed, first));
   report.seconds = watch.seconds();
   return report;
 }
@@ -116,16 +220,15 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
-  std::vector<NamedTensors> samples;
+  request.left = tables_of_positions(model.program);
+  Samples samples = POM_TRY(samples_for(model.program, options));
   bool with_data = !options.calibrate->empty();
-  if (with_data || options.min_cosine->has_value())
-    samples = POM_TRY(calibration_samples(
-        {with_data ? *options.calibrate : "random", options.tokenizer, with_data ? *options.samples : 2, options.seed},
-        model.program, model.program.main()));
   CompressReport report;
-  POM_TRY(quantise_activations(model.program, with_data ? samples : std::vector<NamedTensors>(), request, report));
+  POM_TRY(quantise_activations(model.program, with_data ? samples : Samples{}, request, report));
   if (with_data) {
-    request.calibration = std::make_shared<compress::Calibration>(model.program.main(), samples);
+    request.calibration =
+        std::make_shared<compress::Calibration>(function_of(model.program, samples.function), samples.inputs);
+    request.calibration->set_continuing(samples.continues);
     request.round = !options.no_rounding;
     request.rounding = {!options.no_activation_order, options.damping};
   }
@@ -138,11 +241,10 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   std::ranges::move(found.warnings, std::back_inserter(report.warnings));
   warn_of_engines(report);
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
-  if (!samples.empty()) {
-    samples.resize(std::min<std::size_t>(samples.size(), 4));
-    report.verification =
-        POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2)), "verifying");
-  }
+  if (!samples.inputs.empty())
+    report.verification = POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2),
+                                                       with_data ? &report.layers : nullptr),
+                                     "verifying");
   report.written = !report.verification || report.verification->passed || options.keep;
   if (report.written) POM_TRY(draft.move_to(output));
   report.seconds = watch.seconds();

@@ -26,12 +26,18 @@ struct CompressOptions {
   POM_OPTION(seed, std::int64_t, "of random inputs") = 0;
   POM_OPTION(force, bool, "replace an existing output");
 };
+// What a layer gives now, against what it gave.
+struct LayerLoss {
+  std::string name, type;
+  double snr_decibel = 0;
+};
 struct CompressReport {
   std::uint64_t bytes_before = 0, bytes_after = 0, peak_memory = 0;
   std::vector<compress::WeightLine> lines;
   std::vector<compress::ActivationLine> activations;
   std::vector<std::string> warnings;
   std::optional<VerifyReport> verification;  // with data or a bar: the outputs, against those of the input
+  std::vector<LayerLoss> layers;             // with data: results of ops that read weights, or run on integers
   bool written = true;
   double seconds = 0;
 };

@@ -125,6 +125,7 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   POM_TRY(dump.check());
   report.dumps = dump.files();
   if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
+  for (std::string& sentence : assumptions(program.metadata)) report.border.push_back(std::move(sentence));
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
@@ -135,15 +136,6 @@ Status compress_program(Program& program, const ConvertOptions& options, Convert
   compress::Request request{POM_TRY(compress::make_scheme(*options.compress))};
   report.weights = POM_TRY(compress::compress(program, request)).lines;
   return {};
-}
-
-bool computes_in_half(const Block& block) {
-  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    for (std::size_t i = 0; i < node->output_count(); ++i)
-      if (node->output(i).dtype() == DType::fp16) return true;
-    return std::any_of(node->blocks.begin(), node->blocks.end(),
-                       [](const auto& inner) { return computes_in_half(*inner); });
-  });
 }
 
 // What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.

@@ -44,6 +44,9 @@ struct ConvertOptions {
   POM_OPTION(prefill, std::int64_t, "tokens of a prompt that go through a language model at once") = std::int64_t(64);
   POM_OPTION(requantize, std::string,
              "scheme for a checkpoint's weights in place of the one they have: lut4, int8, ...");
+  POM_OPTION(calibrate, std::string,
+             "with --requantize: a text that the weights' new codes are fitted to, as the model reads it");
+  POM_OPTION(samples, int, "pieces of that text that are read") = 32;
   POM_OPTION(split_head, int, "parts of a language model's output projection; 0: as the engine needs");
   POM_OPTION(no_verify, bool, "do not check what was written");
   POM_OPTION(against, std::string, "verify against 'onnxruntime' instead of the import");
@@ -92,7 +95,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
 
 // "name=value", as several options have it.
 Result<std::pair<std::string, std::string>> split_assignment(const std::string& text, std::string_view option);
-// Values of --size: "name=128" each, for sizes that a model leaves open.
-Result<Dim::Bindings> sizes_from(const Strings& options);
+// Values of --size: "name=128" each, for sizes that the inputs leave open. Errors: no input has a size of that name.
+Result<Dim::Bindings> sizes_from(const Function& function, const Strings& options);
 
 }  // namespace pomona::api

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 #include <sstream>
 
 #include "api/border.h"
@@ -499,7 +500,7 @@ Result<std::pair<std::string, std::string>> split_assignment(const std::string& 
   return std::pair(text.substr(0, equals), text.substr(equals + 1));
 }
 
-Result<Dim::Bindings> sizes_from(const Strings& options) {
+Result<Dim::Bindings> sizes_from(const Function& function, const Strings& options) {
   Dim::Bindings sizes;
   for (const std::string& option : options) {
     auto [name, text] = POM_TRY(split_assignment(option, "--size"));
@@ -507,6 +508,13 @@ Result<Dim::Bindings> sizes_from(const Strings& options) {
     POM_REQUIRE(failed == std::errc() && end == text.data() + text.size() && sizes[name] > 0,
                 "--size {}: '{}' is no size", option, text);
   }
+  std::set<std::string> known;
+  for (std::size_t i = 0; i < function.body.input_count(); ++i)
+    for (Dim dim : function.body.input(i).shape())
+      for (const std::string& symbol : dim.symbols()) known.insert(symbol);
+  for (const auto& [name, size] : sizes)
+    POM_REQUIRE(known.count(name), "--size names '{}', but the sizes that are left open are: {}", name,
+                known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", ")));
   return sizes;
 }
 

@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "api/convert_parts.h"
 #include "api/verify_language_model.h"
 #include "llm/language_model.h"
+#include "llm/tokenizer.h"
+#include "ops/conv.h"
+#include "ops/linear.h"
 
 namespace pomona::api {
 namespace {
@@ -14,6 +18,8 @@ namespace {
 // Files of weights that the Neural Engine takes end here; axes, too, have an end.
 constexpr std::uint64_t engine_most_bytes = std::uint64_t(1) << 31;
 constexpr std::int64_t engine_most_axis = 16384;
+// What a model reads at a time to have its weights fitted.
+constexpr std::int64_t calibration_tokens = 128;
 
 // Options of a model whose inputs are its own are of no use to a program that is built here.
 Status check_options(const ConvertOptions& options) {
@@ -59,6 +65,10 @@ Result<llm::BuildOptions> build_options(const ConvertOptions& options) {
   build.context = options.context;
   build.prefill = options.prefill;
   build.split_head = options.split_head;
+  bool with_data = !options.calibrate->empty();
+  POM_REQUIRE(!with_data || !options.requantize->empty() || !options.compress->empty(),
+              "--calibrate says how --requantize chooses codes, and there is none");
+  build.calibration_tokens = with_data ? calibration_tokens : 0;
   build.keep_quantised = options.requantize->empty() && options.compress->empty();
   return build;
 }
@@ -99,12 +109,72 @@ void tell_weights(const llm::BuildReport& built, ConvertReport& report) {
   report.border.push_back("weights: " + change_text(all.before, all.after));
 }
 
-Status compress_weights(Program& program, const ConvertOptions& options, ConvertReport& report) {
+// Pieces of a text, from all over it, as the function "calibration" reads them.
+Result<std::vector<NamedTensors>> text_samples(const llm::Checkpoint& checkpoint, const std::string& path, int most) {
+  POM_REQUIRE(most > 0, "--samples is {}", most);
+  POM_REQUIRE(!checkpoint.tokenizer.empty(), "--calibrate takes a text, and the checkpoint has no tokenizer");
+  auto tokenizer = POM_TRY(llm::Tokenizer::from_json(checkpoint.tokenizer));
+  Bytes text = POM_TRY(map_file(path));
+  std::vector<int> ids = POM_TRY_IN(tokenizer->encode(text.text(), {.special = false}), "'{}'", path);
+  std::size_t length = std::size_t(calibration_tokens), pieces = ids.size() / length;
+  POM_REQUIRE(pieces > 0, "'{}' has {} tokens, and {} are the least", path, ids.size(), length);
+  std::size_t count = std::min(pieces, std::size_t(most));
+  std::vector<NamedTensors> samples;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto first = ids.begin() + std::ptrdiff_t(i * pieces / count * length);
+    std::vector<std::int64_t> piece(first, first + std::ptrdiff_t(length));
+    samples.push_back({{"input_ids", Tensor::ints(piece).reshaped({1, calibration_tokens})}});
+  }
+  return samples;
+}
+
+// Names of the weights that logits come from.
+std::set<std::string> head_weights(const Function& function) {
+  std::set<std::string> names;
+  Values open;
+  for (Value result : function.body.results())
+    if (result.name() == "logits") open.push_back(result);
+  while (!open.empty()) {
+    const Node* node = open.back().producer();
+    open.pop_back();
+    if (!node || node->output().is_weight()) continue;
+    if (is<mil::conv>(node) || is<mil::linear>(node))
+      names.insert(node->input("weight").name());
+    else
+      open.insert(open.end(), node->inputs().begin(), node->inputs().end());
+  }
+  return names;
+}
+
+// A model's two ends bear tables of 16 entries badly: 64 cost two bits more for a part of the weights.
+Status spare_ends(const Program& program, std::string_view scheme, compress::Recipe& recipe) {
+  constexpr std::string_view small[] = {"lut1", "lut2", "lut3", "lut4"};
+  if (std::find(std::begin(small), std::end(small), scheme) == std::end(small)) return {};
+  auto finer = POM_TRY(compress::make_scheme("lut6"));
+  recipe.types["gather"] = finer;
+  for (const std::string& name : head_weights(*program.functions.back())) recipe.names.push_back({name, finer});
+  return {};
+}
+
+Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, const ConvertOptions& options,
+                        ConvertReport& report) {
   POM_REQUIRE(options.requantize->empty() || options.compress->empty(),
               "--requantize and --compress say the same of a checkpoint; give one");
   const std::string& name = options.requantize->empty() ? *options.compress : *options.requantize;
   compress::Request request{POM_TRY(compress::make_scheme(name))};
+  // Angles of positions: a small part of the bytes, and all of the order of words.
+  for (const char* pattern : {"re:cosines_[0-9]+", "re:sines_[0-9]+"})
+    request.recipe.names.push_back({pattern, nullptr});
+  POM_TRY(spare_ends(program, name, request.recipe));
+  bool with_data = !options.calibrate->empty();
+  if (with_data)
+    request.calibration = std::make_shared<compress::Calibration>(
+        *program.functions.front(), POM_TRY(text_samples(checkpoint, options.calibrate, options.samples)));
   report.weights = POM_TRY(compress::compress(program, request)).lines;
+  if (!with_data) return {};
+  program.functions.erase(program.functions.begin());
+  // Of equal weights the first has been counted, in the function that is gone.
+  std::erase_if(report.weights, [](const auto& line) { return line.bytes_before == 0 && line.bytes_after == 0; });
   return {};
 }
 
@@ -132,6 +202,7 @@ std::string checkpoint_option_given(const ConvertOptions& options) {
   if (*options.context != *usual.context) return "--context";
   if (*options.prefill != *usual.prefill) return "--prefill";
   if (!options.requantize->empty()) return "--requantize";
+  if (!options.calibrate->empty()) return "--calibrate";
   if (*options.split_head != *usual.split_head) return "--split-head";
   return {};
 }
@@ -153,12 +224,13 @@ Result<ConvertReport> convert_checkpoint(const std::string& source, const std::s
   llm::BuildReport built;
   Program program = POM_TRY_IN(stage("build", [&] { return llm::build_program(checkpoint, build, &built); }),
                                "checkpoint '{}'", source);
+  build.calibration_tokens = 0;  // what is verified has none
   POM_TRY(set_metadata(program, source, options));
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
   if (build.keep_quantised)
     tell_weights(built, report);
   else
-    POM_TRY(stage("compress", [&] { return compress_weights(program, options, report); }));
+    POM_TRY(stage("compress", [&] { return compress_weights(program, checkpoint, options, report); }));
   report.peak_memory = peak_memory_bytes();
   if (options.dry_run) return report;
   mlpackage::WriteOptions write = write_options(options, progress);

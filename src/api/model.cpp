@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "api/chain_manifest.h"
 #include "formats/mlpackage/package.h"
 #include "formats/onnx/import.h"
 #include "ir/text.h"
@@ -61,6 +62,7 @@ std::vector<std::uint32_t> field_numbers(std::span<const std::uint8_t> bytes) {
   return numbers;
 }
 
+bool is_chain(const Source& s) { return s.is_folder && s.has(chain_manifest_name); }
 bool is_package(const Source& s) { return s.is_folder && s.has("Manifest.json"); }
 // Specification version first, then the description; the kind of model has a number from 200 on.
 bool is_coreml_file(const Source& s) { return s.starts_with("\x08") && s.has_field(200, 3000); }
@@ -95,6 +97,11 @@ Result<Program> read_core_ml(const Source& source, const OpenOptions&) {
   POM_REQUIRE(members.size() > 1, "a package of one model has none called '{}'", source.inner);
   return fail("there is none called '{}' in it; it has: {}", source.inner, names);
 }
+// Whole, as if it had never been cut. A part is named as any model of a folder.
+Result<Program> read_chain(const Source& source, const OpenOptions&) {
+  POM_REQUIRE(source.inner.empty(), "the chain has no part called '{}'", source.inner);
+  return read_chain_folder(source.path);
+}
 Result<Program> read_onnx_file(const Source& source, const OpenOptions& options) {
   POM_REQUIRE(source.inner.empty(), "an ONNX file holds one model, none called '{}'", source.inner);
   return onnx::read_onnx(source.path, {.target = options.target,
@@ -119,6 +126,7 @@ Result<Program> read_checkpoint(const Source& source, const OpenOptions&) {
 
 // In the order they are asked; those that look only at a part of the bytes come last.
 constexpr Format table[] = {
+    {chain_name, is_chain, read_chain},
     {package_name, is_package, read_core_ml},
     {"compiled Core ML model", is_compiled, nullptr},
     {"TensorFlow SavedModel", is_saved_model, nullptr},

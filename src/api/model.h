@@ -55,7 +55,8 @@ struct Format {
 };
 std::span<const Format> formats();
 inline constexpr std::string_view package_name = "Core ML package", model_file_name = "Core ML model file",
-                                  onnx_name = "ONNX", mil_text_name = "MIL text";
+                                  onnx_name = "ONNX", chain_name = "chain of Core ML packages",
+                                  mil_text_name = "MIL text";
 
 // Metadata that a conversion leaves in the package: its source (api/origin.h), and names of input sizes.
 inline constexpr std::string_view source_file_key = "com.pomona.source.file";

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/compute_plan.h"
 #include "api/convert.h"
 #include "api/files.h"
 #include "api/run.h"
 #include "base/ascii.h"
+#include "cpu/runner.h"
 #include "ir/op.h"
 #include "llm/language_model.h"
 #include "report/plan_page.h"
 #include "silicon/check.h"
+#include "verify/inputs.h"
 
 namespace pomona::api {
 namespace {
@@ -120,6 +123,29 @@ std::size_t parameter_count(const Function& function) {
   return count;
 }
 
+// The sizes that `inputs` give to names, so that the plan is of what `bench` runs.
+void take_sizes(const Function& function, const NamedTensors& inputs, Dim::Bindings& sizes) {
+  for (std::size_t i = 0; i < function.body.input_count(); ++i) {
+    Value input = function.body.input(i);
+    auto given = inputs.find(input.name());
+    for (std::size_t axis = 0; given != inputs.end() && axis < input.rank(); ++axis)
+      if (auto symbol = input.shape()[axis].symbol()) sizes.emplace(*symbol, given->second.sizes()[axis]);
+  }
+}
+
+// Laying out memory for the processor prepares its kernels' weights, which takes as long as reading them twice.
+bool is_quick_to_prepare(const PlanReport& report) {
+  if (report.chips.empty()) return false;
+  const silicon::Placement& placement = report.chips[0].placement;
+  return placement.memory.weights < 100'000'000 && placement.ops.size() < 2000;
+}
+
+// Of Pomona's own runtime; nothing where sizes depend on data, so that only a run would tell.
+Result<std::optional<std::uint64_t>> cpu_working_bytes(const Function& function, const NamedTensors& inputs) {
+  cpu::Runner runner(function, {});
+  return POM_TRY(runner.plan(inputs));
+}
+
 }  // namespace
 
 Result<PlanReport> plan(Model& model, const PlanOptions& options) {
@@ -129,7 +155,6 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   silicon::PlaceOptions place;
   place.units = POM_TRY(units_named(options.units));
   place.gpu_cores = options.gpu_cores;
-  place.sizes = POM_TRY(sizes_from(options.size));
   auto system = target_named(*options.system);
   POM_REQUIRE(system, "there is no system '{}'", *options.system);
   place.system = *system;
@@ -137,6 +162,9 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
   auto constants = POM_TRY(constants_of(options.constants));
   Function* function = POM_TRY(function_of(model.program, options.function));
   report.function = function->name;
+  place.sizes = POM_TRY(sizes_from(*function, options.size));
+  NamedTensors inputs = POM_TRY(verify::random_inputs(*function, {.sizes = place.sizes}));
+  take_sizes(*function, inputs, place.sizes);
   report.parameters = parameter_count(*function);
   auto language = llm::language_model_of(model.program);  // an error: it is none
   for (const silicon::Chip* chip : chips) {
@@ -147,10 +175,15 @@ Result<PlanReport> plan(Model& model, const PlanOptions& options) {
     POM_REQUIRE(one.memory_gb >= 1 && one.memory_gb <= 4096, "--memory is in GB: {} is not a machine's", one.memory_gb);
     one.limit_gb = silicon::gpu_working_set_gb(one.memory_gb);
     one.placement = POM_TRY(silicon::place(*function, place));
+    if (!place.memory) place.memory = one.placement.memory;  // the same on each chip
     one.fits = double(one.placement.memory.total()) <= one.limit_gb * 1e9;
     if (language) one.language = POM_TRY(language_plan(*language, one, report.parameters, options, constants));
     report.chips.push_back(std::move(one));
   }
+  if (place.units == silicon::Units::cpu || is_quick_to_prepare(report))
+    report.cpu_working_bytes = POM_TRY(cpu_working_bytes(*function, inputs));
+  if (place.units == silicon::Units::cpu && report.cpu_working_bytes)
+    for (ChipPlan& chip : report.chips) chip.placement.memory.activations = *report.cpu_working_bytes;
   if (!report.chips.empty()) report.warnings = warnings_of(model.program, report.chips[0].placement.counted());
   return report;
 }
@@ -170,14 +203,7 @@ Result<silicon::SpeedTable> read_table(const std::string& csv) {
   return POM_TRY_IN(silicon::read_speed_table(bytes.text()), "file '{}'", csv);
 }
 
-std::string engine_word(const std::string& text) {
-  std::string lower = ascii_lower(text);
-  if (lower.find("neural") != lower.npos || lower.find("ane") != lower.npos) return "Neural Engine";
-  return lower.find("gpu") != lower.npos ? "GPU" : "CPU";
-}
-
-// A list of {"op": output's name, "type": MIL op, "preferred": device}.
-Result<MeasuredReport> compare_compute_plan(const Json& json, const ChipPlan* plan) {
+Result<MeasuredReport> compare_compute_plan(const std::vector<PlacedOperation>& placed, const ChipPlan* plan) {
   POM_REQUIRE(plan, "a compute plan is held against a model: give the MODEL too");
   std::map<std::string, const silicon::OpPlacement*> by_name;
   for (const auto& op : plan->placement.ops) {
@@ -185,16 +211,18 @@ Result<MeasuredReport> compare_compute_plan(const Json& json, const ChipPlan* pl
     for (std::size_t i = 0; i < op.node->output_count(); ++i) by_name[op.node->output(i).name()] = &op;
   }
   MeasuredReport report{"compute plan", {}, 0};
-  for (const Json& entry : json) {
-    std::string op = entry.value("op", ""), preferred = entry.value("preferred", "");
-    auto found = by_name.find(op);
-    if (found == by_name.end() || preferred.empty()) continue;
-    MeasuredLine line{op, std::string(silicon::name(found->second->engine)), engine_word(preferred), false};
-    line.agrees = line.predicted == line.measured;
-    report.agreeing += line.agrees;
-    report.lines.push_back(std::move(line));
-  }
-  POM_REQUIRE(!report.lines.empty(), "none of the compute plan's operations has the name of one of this model's");
+  for (const PlacedOperation& operation : placed)
+    for (const std::string& name : operation.names) {
+      auto found = by_name.find(name);
+      if (found == by_name.end()) continue;
+      MeasuredLine line{name, std::string(silicon::name(found->second->engine)), operation.device, false};
+      line.agrees = line.predicted == line.measured;
+      report.agreeing += line.agrees;
+      report.lines.push_back(std::move(line));
+      break;
+    }
+  POM_REQUIRE(!report.lines.empty(), "none of the compute plan's {} operations has the name of one of this model's",
+              placed.size());
   return report;
 }
 
@@ -247,16 +275,16 @@ Result<silicon::SpeedStudy> fit_rows(const std::string& csv, const std::string& 
 
 Result<MeasuredReport> compare_measured(const std::string& file, const ChipPlan* plan, const std::string& chip) {
   Bytes bytes = POM_TRY(map_file(file));
+  std::vector<PlacedOperation> placed = read_compute_plan(bytes.text());
+  if (!placed.empty()) return compare_compute_plan(placed, plan);
   Json json = Json::parse(bytes.text(), nullptr, false);
-  POM_REQUIRE(!json.is_discarded(), "'{}' is not JSON", file);
-  if (json.is_object() && json.contains("operations")) json = Json(json["operations"]);
-  POM_REQUIRE(json.is_array() && !json.empty() && json[0].is_object(), "'{}' is no list of operations or of tests",
+  bool bench = json.is_array() && !json.empty() && json[0].is_object() && json[0].contains("avg_ts");
+  POM_REQUIRE(bench,
+              "'{}' is no compute plan (JSON with operations and their devices, Xcode's analytics.mil, CoreMLInspect's "
+              "listing) and no llama-bench JSON",
               file);
   try {
-    if (json[0].contains("avg_ts")) return compare_llama_bench(json, chip);
-    POM_REQUIRE(json[0].contains("preferred"),
-                "'{}' is neither a compute plan (entries with 'op' and 'preferred') nor llama-bench's JSON", file);
-    return compare_compute_plan(json, plan);
+    return compare_llama_bench(json, chip);
   } catch (const Json::exception& wrong) {
     return fail("'{}': {}", file, wrong.what());
   }

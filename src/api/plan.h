@@ -51,6 +51,8 @@ struct PlanReport {
   std::string path, function, units;
   std::size_t parameters = 0;
   std::vector<ChipPlan> chips;
+  // What Pomona's runtime would need besides the weights; absent where sizes depend on data or preparing takes long.
+  std::optional<std::uint64_t> cpu_working_bytes;
   std::vector<std::string> warnings;
 };
 // `model` must outlive the report, whose placements point into its program.
@@ -72,7 +74,7 @@ struct MeasuredReport {
   std::vector<MeasuredLine> lines;
   std::size_t agreeing = 0;
 };
-// Reads what tools/export-compute-plan.py writes on a Mac, or llama-bench's JSON (`chip` says on which).
+// Reads a compute plan (compute_plan.h has the forms), or llama-bench's JSON (`chip` says on which).
 Result<MeasuredReport> compare_measured(const std::string& file, const ChipPlan* plan, const std::string& chip);
 
 }  // namespace pomona::api

@@ -93,6 +93,7 @@ Json plan_json(const PlanReport& report, bool ops) {
             {"parameters", report.parameters},
             {"units", report.units},
             {"prediction", true}};
+  if (report.cpu_working_bytes) json["cpu_working_bytes"] = *report.cpu_working_bytes;
   for (const auto& chip : report.chips) json["chips"].push_back(chip_json(chip, ops));
   for (const std::string& warning : report.warnings) json["warnings"].push_back(warning);
   return json;

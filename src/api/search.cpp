@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
+#include "api/byte_count.h"
 #include "api/calibration.h"
 #include "api/files.h"
 #include "cpu/runner.h"
@@ -207,21 +207,6 @@ class Searcher {
   const Progress& progress_;
   std::size_t runs_ = 0;
 };
-
-Result<std::uint64_t> bytes_in(const std::string& text) {
-  char* stop = nullptr;
-  double number = std::strtod(text.c_str(), &stop);
-  std::string unit(stop);
-  double factor = unit.empty() || unit == "B"   ? 1
-                  : unit == "kB" || unit == "K" ? 1e3
-                  : unit == "MB" || unit == "M" ? 1e6
-                  : unit == "GB" || unit == "G" ? 1e9
-                  : unit == "KiB"               ? 1024
-                  : unit == "MiB"               ? 1024.0 * 1024
-                                                : 0;
-  POM_REQUIRE(stop != text.c_str() && factor > 0 && number > 0, "'{}' is no size such as 12MB or 900000", text);
-  return std::uint64_t(number * factor);
-}
 
 std::string recipe_text(const Searcher& searcher, const std::vector<std::size_t>& choice, const SearchPoint& result) {
   std::string text = fmt::format("# Chosen by measuring: error {:.3g}, cosine {:.6f}, {} bytes of weights.\nnames:\n",

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "api/files.h"
+#include "api/sheets.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -16,7 +17,7 @@ namespace pomona::cli {
 namespace {
 
 struct Arguments {
-  std::string model, output;
+  std::string model, output, html;
   api::CompressOptions options;
   compress::SchemeOptions scheme_options;
   bool force = false;
@@ -101,12 +102,21 @@ void say_activation_lines(const Session& session, const std::vector<compress::Ac
   session.say(table(rows));
 }
 
+void say_layer_lines(const Session& session, const std::vector<api::LayerLoss>& lines) {
+  if (lines.empty()) return;
+  std::vector<std::vector<std::string>> rows{{"layer", "", "snr dB of its result"}};
+  for (const api::LayerLoss& line : lines)
+    rows.push_back({line.name, line.type, fmt::format("{:.1f}", line.snr_decibel)});
+  session.say(table(rows));
+}
+
 }  // namespace
 
 Run declare_compress(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   app.add_option("model", a->model, "the package to compress")->required();
   app.add_option("-o,--output", a->output, "the package to write")->required();
+  app.add_option("--html", a->html, "also write what it did to each weight as a page for a browser");
   add_flags(app, a->options);
   add_scheme_flags(app, *a);
   return [a](const Session& session) -> Result<Outcome> {
@@ -127,12 +137,21 @@ Run declare_compress(CLI::App& app) {
               {"warnings", report->warnings},
               {"written", report->written},
               {"weights", weight_lines_json(report->lines)}};
+    if (!a->html.empty()) {
+      auto written = api::write_compress_page(*report, a->output, a->html, a->options.force);
+      if (!written) return std::move(written).error();
+      session.say("page: " + a->html);
+      json["html"] = a->html;
+    }
     if (!report->activations.empty()) {
       json["activations"] = Json::array();
       for (const auto& line : report->activations) json["activations"].push_back(activation_json(line));
     }
     if (!report->verification) return Outcome{json};
+    say_layer_lines(session, report->layers);
     say_verification(session, *report->verification);
+    for (const api::LayerLoss& line : report->layers)
+      json["layers"].push_back({{"name", line.name}, {"type", line.type}, {"snr_db", number(line.snr_decibel)}});
     json["verification"] = verification_json(*report->verification);
     if (!report->written) session.note("nothing was written; --keep writes it all the same");
     return Outcome{json, report->verification->passed};

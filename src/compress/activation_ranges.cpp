@@ -251,7 +251,8 @@ Codes codes_for(const Range& range, const std::string& dtype, bool symmetric, DT
   } else {
     codes.scale = rounded_scale((high - low) / 255, of_values);
     double first = lowest_value(codes.dtype), last = highest_value(codes.dtype);
-    codes.zero_point = int(std::clamp(std::nearbyint(first - low / codes.scale), first, last));
+    int zero = int(std::clamp(std::nearbyint(first - low / codes.scale), first, last));
+    if (zero != 0) codes.zero_point = zero;
   }
   return codes;
 }

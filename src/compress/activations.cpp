@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "compress/activation_trial.h"
 #include "compress/observe.h"
 #include "ir/builder.h"
 #include "ops/activation.h"
@@ -22,6 +23,9 @@ namespace {
 
 // Beyond it a value is more likely a mask than an activation.
 constexpr double mask_magnitude = 1e4;
+// How far one operand of an add may reach beyond the other, for both to have one range.
+constexpr double most_tied = 2;
+constexpr std::size_t trial_samples = 3;
 
 class ActivationsScheme : public Scheme {
  public:
@@ -112,6 +116,7 @@ class Quantiser {
     POM_TRY(observe_values(samples));
     leave_masks();
     choose_codes();
+    POM_TRY_IN(leave_harmful(samples), "measuring what quantised activations do");
     for (const Layer& layer : layers_) integer_ops_.insert(layer.op);
     for (const Layer& layer : layers_)
       for (Value value : layer.values()) quantise(value);
@@ -141,6 +146,8 @@ class Quantiser {
         leave(*node, choice.scheme ? "its scheme is for weights only" : choice.reason);
       else if (!is_float(node->output().dtype()))
         leave(*node, fmt::format("its values are {}", name(node->output().dtype())));
+      else if (node->output().rank() == 0)
+        leave(*node, "it is a scalar");
       else if (std::ranges::any_of(inputs, constant))
         leave(*node, inputs.size() > 1 ? "one of its operands is constant" : "its input is constant");
       else
@@ -204,7 +211,8 @@ class Quantiser {
         ties_.tie(x->second, y->second);
     };
     for (const Layer& layer : layers_) {
-      if (layer.inputs.size() > 1) tie(layer.inputs[0], layer.inputs[1]);
+      if (layer.inputs.size() > 1 && reach_alike(layer.inputs[0], layer.inputs[1]))
+        tie(layer.inputs[0], layer.inputs[1]);
       if (is_pooling(*layer.op) && layer.result == layer.op->output()) tie(layer.inputs[0], layer.result);
     }
     for (const auto& node : function_.body.nodes())
@@ -221,6 +229,85 @@ class Quantiser {
       codes_[leader] = codes_for(choose_range(seen, by.range), by.dtype, by.range.symmetric, values_[leader].dtype());
     }
   }
+  double reach_of(Value value) {
+    const ActivationStatistics& seen = seen_[index_of(value)];
+    return std::max(-seen.lowest, seen.highest);
+  }
+  bool reach_alike(Value a, Value b) {
+    double x = reach_of(a), y = reach_of(b);
+    return std::max(x, y) <= most_tied * std::min(x, y);
+  }
+
+  // Who is to read a value rounded.
+  std::vector<Node*> readers_of(Value value) const {
+    bool is_result = std::ranges::any_of(layers_, [&](const Layer& layer) { return layer.result == value; });
+    std::vector<Node*> readers;
+    for (Node* user : value.users())
+      if (user->op && (is_result || reads_integers(*user, value))) readers.push_back(user);
+    return readers;
+  }
+
+  // Leaves the ranges that harm the outputs most, alone, until they all together meet the bar.
+  Status leave_harmful(const std::vector<NamedTensors>& samples) {
+    double bar = 0;
+    for (const Layer& layer : layers_) bar = std::max(bar, layer.coding->min_cosine);
+    if (bar <= 0 || layers_.empty()) return {};
+    for (const Layer& layer : layers_) integer_ops_.insert(layer.op);
+    std::vector<TrialPlace> places;
+    for (const Layer& layer : layers_)
+      for (Value value : layer.values())
+        if (std::ranges::find(places, value, &TrialPlace::value) == places.end())
+          places.push_back({value, readers_of(value)});
+    std::vector<std::size_t> order;
+    std::map<std::size_t, double> harm;
+    std::size_t left = 0;
+    {
+      ActivationTrial trial(function_, places, samples, trial_samples);
+      auto measure = [&](auto is_on) {
+        std::vector<std::optional<Codes>> codes;
+        for (const TrialPlace& place : places) {
+          std::size_t leader = ties_.leader(index_of(place.value));
+          codes.push_back(is_on(leader) ? std::optional(codes_.at(leader)) : std::nullopt);
+        }
+        return trial.harm(codes);
+      };
+      for (const auto& [leader, unused] : codes_) {
+        harm[leader] = POM_TRY(measure([&](std::size_t each) { return each == leader; })).relative_error;
+        order.push_back(leader);
+      }
+      std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return harm.at(a) > harm.at(b); });
+      auto meets = [&](std::size_t count) -> Result<bool> {
+        std::set<std::size_t> off(order.begin(), order.begin() + std::ptrdiff_t(count));
+        return POM_TRY(measure([&](std::size_t each) { return off.count(each) == 0; })).least_cosine >= bar;
+      };
+      std::size_t most = order.size();
+      while (left < most) {
+        std::size_t middle = (left + most) / 2;
+        if (POM_TRY(meets(middle)))
+          most = middle;
+        else
+          left = middle + 1;
+      }
+    }
+    drop({order.begin(), order.begin() + std::ptrdiff_t(left)}, harm);
+    integer_ops_.clear();
+    return {};
+  }
+
+  void drop(const std::set<std::size_t>& off, const std::map<std::size_t, double>& harm) {
+    std::erase_if(layers_, [&](Layer& layer) {
+      for (Value input : layer.inputs) {
+        std::size_t leader = ties_.leader(index_of(input));
+        if (!off.count(leader)) continue;
+        leave(*layer.op, fmt::format("in 8 bits '{}' alone would add an error of {:.2g} to the outputs", input.name(),
+                                     std::sqrt(harm.at(leader))));
+        return true;
+      }
+      if (layer.result && off.count(ties_.leader(index_of(layer.result)))) layer.result = {};
+      return false;
+    });
+  }
+
   // The first of a concat's operands that is quantised.
   Value quantised_of(const Node& concat, const std::map<std::size_t, const ActivationCoding*>& coding) const {
     for (Value value : concat.inputs()) {
@@ -327,10 +414,13 @@ Result<ActivationCoding> coding_of(const ActivationOptions& o) {
   POM_REQUIRE(*o.activation_percentile > 0 && *o.activation_percentile <= 100, "the percentile is {}, not in (0, 100]",
               *o.activation_percentile);
   POM_REQUIRE(*o.averaging > 0 && *o.averaging <= 1, "averaging is {}, not in (0, 1]", *o.averaging);
-  ActivationCoding coding{*o.activation_dtype, {}, *o.averaging};
+  ActivationCoding coding{*o.activation_dtype, {}, *o.averaging, 0};
   coding.range.method = POM_TRY(range_method(*o.activation_range));
   coding.range.percentile = *o.activation_percentile;
   coding.range.symmetric = *o.activation_mode == "linear_symmetric";
+  POM_REQUIRE(*o.activation_min_cosine >= 0 && *o.activation_min_cosine < 1,
+              "activation_min_cosine is {}, not from 0 to 1", *o.activation_min_cosine);
+  coding.min_cosine = *o.activation_min_cosine;
   coding.range.unsigned_codes = *o.activation_dtype == "auto";
   return coding;
 }

@@ -9,7 +9,8 @@
 // these ops, or after their activation (leaky_relu, tanh, scaled_tanh, sigmoid, sigmoid_hard, relu, relu6), where
 // something reads the result. A value is quantised once, and dequantised once for each op that runs on integers.
 //
-// Operands and result of a concat, the input and the result of a pooling, and the operands of an add have one range.
+// Operands and result of a concat, and the input and the result of a pooling have one range; so have the operands of an
+// add, unless one reaches more than twice as far as the other.
 // An op whose values look like a mask (not finite, or 1e4 and beyond) is left, as 8 bits would leave nothing of the
 // rest.
 #pragma once
@@ -29,13 +30,16 @@ struct ActivationOptions {
       "of least squared error, entropy that of least divergence") = "mse";
   POM_OPTION(activation_percentile, double, "of the values that stay inside the range, with percentile") = 99.99;
   POM_OPTION(averaging, double, "with moving_average: how much each further sample counts") = 0.01;
+  POM_OPTION(activation_min_cosine, double,
+             "of the outputs with quantised activations: those that harm most are left until it is met; 0: none is") =
+      0.0;
   POM_OPTION(weights, std::string, "the scheme of the weights, or none") = "none";
 };
 // The options, understood.
 struct ActivationCoding {
   std::string dtype;
   RangeChoice range;
-  double averaging = 0.01;
+  double averaging = 0.01, min_cosine = 0;
 };
 
 Result<std::shared_ptr<const Scheme>> make_activations(const SchemeOptions& options);

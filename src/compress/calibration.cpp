@@ -1,9 +1,13 @@
 #include "compress/calibration.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <set>
+#include <tuple>
 
 #include "base/threads.h"
+#include "cpu/gemm.h"
 #include "cpu/runner.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
@@ -45,6 +49,17 @@ std::optional<Reader> reader_of(Value weight) {
   return {};
 }
 
+// Rounding errors of an embedding go into everything that follows, those of the head it shares its rows with do not.
+constexpr double weight_of_unseen = 1;
+
+// Whether any op reads the weight that is not like `reader`.
+bool read_otherwise(Value weight, const Reader& reader) {
+  return std::ranges::any_of(weight.users(), [&](const Node* user) {
+    auto other = user->op ? reader_of(*user, weight) : std::nullopt;
+    return !other || other->channels != reader.channels;
+  });
+}
+
 // Vectors of `width` inputs, one after the other.
 std::vector<float> vectors_of(const Tensor& tensor, const Reader& reader) {
   Tensor floats = tensor.converted(DType::fp32);
@@ -73,14 +88,27 @@ struct Sums {
       for (std::size_t c = 0; c < width; ++c) moments[c] += double(rows[v * width + c]) * double(rows[v * width + c]);
     if (!reader.has_matrix()) return;
     matrix.resize(width * width);
-    parallel_for(width, 16, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t v = 0; v < count; ++v) {
-        const float* x = rows.data() + v * width;
-        for (std::size_t i = begin; i < end; ++i) {
-          float xi = x[i];
-          float* row = matrix.data() + i * width;
-          for (std::size_t j = 0; j < width; ++j) row[j] += xi * x[j];
-        }
+    add_products(rows, count, width);
+  }
+
+  // x x^T of all vectors, of which the half on and above the diagonal is enough.
+  void add_products(const std::vector<float>& rows, std::size_t count, std::size_t width) {
+    std::vector<float> turned(rows.size());
+    for (std::size_t v = 0; v < count; ++v)
+      for (std::size_t c = 0; c < width; ++c) turned[c * count + v] = rows[v * width + c];
+    cpu::PackedMatrix packed = cpu::pack_matrix({rows.data(), count, width, std::ptrdiff_t(width), 1});
+    std::size_t step = cpu::most_block_rows, blocks = (width + step - 1) / step, panels = cpu::panel_count(width);
+    parallel_for(blocks, 1, [&](std::size_t begin, std::size_t end) {
+      std::vector<float> product(step * width);
+      for (std::size_t b = begin; b < end; ++b) {
+        std::size_t first = b * step, here = std::min(step, width - first), panel = first / cpu::panel_columns();
+        std::array<const float*, cpu::most_block_rows> from{};
+        std::array<float*, cpu::most_block_rows> to{};
+        for (std::size_t r = 0; r < here; ++r) from[r] = &turned[(first + r) * count], to[r] = &product[r * width];
+        cpu::multiply_panels({from.data(), 1, count, to.data(), here}, packed.view(), nullptr, panel, panels);
+        for (std::size_t r = 0; r < here; ++r)
+          for (std::size_t j = panel * cpu::panel_columns(); j < width; ++j)
+            matrix[(first + r) * width + j] += product[r * width + j];
       }
     });
   }
@@ -92,7 +120,11 @@ struct Sums {
     for (double moment : moments)
       statistics.second_moments.insert(statistics.second_moments.end(), reader.repeats, float(moment * scale));
     statistics.matrix = matrix;
-    for (float& each : statistics.matrix) each = float(double(each) * scale);
+    std::size_t width = reader.channels;
+    for (std::size_t i = 0; i < width && !matrix.empty(); ++i)
+      for (std::size_t j = i; j < width; ++j)
+        statistics.matrix[i * width + j] = statistics.matrix[j * width + i] =
+            float(double(matrix[i * width + j]) * scale);
     return statistics;
   }
 };
@@ -106,11 +138,13 @@ Result<const Statistics*> Calibration::of(Value weight) {
     POM_TRY(collect(weight));
     at = found_.find(weight.name());
   }
-  return at == found_.end() ? nullptr : &at->second;
+  return at == found_.end() ? nullptr : at->second.get();
 }
 
 Status Calibration::collect(Value from) {
   std::map<std::string, Reader> readers;
+  std::set<Value> inputs_read;
+  std::set<std::string> unseen;
   std::uint64_t bytes = 0;
   bool begun = false;
   for (const auto& node : function_->body.nodes()) {
@@ -120,22 +154,30 @@ Status Calibration::collect(Value from) {
     if (!begun || weight.rank() < 2 || !is_float(weight.dtype())) continue;
     auto reader = reader_of(weight);
     if (!reader || reader->input.is_weight() || reader->input.block() != &function_->body) continue;
+    // Weights that read the same share what is collected.
     std::uint64_t needs = 4 * reader->channels * (reader->has_matrix() ? reader->channels : 1);
+    if (inputs_read.count(reader->input)) needs = 0;
     if (!readers.empty() && bytes + needs > limit_) break;
     bytes += needs;
+    inputs_read.insert(reader->input);
     readers.emplace(weight.name(), *reader);
+    if (read_otherwise(weight, *reader)) unseen.insert(weight.name());
   }
   Values results = function_->body.results(), inputs;
   std::map<Value, Sums> sums;
-  for (const auto& [name, reader] : readers)
-    if (sums.emplace(reader.input, Sums{reader, {}, {}, 0}).second) inputs.push_back(reader.input);
+  for (const auto& [name, reader] : readers) {
+    if (auto [at, fresh] = sums.emplace(reader.input, Sums{reader, {}, {}, 0}); fresh)
+      inputs.push_back(reader.input);
+    else if (reader.has_matrix())
+      at->second.reader = reader;
+  }
   function_->body.set_results(inputs);
   Status status;
   {
     cpu::Runner runner(*function_, {});
-    for (const NamedTensors& sample : samples_) {
-      runner.reset_states();
-      auto got = runner.run(sample);
+    for (std::size_t s = 0; s < samples_.size(); ++s) {
+      if (s >= continues_.size() || !continues_[s]) runner.reset_states();
+      auto got = runner.run(samples_[s]);
       if (!got) {
         status = std::move(got).error();
         break;
@@ -146,11 +188,20 @@ Status Calibration::collect(Value from) {
   function_->body.set_results(results);
   POM_TRY(std::move(status));
   found_.clear();
+  // One for each input, and for each kind of weight that reads it.
+  std::map<std::tuple<Value, std::size_t, bool>, std::shared_ptr<const Statistics>> made;
   for (const auto& [name, reader] : readers) {
-    Sums& of_input = sums.at(reader.input);
-    of_input.reader.repeats = reader.repeats;
-    found_[name] = of_input.mean();
-    if (reader.repeats != 1) found_[name].matrix.clear();
+    bool otherwise = unseen.count(name) > 0;
+    auto [at, fresh] = made.try_emplace({reader.input, reader.repeats, otherwise});
+    if (fresh) {
+      Sums& of_input = sums.at(reader.input);
+      of_input.reader.repeats = reader.repeats;
+      auto statistics = std::make_shared<Statistics>(of_input.mean());
+      if (reader.repeats != 1) statistics->matrix.clear();
+      if (otherwise) statistics->unseen = weight_of_unseen;
+      at->second = std::move(statistics);
+    }
+    found_[name] = at->second;
   }
   return {};
 }
@@ -163,7 +214,7 @@ Importance importance_of(const Statistics& statistics, const ChannelAxes& axes, 
   mean /= double(std::max<std::size_t>(1, statistics.second_moments.size()));
   if (!(mean > 0)) return importance;
   auto values = std::make_shared<std::vector<float>>(statistics.second_moments);
-  for (float& value : *values) value = float(double(value) / mean + 1e-3);
+  for (float& value : *values) value = float(double(value) / mean + 1e-3 + statistics.unseen);
   importance.values = std::move(values);
   if (axes.input < axes.output) importance.inner = std::size_t(sizes[axes.output]);
   return importance;

@@ -16,16 +16,30 @@
 
 namespace pomona::compress {
 
+// What rounding needs of a matrix: of its inverse, damped, with columns in this order, the upper factor.
+struct Factor {
+  double damping = 0;
+  bool activation_order = true;
+  std::vector<std::size_t> order;
+  std::vector<float> upper;
+};
+
 struct Statistics {
   std::size_t columns = 0;            // of the weight seen as [outputs, columns]
   std::vector<float> second_moments;  // mean square of each column's input
   std::vector<float> matrix;          // mean of x x^T; empty where only moments are known
+  // Something else reads the weight too, of which nothing is known (the rows of an embedding, say): every column gets
+  // so much of the mean moment on top.
+  double unseen = 0;
+  mutable std::shared_ptr<const Factor> factor;  // kept for weights with the same input
 };
 
 class Calibration {
  public:
   Calibration(Function& function, std::vector<NamedTensors> samples, std::uint64_t limit_bytes = 256 << 20)
       : function_(&function), samples_(std::move(samples)), limit_(limit_bytes) {}
+  // A sample that continues finds the states as the one before left them; others begin with empty ones.
+  void set_continuing(std::vector<bool> continues) { continues_ = std::move(continues); }
   // Null without statistics. The pointer holds until the next call.
   Result<const Statistics*> of(Value weight);
   const Function& function() const { return *function_; }
@@ -35,8 +49,9 @@ class Calibration {
   Status collect(Value from);
   Function* function_;
   std::vector<NamedTensors> samples_;
+  std::vector<bool> continues_;
   std::uint64_t limit_;
-  std::map<std::string, Statistics> found_;  // by the weight's name
+  std::map<std::string, std::shared_ptr<const Statistics>> found_;  // by the weight's name; the same for the same input
 };
 
 // Factors of the squared errors of a weight's elements.

@@ -103,8 +103,8 @@ class Compressor {
     };
     std::vector<Found> all;
     std::size_t total = 0, done = 0;
-    for (const auto& function : program.functions) {
-      Found& found = all.emplace_back(Found{function.get(), {}, {}});
+    for (Function* function : in_order(program)) {
+      Found& found = all.emplace_back(Found{function, {}, {}});
       collect(function->body, found.constants, found.decoders);
       total += found.constants.size();
       POM_TRY(look_at(found.constants));
@@ -124,6 +124,16 @@ class Compressor {
   }
 
  private:
+  // What the function with data becomes serves the others, where they have the same weights.
+  std::vector<Function*> in_order(Program& program) const {
+    std::vector<Function*> functions;
+    for (const auto& function : program.functions) functions.push_back(function.get());
+    std::ranges::stable_partition(functions, [&](const Function* function) {
+      return request_.calibration && &request_.calibration->function() == function;
+    });
+    return functions;
+  }
+
   Status look_at(const std::vector<Node*>& constants) {
     if (!std::ranges::any_of(request_.recipe.schemes(), [](const auto& scheme) { return scheme->looks_at_all(); }))
       return {};
@@ -163,6 +173,8 @@ class Compressor {
     if (line.note.empty()) {
       POM_TRY(Status(choice ? Status() : Status(choice.error())));
       line.note = choice->reason;
+      auto left = request_.left.find(value.name());
+      if (line.note.empty() && request_.recipe.names.empty() && left != request_.left.end()) line.note = left->second;
     }
     if (!line.note.empty()) {
       line.bytes_after = line.bytes_before;

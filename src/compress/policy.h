@@ -14,6 +14,7 @@
 // Equal weights, also those of different functions, are encoded once and share their bytes.
 #pragma once
 #include <functional>
+#include <map>
 
 #include "compress/calibration.h"
 #include "compress/recipe.h"
@@ -26,6 +27,7 @@ struct Request {
   std::shared_ptr<Calibration> calibration;
   Rounding rounding;
   bool round = true;
+  std::map<std::string, std::string> left;  // weights that are left unless the recipe has names, and why
   // Whether quantise_activations() has been called for the recipe, and the names that it used.
   bool activations_done = false;
   std::vector<bool> used_names;

@@ -6,6 +6,7 @@
 #include "base/half.h"
 #include "base/threads.h"
 #include "compress/calibration.h"
+#include "compress/rounding_kernels.h"
 #include "ops/constexpr.h"
 
 namespace pomona::compress {
@@ -17,6 +18,7 @@ constexpr std::size_t panel = 64;
 // The numbers a weight may become, per row and column, with their codes.
 struct Grid {
   Tensor codes, scale, offset, table;
+  std::vector<float> scales, offsets, values;  // the three last ones' numbers
   bool is_table = false;
   std::size_t entries = 0;
   float lowest = 0, highest = 0;
@@ -37,23 +39,14 @@ struct Grid {
 Result<std::vector<float>> inverse_factor(std::vector<double> h, std::size_t n) {
   auto cholesky = [n](std::vector<double>& a) {  // lower, in place
     for (std::size_t j = 0; j < n; ++j) {
-      double diagonal = a[j * n + j];
-      for (std::size_t k = 0; k < j; ++k) diagonal -= a[j * n + k] * a[j * n + k];
+      const double* y = a.data() + j * n;
+      double diagonal = a[j * n + j] - dot(y, y, j);
       if (!(diagonal > 0)) return false;
       double root = std::sqrt(diagonal);
       a[j * n + j] = root;
-      parallel_for(n - j - 1, 32, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t i = j + 1 + begin; i < j + 1 + end; ++i) {
-          double sum = a[i * n + j];
-          const double* x = a.data() + i * n;
-          const double* y = a.data() + j * n;
-          double parts[4] = {0, 0, 0, 0};
-          std::size_t k = 0;
-          for (; k + 4 <= j; k += 4)
-            for (std::size_t p = 0; p < 4; ++p) parts[p] += x[k + p] * y[k + p];
-          for (; k < j; ++k) sum -= x[k] * y[k];
-          a[i * n + j] = (sum - (parts[0] + parts[1] + parts[2] + parts[3])) / root;
-        }
+      parallel_for(n - j - 1, 64, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = j + 1 + begin; i < j + 1 + end; ++i)
+          a[i * n + j] = (a[i * n + j] - dot(a.data() + i * n, y, j)) / root;
       });
     }
     return true;
@@ -66,14 +59,13 @@ Result<std::vector<float>> inverse_factor(std::vector<double> h, std::size_t n) 
     for (std::size_t c = begin; c < end; ++c) {
       std::fill(y.begin(), y.end(), 0.0);
       for (std::size_t i = c; i < n; ++i) {
-        double sum = i == c ? 1 : 0;
-        for (std::size_t k = c; k < i; ++k) sum -= h[i * n + k] * y[k];
+        double sum = (i == c ? 1 : 0) - dot(h.data() + i * n + c, y.data() + c, i - c);
         y[i] = sum / h[i * n + i];
       }
       for (std::size_t i = n; i-- > 0;) {
         double x = y[i] / h[i * n + i];
         inverse[c * n + i] = x;
-        for (std::size_t k = 0; k < i; ++k) y[k] -= h[i * n + k] * x;
+        take_away(x, h.data() + i * n, y.data(), i);
       }
     }
   });
@@ -100,19 +92,11 @@ class Rounder {
 
   Result<double> run() {
     std::size_t n = columns_;
-    std::vector<std::size_t> order(n);
-    std::iota(order.begin(), order.end(), std::size_t(0));
-    if (options_.activation_order)
-      std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
-        return statistics_.second_moments[a] > statistics_.second_moments[b];
-      });
-    double mean = 0;
-    for (std::size_t i = 0; i < n; ++i) mean += double(statistics_.matrix[i * n + i]) / double(n);
-    std::vector<double> h(n * n);
-    for (std::size_t i = 0; i < n; ++i)
-      for (std::size_t j = 0; j < n; ++j)
-        h[i * n + j] = double(statistics_.matrix[order[i] * n + order[j]]) + (i == j ? options_.damping * mean : 0);
-    std::vector<float> upper = POM_TRY(inverse_factor(std::move(h), n));
+    auto known = statistics_.factor;
+    if (!known || known->damping != options_.damping || known->activation_order != options_.activation_order)
+      known = statistics_.factor = POM_TRY(factor());
+    const std::vector<std::size_t>& order = known->order;
+    const std::vector<float>& upper = known->upper;
     std::vector<double> errors(rows_);
     std::uint8_t* codes = grid_.codes.mutable_data();
     parallel_for(rows_, 4, [&](std::size_t begin, std::size_t end) {
@@ -123,6 +107,27 @@ class Rounder {
   }
 
  private:
+  Result<std::shared_ptr<const Factor>> factor() const {
+    std::size_t n = columns_;
+    auto made = std::make_shared<Factor>(Factor{options_.damping, options_.activation_order, {}, {}});
+    std::vector<std::size_t>& order = made->order;
+    order.resize(n);
+    std::iota(order.begin(), order.end(), std::size_t(0));
+    if (options_.activation_order)
+      std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) {
+        return statistics_.second_moments[a] > statistics_.second_moments[b];
+      });
+    double mean = 0;
+    for (std::size_t i = 0; i < n; ++i) mean += double(statistics_.matrix[i * n + i]) / double(n);
+    double added = mean * (options_.damping + statistics_.unseen);
+    std::vector<double> h(n * n);
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        h[i * n + j] = double(statistics_.matrix[order[i] * n + order[j]]) + (i == j ? added : 0);
+    made->upper = POM_TRY(inverse_factor(std::move(h), n));
+    return std::shared_ptr<const Factor>(std::move(made));
+  }
+
   std::size_t element(std::size_t row, std::size_t column) const {
     return transposed_ ? column * rows_ + row : row * columns_ + column;
   }
@@ -130,18 +135,17 @@ class Rounder {
   float nearest(std::size_t at, float value, std::uint8_t& code) const {
     std::size_t block = grid_.block_of(at, strides_, sizes_);
     if (grid_.is_table) {
-      std::size_t first = block * grid_.entries, best = 0;
-      float least = std::numeric_limits<float>::infinity(), chosen = 0;
+      const float* entries = grid_.values.data() + block * grid_.entries;
+      std::size_t best = 0;
+      float least = std::numeric_limits<float>::infinity();
       for (std::size_t k = 0; k < grid_.entries; ++k) {
-        auto entry = float(grid_.table.number(first + k));
-        float off = std::fabs(entry - value);
-        if (off < least) least = off, best = k, chosen = entry;
+        float off = std::fabs(entries[k] - value);
+        if (off < least) least = off, best = k;
       }
       code = std::uint8_t(best);
-      return chosen;
+      return entries[best];
     }
-    auto scale = float(grid_.scale.number(block));
-    float zero = grid_.offset.count() > 1 || grid_.offset.rank() > 0 ? float(grid_.offset.number(block)) : 0;
+    float scale = grid_.scales[block], zero = grid_.offsets.empty() ? 0 : grid_.offsets[block];
     float whole = std::clamp(std::nearbyint(value / scale) + zero, grid_.lowest, grid_.highest);
     code = std::uint8_t(int(whole) & 255);
     float result = (whole - zero) * scale;
@@ -163,12 +167,10 @@ class Rounder {
         error += off * off;
         float pass = (row[i] - rounded) / upper[i * n + i];
         passed[i - first] = pass;
-        for (std::size_t j = i + 1; j < last; ++j) row[j] -= pass * upper[i * n + j];
+        take_away(pass, upper.data() + i * n + i + 1, row.data() + i + 1, last - i - 1);
       }
       for (std::size_t i = first; i < last; ++i) {
-        float pass = passed[i - first];
-        const float* factors = upper.data() + i * n;
-        for (std::size_t j = last; j < n; ++j) row[j] -= pass * factors[j];
+        take_away(passed[i - first], upper.data() + i * n + last, row.data() + last, n - last);
       }
     }
     return error;
@@ -183,6 +185,11 @@ class Rounder {
   Tensor weights_;
 };
 
+std::vector<float> floats_of(const Tensor& tensor) {
+  std::vector<double> numbers = tensor.numbers();
+  return {numbers.begin(), numbers.end()};
+}
+
 Result<Grid> grid_of(const Stage& stage, const Candidate& candidate) {
   Grid grid;
   grid.dtype = candidate.weight.dtype();
@@ -191,7 +198,11 @@ Result<Grid> grid_of(const Stage& stage, const Candidate& candidate) {
   if (stage.op == &def<mil::constexpr_blockwise_shift_scale>()) {
     grid.codes = POM_TRY(tensor("data"));
     grid.scale = POM_TRY(tensor("scale"));
-    if (stage.part("offset")) grid.offset = POM_TRY(tensor("offset"));
+    grid.scales = floats_of(grid.scale);
+    if (stage.part("offset")) {
+      grid.offset = POM_TRY(tensor("offset"));
+      grid.offsets = floats_of(grid.offset);
+    }
     // The codes in use are found from the ones that were chosen.
     std::vector<double> codes = grid.codes.numbers();
     auto [least, most] = std::ranges::minmax_element(codes);
@@ -207,6 +218,7 @@ Result<Grid> grid_of(const Stage& stage, const Candidate& candidate) {
   grid.is_table = true;
   grid.codes = POM_TRY(tensor("indices"));
   grid.table = POM_TRY(tensor("lut"));
+  grid.values = floats_of(grid.table);
   POM_REQUIRE(grid.table.sizes().back() == 1, "tables of vectors are not rounded with data");
   grid.entries = std::size_t(grid.table.sizes()[sizes.size()]);
   for (std::size_t d = 0; d < sizes.size(); ++d) grid.blocks.push_back(sizes[d] / grid.table.sizes()[d]);

@@ -181,8 +181,11 @@ const std::vector<ShortName>& short_names() {
   };
   // Scales per output channel: what engines that run on integers take.
   auto activations = [](const char* dtype) {
-    SchemeOptions options{
-        {"weights", std::string("linear")}, {"activation_dtype", std::string("auto")}, {"dtype", std::string(dtype)}};
+    SchemeOptions options{{"weights", std::string("linear")},
+                          {"activation_dtype", std::string("auto")},
+                          {"activation_mode", std::string("linear")},
+                          {"activation_min_cosine", 0.999},
+                          {"dtype", std::string(dtype)}};
     if (options["dtype"] == Attribute("int4")) options.insert({{"range", std::string("mse")}});
     return options;
   };
@@ -205,7 +208,7 @@ const std::vector<ShortName>& short_names() {
       {"lut2-per-tensor", "palettize", "a table of 4 values per weight", table(2, false)},
       {"sparse50", "prune", "half of the weights become zeros (sparse1 to sparse99)", {{"target_sparsity", 0.5}}},
       {"sparse75", "prune", "three quarters of the weights become zeros", {{"target_sparsity", 0.75}}},
-      {"w8a8", "activations", "8-bit activations and weights, one scale per tensor and per output channel",
+      {"w8a8", "activations", "8-bit activations and weights, a scale per activation and per output channel",
        activations("int8")},
       {"w4a8", "activations", "8-bit activations, 4-bit weights with one scale per output channel",
        activations("int4")},

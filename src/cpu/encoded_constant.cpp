@@ -214,6 +214,17 @@ class ConstantEncoder {
 
 }  // namespace
 
+namespace {
+
+// Sums of integers are to be integers.
+bool decodes_to_integers(Value weight) {
+  const Node* node = weight.producer();
+  if (!is<mil::constexpr_blockwise_shift_scale>(node) && !is<mil::constexpr_affine_dequantize>(node)) return false;
+  return node->input("scale").number() == 1.0;
+}
+
+}  // namespace
+
 SharedMatrix encoded_constant(const InputField& weight, const MatrixAxes& axes, PlanContext& at) {
   constexpr std::int64_t least_elements = 16384;
   Value value = weight;
@@ -222,7 +233,7 @@ SharedMatrix encoded_constant(const InputField& weight, const MatrixAxes& axes, 
   if (element_count(sizes) < least_elements) return nullptr;
   for (std::size_t d = 0; d < sizes.size(); ++d)
     if (d != axes.row_axis && d != axes.depth_axis && sizes[d] != 1) return nullptr;
-  bool exact = at.rounding == Rounding::strict;
+  bool exact = at.rounding == Rounding::strict || decodes_to_integers(value);
   std::string key = fmt::format("encoded {} {} {}", static_cast<const void*>(&value.info()), axes.row_axis, exact);
   auto make = [&]() -> std::shared_ptr<const void> {
     auto made = ConstantEncoder(value, axes, exact, *at.constants).run();

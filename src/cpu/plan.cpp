@@ -546,6 +546,8 @@ class SegmentPlanner {
       if (slot == slot_of_value_.end()) return;
       const Slot& found = segment_.slots[slot->second];
       if (found.value && found.value.is_weight()) return;
+      // What came from before is there already; its memory is read by aliases that are copied after it.
+      if (found.where == Slot::Where::live_in && found.value == value) return;
       if (found.where == Slot::Where::live_in && half_slots_.count(slot->second)) return;  // still there as it came
       slot->second = in_layout(slot->second, known_sizes(types_[&value.info()].shape), false);
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.

@@ -39,6 +39,7 @@ class Executor final : public Interpreter {
   Executor(const Function& function, RunOptions options) : function(function), options(options) {}
 
   Result<Tensors> call(const NamedTensors& inputs);
+  Result<std::optional<std::size_t>> plan(const NamedTensors& inputs);
   Result<Tensors> run(const Block& block, std::span<const Tensor> arguments) override;
   Tensor& state(Value value) override {
     auto [at, fresh] = states.try_emplace(value.name());
@@ -64,6 +65,8 @@ class Executor final : public Interpreter {
   std::uint64_t random_state = 0;
 
  private:
+  Result<Tensors> arguments_of(const NamedTensors& inputs);
+  Surroundings at_start(const Block& block, std::span<const Tensor> arguments) const;
   Result<Tensors> run_from(const Block& block, Surroundings surroundings);
   Result<Segment*> segment_for(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at);
   Status run_segment(Segment& segment, Surroundings& at);
@@ -94,7 +97,7 @@ Status Executor::check_input(Value input, const NamedTensors& inputs, Dim::Bindi
   return {};
 }
 
-Result<Tensors> Executor::call(const NamedTensors& inputs) {
+Result<Tensors> Executor::arguments_of(const NamedTensors& inputs) {
   Tensors arguments;
   Dim::Bindings symbols;
   for (std::size_t i = 0; i < function.body.input_count(); ++i) {
@@ -108,10 +111,21 @@ Result<Tensors> Executor::call(const NamedTensors& inputs) {
   }
   for (const auto& [name, tensor] : inputs)
     POM_REQUIRE(function.body.input(name), "the function has no input '{}'", name);
-  return run(function.body, arguments);
+  return arguments;
 }
 
-Result<Tensors> Executor::run(const Block& block, std::span<const Tensor> arguments) {
+Result<Tensors> Executor::call(const NamedTensors& inputs) { return run(function.body, POM_TRY(arguments_of(inputs))); }
+
+Result<std::optional<std::size_t>> Executor::plan(const NamedTensors& inputs) {
+  Tensors arguments = POM_TRY(arguments_of(inputs));
+  const Segment* segment =
+      POM_TRY(segment_for(function.body, function.body.nodes().begin(), at_start(function.body, arguments)));
+  std::optional<std::size_t> bytes;
+  if (!segment->breaker) bytes = segment->arena_bytes + segment->scratch_bytes;
+  return bytes;
+}
+
+Surroundings Executor::at_start(const Block& block, std::span<const Tensor> arguments) const {
   Surroundings at;
   if (outer_) at = *outer_;
   for (std::size_t i = 0; i < block.input_count(); ++i) {
@@ -119,7 +133,11 @@ Result<Tensors> Executor::run(const Block& block, std::span<const Tensor> argume
     if (input.type().kind == Type::Kind::state) continue;
     at.tensors[&input.info()] = is_left_in_halves(arguments[i]) ? arguments[i] : to_storage(arguments[i]);
   }
-  return run_from(block, std::move(at));
+  return at;
+}
+
+Result<Tensors> Executor::run(const Block& block, std::span<const Tensor> arguments) {
+  return run_from(block, at_start(block, arguments));
 }
 
 Result<Tensors> Executor::run_from(const Block& block, Surroundings at) {
@@ -239,6 +257,7 @@ Runner::Runner(const Function& function, RunOptions options)
 Runner::~Runner() = default;
 Runner::Runner(Runner&&) noexcept = default;
 Result<Tensors> Runner::run(const NamedTensors& inputs) { return executor_->call(inputs); }
+Result<std::optional<std::size_t>> Runner::plan(const NamedTensors& inputs) { return executor_->plan(inputs); }
 Tensor& Runner::state(const std::string& name) {
   for (std::size_t i = 0; i < executor_->function.body.input_count(); ++i)
     if (Value input = executor_->function.body.input(i); input.name() == name) return executor_->state(input);

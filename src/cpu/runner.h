@@ -10,6 +10,7 @@
 // States live in the Runner, start as zeros, and can be read and set. A Runner serves one call at a time.
 #pragma once
 #include <memory>
+#include <optional>
 
 #include "cpu/kernel.h"
 
@@ -40,6 +41,8 @@ class Runner {
   // Inputs by name with the dtypes of the function; results in the order of the body's results.
   // Errors: an input is missing, unknown, or has another dtype or shape than the function allows.
   Result<Tensors> run(const NamedTensors& inputs);
+  // Plans for inputs of these sizes without running: bytes of working memory. Nothing where a size depends on data.
+  Result<std::optional<std::size_t>> plan(const NamedTensors& inputs);
   // A state's contents; writable between runs.
   Tensor& state(const std::string& name);
   void reset_states();

@@ -4,6 +4,7 @@ namespace pomona {
 namespace {
 
 constexpr std::string_view prefixes[] = {"com.pomona.source.output.", "com.pomona.source.input."};
+constexpr std::string_view assumption_prefix = "com.pomona.source.assumption.";
 
 std::string key_of(bool is_input, const std::string& feature) { return std::string(prefixes[is_input]) + feature; }
 
@@ -29,6 +30,18 @@ Feature feature_of(Value value) {
   feature.has_shape = all_known(value.shape());
   if (feature.has_shape) feature.shape = known_sizes(value.shape());
   return feature;
+}
+
+void note_assumptions(Metadata& metadata, const std::vector<std::string>& sentences) {
+  for (std::size_t i = 0; i < sentences.size(); ++i)
+    metadata.user[std::string(assumption_prefix) + std::to_string(i)] = sentences[i];
+}
+std::vector<std::string> assumptions(const Metadata& metadata) {
+  std::vector<std::string> sentences;
+  for (auto at = metadata.user.lower_bound(std::string(assumption_prefix));
+       at != metadata.user.end() && at->first.starts_with(assumption_prefix); ++at)
+    sentences.push_back(at->second);
+  return sentences;
 }
 
 void note_source_feature(Metadata& metadata, const SourceFeature& f) {

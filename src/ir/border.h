@@ -7,6 +7,8 @@
 //   "com.pomona.source.input.ids"       "int64 [batch, 128] input_ids"     key: the feature's name now
 //   "com.pomona.source.output.scores"   "double [batch] scores"            value: dtype, shape, the source's name
 //
+//   "com.pomona.source.assumption.0"    "ONNX Squeeze 'pool': size 'batch' is taken for other than 1"
+//
 //   for (const SourceFeature& f : source_features(program.metadata)) ...
 //
 // Whoever renames a feature calls rename_source_feature. Dtypes are spelled as the source format spells them.
@@ -31,6 +33,10 @@ inline constexpr std::string_view source_format_key = "com.pomona.source.format"
 
 // What a value alone tells of an input or output: its name, dtype and, where all of it is known, its shape.
 Feature feature_of(Value value);
+
+// What a reader had to take for granted because the file leaves it open, in the user's words.
+void note_assumptions(Metadata& metadata, const std::vector<std::string>& sentences);
+std::vector<std::string> assumptions(const Metadata& metadata);
 
 void note_source_feature(Metadata& metadata, const SourceFeature& feature);
 std::vector<SourceFeature> source_features(const Metadata& metadata);

@@ -120,6 +120,14 @@ Result<Program> build_decoder(Decoder d, const Checkpoint& checkpoint, const Bui
     wanted = {{"decode", 1}, {"prefill", o.prefill}};
   if (o.target < Target::iOS18 && !o.in_memory && o.cache != Cache::none) plan.options.prefill = 1;
   Program program;
+  if (o.calibration_tokens > 0) {
+    DecoderPlan alone = plan;
+    alone.options.cache = Cache::none;
+    alone.options.all_logits = true;
+    alone.options.context = o.calibration_tokens;
+    Function& function = program.add_function("calibration", o.target);
+    POM_TRY_IN(DecoderFunction(d, weights, alone, function, o.calibration_tokens).build(), "function 'calibration'");
+  }
   for (Wanted each : wanted) {
     DecoderFunction function(d, weights, plan, program.add_function(each.name, o.target), each.tokens);
     POM_TRY_IN(function.build(), "function '{}'", each.name);

@@ -47,6 +47,9 @@ struct BuildOptions {
   bool all_logits = false;
   int split_head = 1;          // the output projection in so many parts
   bool keep_quantised = true;  // Engine::gpu: weights stay as the source has them where the target holds that
+  // Not 0: a function "calibration" stands before the others, which reads so many tokens without a cache. It is there
+  // for compressing with data, and whoever asked for it takes it out.
+  std::int64_t calibration_tokens = 0;
 };
 
 // What became of each matrix.

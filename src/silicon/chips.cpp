@@ -72,6 +72,13 @@ double bandwidth_gbs(const Chip& chip, int cores) {
   return chip.bandwidth_gbs;
 }
 
+// Advertised for fp16 up to M3. M4's 38 counts 8-bit operations; from there on it is M3's figure times what a benchmark
+// of convolutions gained (maderix/ANE issue 3, in TFLOPS: M3 Pro 9.98, M4 Pro 12.57, M4 Max 10.93, M5 12.17 and 12.44).
+double ane_half_tops(const Chip& chip) {
+  constexpr double advertised[] = {11, 15.8, 18};
+  return chip.generation <= 3 ? advertised[chip.generation - 1] : 22;
+}
+
 // Two thirds of machines with up to 36 GB, three quarters of larger ones (llama.cpp issue 2182).
 double gpu_working_set_gb(double memory_gb) { return memory_gb * (memory_gb <= 36 ? 2.0 / 3 : 0.75); }
 

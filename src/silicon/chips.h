@@ -44,6 +44,8 @@ double gpu_teraflops(const Chip& chip, int cores);
 double bandwidth_gbs(const Chip& chip, int cores);
 // Per-core matrix units next to the shader cores, from M5 on.
 inline bool has_gpu_matrix_units(const Chip& chip) { return chip.generation >= 5; }
+// fp16 operations of one Neural Engine (an Ultra has two, and a program uses one), in 10^12 a second.
+double ane_half_tops(const Chip& chip);
 // What Metal lets one process keep resident, of a machine with that much memory.
 double gpu_working_set_gb(double memory_gb);
 // The longest axis the Neural Engine takes.

@@ -85,7 +85,10 @@ class Placer {
     choose();
     make_segments();
     find_breaks();
-    measure_memory();
+    if (options_.memory)
+      placement_.memory = *options_.memory;
+    else
+      measure_memory();
     for (const Segment& segment : placement_.segments) placement_.seconds += segment.seconds;
     placement_.low_seconds = placement_.seconds / 2;
     placement_.high_seconds = placement_.seconds * 2;

@@ -12,6 +12,7 @@
 // interval of a factor of two either way; for language models speed.h knows better.
 #pragma once
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "silicon/rule.h"
@@ -20,12 +21,20 @@ namespace pomona::silicon {
 
 enum class Units : std::uint8_t { all, cpu_ne, cpu_gpu, cpu };
 
+struct MemoryUse {
+  std::uint64_t weights = 0;      // as stored
+  std::uint64_t activations = 0;  // the most alive at once
+  std::uint64_t states = 0;
+  std::uint64_t total() const { return weights + activations + states; }
+};
+
 struct PlaceOptions {
   const Chip* chip = nullptr;
   int gpu_cores = 0;  // 0: the full bin
   Units units = Units::all;
   Target system = Target::iOS26;
   std::map<std::string, std::int64_t> sizes = {};  // of flexible dimensions, by name; others have their default
+  std::optional<MemoryUse> memory = {};            // as a plan of the same function and sizes found it
 };
 
 struct OpPlacement {
@@ -52,13 +61,6 @@ struct Break {
   const PlacementRule* rule;  // why; null: it is cheaper elsewhere
   std::size_t count = 0;
   double seconds = 0;  // what they cost together, in copies and starts
-};
-
-struct MemoryUse {
-  std::uint64_t weights = 0;      // as stored
-  std::uint64_t activations = 0;  // the most alive at once
-  std::uint64_t states = 0;
-  std::uint64_t total() const { return weights + activations + states; }
 };
 
 struct Placement {

@@ -22,7 +22,7 @@ struct Row {
 };
 
 double seconds_of(const Terms& terms, const SpeedFit& fit) {
-  double total = 0;
+  double total = terms.seconds;
   for (const auto& [term, units] : terms.units) {
     auto found = fit.seconds.find(term);
     if (found != fit.seconds.end()) total += found->second * units;
@@ -30,15 +30,15 @@ double seconds_of(const Terms& terms, const SpeedFit& fit) {
   return total;
 }
 
-// Minimises sum_i (w_i (x_i c - 1))^2 over c >= 0 by coordinate descent on the normal equations; x_i are the terms of
-// row i divided by its measured time, so that errors are relative.
-std::vector<double> non_negative_least_squares(const std::vector<std::vector<double>>& x,
+// Minimises sum_i (w_i (x_i c - y_i))^2 over c >= 0 by coordinate descent on the normal equations; x_i are the terms of
+// row i divided by its measured time, so that errors are relative, and y_i is the share of the time they have to make.
+std::vector<double> non_negative_least_squares(const std::vector<std::vector<double>>& x, const std::vector<double>& y,
                                                const std::vector<double>& w) {
   std::size_t n = x.empty() ? 0 : x[0].size();
   std::vector<double> gram(n * n, 0), right(n, 0), c(n, 0);
   for (std::size_t r = 0; r < x.size(); ++r)
     for (std::size_t i = 0; i < n; ++i) {
-      right[i] += w[r] * w[r] * x[r][i];
+      right[i] += w[r] * w[r] * x[r][i] * y[r];
       for (std::size_t j = 0; j < n; ++j) gram[i * n + j] += w[r] * w[r] * x[r][i] * x[r][j];
     }
   for (int sweep = 0; sweep < 20000; ++sweep) {
@@ -62,7 +62,9 @@ SpeedFit fit_group(const std::vector<const Row*>& rows) {
     for (const auto& [term, units] : row->terms.units) names.insert(term);
   std::vector<std::string> terms(names.begin(), names.end());
   std::vector<std::vector<double>> x;
+  std::vector<double> y;
   for (const Row* row : rows) {
+    y.push_back(1 - row->terms.seconds / row->seconds);
     std::vector<double> line;
     for (const std::string& term : terms) {
       auto found = row->terms.units.find(term);
@@ -73,11 +75,11 @@ SpeedFit fit_group(const std::vector<const Row*>& rows) {
   // Weights 1/sqrt(error) turn squares into absolute values; 3 % is taken for noise.
   std::vector<double> w(rows.size(), 1), c;
   for (int round = 0; round < 15; ++round) {
-    c = non_negative_least_squares(x, w);
+    c = non_negative_least_squares(x, y, w);
     for (std::size_t r = 0; r < x.size(); ++r) {
       double fitted = 0;
       for (std::size_t i = 0; i < c.size(); ++i) fitted += c[i] * x[r][i];
-      w[r] = 1 / std::sqrt(std::max(std::abs(fitted - 1), 0.03));
+      w[r] = 1 / std::sqrt(std::max(std::abs(fitted - y[r]), 0.03));
     }
   }
   SpeedFit fit;
@@ -101,8 +103,10 @@ void set_interval(SpeedFit& fit, const std::vector<double>& residuals) {
     fit.high = 1.4;
     return;
   }
-  fit.low = std::min(quantile(residuals, low_share), 1 / least_spread);
-  fit.high = std::max(quantile(residuals, high_share), least_spread);
+  // Few residuals seldom hold the tails of the rest.
+  double few = 1 + 2 / double(residuals.size());
+  fit.low = std::min(std::pow(quantile(residuals, low_share), few), 1 / least_spread);
+  fit.high = std::max(std::pow(quantile(residuals, high_share), few), least_spread);
 }
 
 LeftOut study_group(const std::string& group, const std::vector<const Row*>& rows, SpeedFit& fit) {
@@ -161,7 +165,7 @@ Result<Speed> predict_speed(const SpeedCase& row, const SpeedConstants& constant
   POM_REQUIRE(fit != constants.end(), "there are no constants for '{}'", terms.group);
   double seconds = seconds_of(terms, fit->second);
   POM_REQUIRE(seconds > 0, "the constants of '{}' have no term for this row", terms.group);
-  double power = terms.extrapolated ? wider : 1;
+  double power = std::pow(wider, terms.extrapolated);
   Speed speed{1 / seconds, std::pow(fit->second.low, power) / seconds, std::pow(fit->second.high, power) / seconds, {}};
   speed.basis = fmt::format("{} measured rows of {}{}", fit->second.rows, terms.group,
                             terms.extrapolated ? "; wider for " + terms.why_extrapolated : std::string());

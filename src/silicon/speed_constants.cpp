@@ -10,13 +10,11 @@ constexpr std::string_view fitted = R"json(
 {
  "coreml-ane decode": {
   "rows": 15,
-  "low": 0.84556,
-  "high": 1.1466,
+  "low": 0.87241,
+  "high": 1.1638,
   "seconds": {
-   "bytes/engine's bandwidth": 0.76953,
-   "layers": 0.0091482,
-   "parameters/engine": 0.10557,
-   "window/engine": 0.55113
+   "step/engine": 0.86447,
+   "window/engine": 0.42252
   }
  },
  "coreml-gpu decode": {
@@ -58,8 +56,8 @@ constexpr std::string_view fitted = R"json(
  },
  "llama.cpp-metal decode": {
   "rows": 122,
-  "low": 0.84385,
-  "high": 1.0926,
+  "low": 0.84151,
+  "high": 1.0941,
   "seconds": {
    "bytes/bandwidth": 0.87025,
    "bytes/bandwidth, two dies": 0.039583,
@@ -75,8 +73,8 @@ constexpr std::string_view fitted = R"json(
  },
  "llama.cpp-metal prompt": {
   "rows": 120,
-  "low": 0.8422,
-  "high": 1.1342,
+  "low": 0.8398,
+  "high": 1.1366,
   "seconds": {
    "attention/GPU": 0.00055217,
    "parameters/GPU": 0.0024805,

@@ -20,12 +20,15 @@ constexpr double early_decode = 1.15, early_prompt = 2.05;
 // A mixture of experts costs about as much again per layer for choosing and gathering (M2 Ultra, four models).
 constexpr double expert_layer_cost = 2, expert_prompt = 1.5;
 // Matrix units of M5's GPU, in MLX and newer builds: Apple gives 3.3 to 4.1 for time to first token against M4; its
-// shader rate has grown by 1.25 in the same step.
-constexpr double matrix_units_prompt = 2.7;
-// The second form of the Neural Engine package (smpanaro/coreml-llm-cli v2) against the first.
-constexpr double first_ane_form = 2.2;
+// shader rate has grown by 1.25 in the same step. llama.cpp on M5 Pro and M5 Max (discussion 4167) gains 2.3.
+constexpr double matrix_units_prompt = 2.3;
+// Seconds per 32 layers that the first form of a Neural Engine package (smpanaro/coreml-llm-cli, v1) takes longer than
+// the second on M1 Max and on M3 Max alike: caches that are moved by the processor.
+constexpr double first_ane_form = 0.0595;
 // Rotary embeddings as packages of 2023 have them leave the Neural Engine (pythia against gpt2, M1).
-constexpr double rotary_off_engine = 3.8;
+constexpr double rotary_off_engine = 4;
+// Seconds per layer of a step of one token: parts that are started one by one (ANEMLL, M4 Pro and M1).
+constexpr double ane_layer = 0.0004;
 
 bool has(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -70,6 +73,8 @@ enum class Era : std::uint8_t { early, middle, newer };
 Era era_of(const SpeedCase& row, Runtime runtime, const Chip* chip) {
   std::string build = ascii_lower(row.build);
   if (runtime == Runtime::mlx) return Era::newer;
+  // Older builds did not know the chip, whatever the table's usual build is.
+  if (chip && chip->generation >= 5) return Era::newer;
   if (has(build, "aug 2023") || has(build, "2023-08")) return Era::early;
   for (int year = 2025; year <= 2030; ++year)
     if (has(build, std::to_string(year))) return Era::newer;
@@ -77,7 +82,7 @@ Era era_of(const SpeedCase& row, Runtime runtime, const Chip* chip) {
   if (has(build, "2023") || has(build, "2024")) return Era::middle;
   int number = std::max(number_after(build, "b"), number_after(" " + build, " "));
   if (number >= 4000 && number < 100000) return Era::newer;
-  return build.empty() && chip && chip->generation >= 5 ? Era::newer : Era::middle;
+  return Era::middle;
 }
 
 struct Machine {
@@ -192,25 +197,36 @@ void core_ml_gpu_terms(Terms& terms, const SpeedCase& row, const Machine& m, con
   units["cache paged"] = std::max(cache - 0.2, 0.0);
 }
 
+// A step reads all weights at the measured ceiling and multiplies as many positions as it has: one, a padded piece or
+// the whole window that packages without a cache compute again.
 void core_ml_ane_terms(Terms& terms, const SpeedCase& row, const Machine& m, const Load& load) {
   double gbs = 62, tops = 16;
   if (m.chip) {
     bool wide = m.chip->generation >= 3 && m.chip->tier >= Tier::max;
     gbs = m.chip->ane_gbs.value_or(wide ? 120 : 62);
-    // Of an Ultra one program uses one die's engine.
-    tops = m.chip->ane_tops.value_or(38) / (m.ultra ? 2 : 1);
+    tops = ane_half_tops(*m.chip);
   }
   std::string test = ascii_lower(row.test), build = ascii_lower(row.build);
-  auto& units = terms.units;
-  units["bytes/engine's bandwidth"] = load.gigabytes / gbs;
+  double layers = load.shape.layers, read = load.gigabytes / gbs;
+  double a_position = 2 * load.active_b / 1000 / tops;  // seconds at the engine's full rate
+  double squares = 4 * layers * load.shape.width / 1e12 / tops;
   if (has(test, "recompute")) {
     double off = has(ascii_lower(row.model), "pythia") && has(build, "2023") ? rotary_off_engine : 1;
-    units["bytes/engine's bandwidth"] *= off;
-    units["window/engine"] = off * 2 * load.context * load.active_b / 1000 / tops;
+    terms.seconds = off * read;
+    terms.units["window/engine"] = off * load.context * (a_position + squares * load.context);
     return;
   }
-  units["parameters/engine"] = load.active_b / tops * (has(build, "v1") ? first_ane_form : 1);
-  units["layers"] = load.shape.layers / 32.0;
+  terms.seconds = read + (has(build, "v1") ? first_ane_form * layers / 32 : 0);
+  constexpr int piece = 64;  // tokens of a padded step
+  if (row.phase == "prompt") {
+    terms.seconds /= piece;
+    terms.units["step/engine"] = a_position;
+  } else if (has(test, "padded")) {
+    terms.units["step/engine"] = piece * a_position;
+  } else {
+    terms.seconds += ane_layer * layers + load.kv_gigabytes * load.context / gbs;
+    terms.units["step/engine"] = a_position;
+  }
 }
 
 }  // namespace
@@ -223,7 +239,7 @@ Result<Terms> speed_terms(const SpeedCase& row) {
   Era era = era_of(row, runtime, machine.chip);
   Terms terms;
   auto extrapolate = [&](std::string why) {
-    terms.extrapolated = true;
+    ++terms.extrapolated;
     terms.why_extrapolated += (terms.why_extrapolated.empty() ? "" : ", ") + why;
   };
   if (!machine.chip)
@@ -260,13 +276,7 @@ Result<Terms> speed_terms(const SpeedCase& row) {
     case Runtime::core_ml_ane:
       terms.group = "coreml-ane decode";
       core_ml_ane_terms(terms, row, machine, load);
-      if (prompt) {
-        // A prompt is read in pieces of 64 tokens: bounded by arithmetic, as a window is.
-        double tops = machine.chip ? machine.chip->ane_tops.value_or(38) / (machine.ultra ? 2 : 1) : 16;
-        double piece = terms.units["bytes/engine's bandwidth"] / 64;
-        terms.units = {{"bytes/engine's bandwidth", piece}, {"window/engine", 2 * load.active_b / 1000 / tops}};
-        extrapolate("decode's constants");
-      }
+      if (prompt) extrapolate("decode's constants");
       break;
   }
   return terms;

@@ -8,7 +8,8 @@ enum class Runtime : std::uint8_t { metal, cpu, mlx, core_ml_gpu, core_ml_ane };
 struct Terms {
   std::string group;                    // whose coefficients apply: "llama.cpp-metal decode"
   std::map<std::string, double> units;  // by term
-  bool extrapolated = false;            // a runtime or chip that the fit has no rows of: the interval is wider
+  double seconds = 0;                   // what is known without a fit, besides the terms
+  int extrapolated = 0;                 // in how many ways the fit has no such rows: each makes the interval wider
   std::string why_extrapolated;
 };
 // Errors as predict_speed's.

@@ -8,6 +8,7 @@ import unittest
 
 import numpy
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 POMONA = os.environ["POMONA_BINARY"]
@@ -158,6 +159,32 @@ class Conversion(unittest.TestCase):
         numpy.savez(self.folder / "in.npz", x=numpy.eye(4, 8, dtype=numpy.float32))
         self.done("run", self.folder / "a.mlpackage", "--inputs", self.folder / "in.npz", "--outputs", self.folder / "out.npz")
         numpy.testing.assert_array_equal(numpy.load(self.folder / "out.npz")["large"], numpy.arange(4) + 1000000)
+
+    def agrees_with_onnxruntime(self, model, inputs, name="y", tolerance=1e-5):
+        self.done("convert", model, "-o", self.folder / "a.mlpackage", "--precision", "fp32", "--force")
+        numpy.savez(self.folder / "in.npz", **inputs)
+        self.done("run", self.folder / "a.mlpackage", "--inputs", self.folder / "in.npz", "--outputs", self.folder / "out.npz", "--force")
+        expected = onnxruntime.InferenceSession(str(model)).run([name], inputs)[0]
+        numpy.testing.assert_allclose(numpy.load(self.folder / "out.npz")[name], expected, rtol=0, atol=tolerance)
+
+    def test_gru_as_pytorch_exports_it(self):
+        # linear_before_reset keeps the two biases apart.
+        random = numpy.random.default_rng(3)
+        for directions, biased in ((1, True), (2, True), (1, False)):
+            def weight(*sizes):
+                return random.normal(size=(directions, *sizes)).astype(numpy.float32) / 2
+            weights = {"w": weight(15, 4), "r": weight(15, 5)} | ({"b": weight(30)} if biased else {})
+            node = helper.make_node("GRU", ["x", "w", "r", "b" if biased else ""], ["y"], hidden_size=5, linear_before_reset=1,
+                                    direction="bidirectional" if directions == 2 else "forward")
+            model = save(self.folder / "gru.onnx", [node], {"x": (VECTORS, [7, 2, 4])}, {"y": (VECTORS, [7, directions, 2, 5])}, weights)
+            self.agrees_with_onnxruntime(model, {"x": random.normal(size=(7, 2, 4)).astype(numpy.float32)})
+
+    def test_squeezing_an_open_size_is_said(self):
+        nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[1]), helper.make_node("Squeeze", ["m"], ["y"])]
+        model = save(self.folder / "squeeze.onnx", nodes, {"x": (VECTORS, ["batch", 4])}, {"y": (VECTORS, ["batch"])})
+        self.agrees_with_onnxruntime(model, {"x": numpy.arange(12, dtype=numpy.float32).reshape(3, 4)})
+        done = self.done("convert", model, "-o", self.folder / "a.mlpackage", "--force")
+        self.assertIn("size 'batch' is taken for other than 1", done.stdout + done.stderr)
 
     def test_a_single_output_of_another_name_is_said(self):
         one = layer(self.folder / "one.onnx")

@@ -1,13 +1,16 @@
 // Predicted speeds against measurements that the constants were not fitted to, and tables as users write them.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
+#include "base/bytes.h"
 #include "silicon/llm_shape.h"
 #include "silicon/speed_rows.h"
 
 namespace pomona::silicon {
 namespace {
 
-// llama.cpp discussion 4167, rows of M4: the built-in constants come from M1 to M3.
+// llama.cpp discussion 4167, rows of M4 and M5: the built-in constants come from M1 to M3.
 struct Measured {
   const char* chip;
   int cores;
@@ -22,6 +25,11 @@ constexpr Measured m4_rows[] = {
     {"M4", 10, "Q4_0", 4.54, 3.56, "prompt", 221.29},   {"M4", 10, "Q4_0", 4.54, 3.56, "decode", 24.11},
     {"M4 Max", 40, "F16", 16, 12.55, "prompt", 922.83}, {"M4 Max", 40, "F16", 16, 12.55, "decode", 31.64},
     {"M4 Max", 40, "Q8_0", 8.5, 6.67, "decode", 54.05}, {"M4 Max", 40, "Q4_0", 4.54, 3.56, "decode", 83.06},
+    {"M4 Max", 32, "F16", 16, 12.55, "decode", 24.3},   {"M4 Max", 32, "Q4_0", 4.54, 3.56, "decode", 70.0},
+    {"M4 Pro", 20, "Q4_0", 4.54, 3.56, "prompt", 440},  {"M4 Pro", 20, "Q4_0", 4.54, 3.56, "decode", 50.7},
+    {"M5 Pro", 20, "F16", 16, 12.55, "decode", 21.6},   {"M5 Pro", 20, "Q8_0", 8.5, 6.67, "decode", 38.9},
+    {"M5 Pro", 20, "Q4_0", 4.54, 3.56, "decode", 66.3}, {"M5 Max", 40, "F16", 16, 12.55, "decode", 37.1},
+    {"M5 Max", 40, "Q8_0", 8.5, 6.67, "decode", 72.4},  {"M5 Max", 40, "Q4_0", 4.54, 3.56, "decode", 119.9},
 };
 
 SpeedCase row_of(const Measured& m) {
@@ -47,6 +55,47 @@ TEST(Speed, LaterChipThanTheFittedOnes) {
     EXPECT_LT(speed->low, m.tokens_per_s);
     EXPECT_GT(speed->high, m.tokens_per_s);
   }
+}
+
+TEST(Speed, FirstNeuralEnginePackageOnALaterChip) {  // coreml-llm-cli's README: M4 iPad, 7.76 tokens/s
+  SpeedCase row = row_of(m4_rows[5]);
+  row.chip = "M4";
+  row.runtime = "coreml-ane";
+  row.quant = "4-bit LUT";
+  row.bits_per_weight = 4;
+  row.weight_gib = 3.6;
+  row.test = "80 new tokens, 64-token padded steps";
+  row.build = "model v1";
+  auto speed = predict_speed(row, default_speed_constants());
+  ASSERT_TRUE(speed) << speed.error().what;
+  EXPECT_NEAR(speed->tokens_per_s / 7.76, 1, 0.2);
+  EXPECT_LT(speed->low, 7.76);
+  EXPECT_GT(speed->high, 7.76);
+}
+
+// The published rows that the constants come from, each chip predicted by constants fitted without it.
+TEST(Speed, AChipLeftOut) {
+  Bytes text = *map_file(std::string(std::getenv("POMONA_SOURCE")) + "/tests/silicon/llm_speed.csv");
+  auto table = read_speed_table(text.text());
+  ASSERT_TRUE(table) << table.error().what;
+  EXPECT_EQ(table->cases.size(), 299u);
+  auto study = fit_speed(table->cases);
+  ASSERT_TRUE(study) << study.error().what;
+  std::size_t held = 0;
+  for (const LeftOut& left : study->left_out) {
+    if (left.chips < 2 || left.rows < 10) continue;
+    ++held;
+    EXPECT_LE(left.median_error, 0.06) << left.group;
+    EXPECT_LE(left.p90_error, 0.16) << left.group;
+    EXPECT_GE(left.inside, 0.75) << left.group;
+    EXPECT_LE(left.inside, 0.90) << left.group;
+  }
+  EXPECT_EQ(held, 3u);
+  // The built-in constants are those of this table.
+  for (const auto& [group, fit] : study->constants)
+    for (const auto& [term, seconds] : fit.seconds)
+      EXPECT_NEAR(default_speed_constants().at(group).seconds.at(term), seconds, 1e-3 * seconds)
+          << group << " " << term;
 }
 
 TEST(Speed, MoreContextIsSlower) {

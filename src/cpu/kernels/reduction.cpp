@@ -106,14 +106,27 @@ void finish_values(After after, float count, float* values, std::size_t n) {
   }
 }
 
+// Whether what is left of dims that lie channels last lies in the order of the result's type.
+bool stays_in_order(const Sizes& sizes, const Ints& axes) {
+  std::vector<bool> goes(sizes.size(), axes.empty());
+  for (std::int64_t axis : axes) goes[*normal_axis(axis, sizes.size())] = true;
+  std::size_t least = 0;
+  for (std::size_t d : channels_last_order(sizes.size())) {
+    if (goes[d] || sizes[d] == 1) continue;
+    if (d < least) return false;
+    least = d;
+  }
+  return true;
+}
+
 template <class Op, Reduction reduction, After after>
 Kernel plan_reduce(const Op& op, PlanContext& at) {
   Sizes sizes = known_sizes(op.x.shape());
   if (!is_float(op.x.dtype()) || element_count(sizes) == 0) return {};
   Sizes result = at.result_sizes();
-  // Of channels that lie last only results whose order in memory is that of their type.
+  // Of channels that lie last only results whose order in memory is that of their type, in whichever layout.
   bool plain = result.size() <= 2 || (result.size() == sizes.size() && same_in_both_layouts(result));
-  if (at.channels_last && !plain) return {};
+  if (at.channels_last && !(plain && stays_in_order(sizes, *op.axes))) return {};
   ReducePlan plan = reduce_plan(sizes, *op.axes, at.channels_last);
   float count = float(element_count(sizes)) / float(std::max<std::int64_t>(element_count(result), 1));
   SlotNumber x = at.source(op.x), y = at.result();

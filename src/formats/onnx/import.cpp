@@ -134,10 +134,15 @@ class Importer final : public GraphLowering {
     program.metadata.user[std::string(source_format_key)] = "onnx";
     for (auto [key, value] : model_.metadata_props) program.metadata.user.try_emplace(std::string(key), value);
     program.metadata.description = model_.doc_string;
+    note_assumptions(program.metadata, assumptions_);
     return program;
   }
 
   TensorFiles& files() override { return files_; }
+  void assume(std::string sentence) override {
+    if (std::find(assumptions_.begin(), assumptions_.end(), sentence) == assumptions_.end())
+      assumptions_.push_back(std::move(sentence));
+  }
   Result<std::vector<Entry>> lower_graph(const GraphProto& graph, Block& block,
                                          const std::vector<Entry>& inputs) override;
 
@@ -167,6 +172,7 @@ class Importer final : public GraphLowering {
   Result<NodeCall> call_of(const NodeProto& node, std::size_t index, const Scope& scope, bool& poisoned) const;
   Result<std::vector<Entry>> inline_function(const FunctionProto& function, const NodeCall& call, Block& block);
 
+  std::vector<std::string> assumptions_;
   const ModelProto& model_;
   const ImportOptions& options_;
   TensorFiles files_;

@@ -93,6 +93,8 @@ Value from_bits(Lowering& g, Value x, Elem elem) {
   return g.wrap(sum, elem);
 }
 
+constexpr std::size_t most_dims = 5;
+
 enum class Bitwise { both, either, one };
 template <Bitwise Kind>
 struct BitwiseBinary {
@@ -103,6 +105,16 @@ struct BitwiseBinary {
     unsigned count = bits_of(A.elem());
     Value a = A, b = B;
     std::size_t rank = std::max(a.rank(), b.rank());
+    // Bits are a dim of their own, for which five others leave no room: elements go in a line meanwhile.
+    bool in_line = rank >= most_dims;
+    Value shape;
+    if (in_line) {
+      Value nothing = g.plus(g.times(a, 0), g.times(b, 0));
+      shape = g.shape_of(nothing);
+      a = g.reshape(g.plus(a, nothing), Shape{Dim(-1)});
+      b = g.reshape(g.plus(b, nothing), Shape{Dim(-1)});
+      rank = 1;
+    }
     a = bits(g, g.with_rank(a, rank), count);
     b = bits(g, g.with_rank(b, rank), count);
     Value c;
@@ -113,7 +125,8 @@ struct BitwiseBinary {
     else
       c = g.cast(g.add(mil::not_equal{.x = a, .y = b}), DType::int32);
     if (!g.status()) return g.status().error();
-    return g.result(from_bits(g, c, A.elem()), A.elem());
+    Value y = from_bits(g, c, A.elem());
+    return g.result(in_line ? g.reshape(y, shape) : y, A.elem());
   }
 };
 

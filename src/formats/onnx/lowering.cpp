@@ -192,6 +192,7 @@ bool Lowering::wants(std::size_t output) const {
   return output < call_->proto->output.size() && !call_->proto->output[output].empty();
 }
 
+void Lowering::assume(const std::string& sentence) { graphs_->assume(call_->source + ": " + sentence); }
 Status Lowering::result(Value value, std::optional<Elem> elem) {
   if (!status()) return status().error();
   POM_REQUIRE(value, "the operator gives no value");

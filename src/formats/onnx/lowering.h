@@ -27,6 +27,8 @@ class GraphLowering {
   virtual Result<std::vector<Entry>> lower_graph(const GraphProto& graph, Block& block,
                                                  const std::vector<Entry>& inputs) = 0;
   virtual TensorFiles& files() = 0;
+  // Something the file leaves open is taken for granted.
+  virtual void assume(std::string sentence) = 0;
 
  protected:
   ~GraphLowering() = default;
@@ -63,6 +65,7 @@ class Lowering {
   const NodeCall& call() const { return *call_; }
   Block& block() { return builder_.block(); }
   GraphLowering& graphs() { return *graphs_; }
+  void assume(const std::string& sentence);
   bool wants(std::size_t output) const;
   std::size_t output_count() const { return call_->proto->output.size(); }
   // Sets the node's next output. Without an element type: that of the first input of the same dtype, or the usual one.

@@ -92,13 +92,13 @@ std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
                               .cell_activation = names[1],
                               .activation = names[2]});
   } else if (d.layer == Layer::gru) {
-    // ONNX: z r h; MIL: r h z. With the reset after the product, the two biases of h stay apart.
+    // ONNX: z r h; MIL: r h z. With the reset after the product, the two biases stay apart.
     std::vector<int> order{1, 2, 0};
     if (d.reset_after && g.target() < Target::iOS18) return {};
     Value bias_mil = sum, input_bias;
     if (d.reset_after && bias) {
-      bias_mil = g.concat({g.slice(sum, 0, 0, 2 * d.hidden), g.slice(rb, 0, 2 * d.hidden, 3 * d.hidden)}, 0);
-      input_bias = g.slice(wb, 0, 2 * d.hidden, 3 * d.hidden);
+      bias_mil = rb;
+      input_bias = known(blocks(g, wb, d.hidden, order));
     }
     mil::gru layer{.x = d.x,
                    .initial_h = d.h,
@@ -108,7 +108,7 @@ std::optional<Outputs> by_layer(Lowering& g, const Direction& d) {
                    .output_sequence = true,
                    .recurrent_activation = names[0],
                    .activation = names[1],
-                   .input_bias = known(input_bias)};
+                   .input_bias = input_bias};
     if (d.reset_after) layer.reset_after.value = true;
     all = g.add_all(layer);
   } else {

@@ -29,29 +29,26 @@ struct AxisResize {
   double roi_begin = 0, roi_end = 1;
 };
 
-// Where in the input output sample i lies.
-double grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
-  auto x = double(i);
+// Where in the input output sample i lies. Where that is the edge between two samples rounding decides, so each way
+// has the precision, step by step, in which ONNX Runtime computes it.
+float grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
+  auto x = float(i), scale = float(a.scale), in = float(a.in), out = float(a.out);
+  auto begin = float(a.roi_begin), end = float(a.roi_end);
   // ONNX takes the length before it is cut to a whole number here.
-  double length = a.scale * double(a.in);
-  if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * double(a.in - 1) / (length - 1);
-  if (o.grid == "asymmetric") return x / a.scale;
+  float length = scale * in;
+  if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * (in - 1) / (length - 1);
+  if (o.grid == "asymmetric") return o.nearest == "round_prefer_ceil" ? float(double(i) / a.scale) : x / scale;
   if (o.grid == "tf_crop_and_resize")
-    return a.out > 1
-               ? a.roi_begin * double(a.in - 1) + x * (a.roi_end - a.roi_begin) * double(a.in - 1) / double(a.out - 1)
-               : 0.5 * (a.roi_begin + a.roi_end) * double(a.in - 1);
+    return a.out > 1 ? begin * (in - 1) + x * (end - begin) * (in - 1) / (out - 1) : 0.5f * (begin + end) * (in - 1);
   if (o.grid == "pytorch_half_pixel" && a.out <= 1) return 0;
-  double point = (x + 0.5) / a.scale - 0.5;
-  if (o.grid == "half_pixel_symmetric") {
-    double adjustment = double(a.out) / (a.scale * double(a.in));
-    point += double(a.in) / 2 * (1 - adjustment);
-  }
-  return point;
+  if (o.grid != "half_pixel_symmetric") return (x + 0.5f) / scale - 0.5f;
+  float offset = in / 2 * (1 - out / length);
+  return float(double(offset) + double(x + 0.5f) / double(scale) - 0.5);
 }
 
-std::int64_t nearest_index(const ResizeOptions& o, double x) {
-  if (o.nearest == "round_prefer_floor") return std::int64_t(std::ceil(x - 0.5));
-  if (o.nearest == "round_prefer_ceil") return std::int64_t(std::floor(x + 0.5));
+std::int64_t nearest_index(const ResizeOptions& o, float x) {
+  if (o.nearest == "round_prefer_floor") return std::int64_t(std::ceil(x - 0.5f));
+  if (o.nearest == "round_prefer_ceil") return std::int64_t(std::floor(x + 0.5f));
   return std::int64_t(o.nearest == "floor" ? std::floor(x) : std::ceil(x));
 }
 
@@ -108,8 +105,8 @@ Value resize_axis(Lowering& g, Value x, const ResizeOptions& o, const AxisResize
 bool repeats(const ResizeOptions& o, std::int64_t scale) {
   if (o.grid != "asymmetric" && o.grid != "half_pixel" && o.grid != "pytorch_half_pixel") return false;
   AxisResize a{0, 2, 2 * scale, double(scale)};
-  for (std::int64_t i = 0; i < scale; ++i)
-    if (std::max<std::int64_t>(nearest_index(o, grid_point(o, a, i)), 0) != 0) return false;
+  for (std::int64_t i = 0; i < 2 * scale; ++i)
+    if (std::clamp<std::int64_t>(nearest_index(o, grid_point(o, a, i)), 0, 1) != i / scale) return false;
   return true;
 }
 
@@ -166,7 +163,10 @@ Result<Value> resize(Lowering& g, Value x, const ResizeOptions& o, const std::ve
   if (images && o.mode == "nearest" && repeated)
     return g.add(mil::upsample_nearest_neighbor{
         .x = x, .scale_factor_height = double(h.out / h.in), .scale_factor_width = double(w.out / w.in)});
-  bool plain_linear = o.mode == "linear" && !o.exclude_outside && !(o.antialias && (h.scale < 1 || w.scale < 1));
+  // A target size has to be given for both dims, also for one that stays as it is.
+  bool both_known = x.rank() >= 2 && x.shape()[h.axis].known() && x.shape()[w.axis].known();
+  bool plain_linear =
+      both_known && o.mode == "linear" && !o.exclude_outside && !(o.antialias && (h.scale < 1 || w.scale < 1));
   if (images && exact && plain_linear && !sampling_mode(o).empty() && h.out < INT32_MAX && w.out < INT32_MAX)
     return g.add(mil::resize_bilinear{
         .x = x, .target_size_height = int(h.out), .target_size_width = int(w.out), .sampling_mode = sampling_mode(o)});
@@ -181,8 +181,8 @@ Result<Value> resize(Lowering& g, Value x, const ResizeOptions& o, const std::ve
     Tensor flags(DType::boolean, {a.out});
     flags.mutable_data();
     for (std::int64_t i = 0; i < a.out; ++i) {
-      double point = grid_point(o, a, i);
-      flags.set_number(std::size_t(i), point < 0 || point > double(a.in - 1));
+      float point = grid_point(o, a, i);
+      flags.set_number(std::size_t(i), point < 0 || point > float(a.in - 1));
     }
     Shape line(x.rank(), 1);
     line[a.axis] = a.out;

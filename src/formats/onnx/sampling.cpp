@@ -146,7 +146,8 @@ struct GridSample {
     Value x =
         align_corners ? g.times(g.over(g.plus(v, 1), 2), last) : g.over(g.minus(g.times(g.plus(v, 1), size), 1), 2);
     if (!linear && !cubic) x = g.add(mil::round{.x = x});
-    if (*padding_mode == "border") return between(g, x, zero, last);
+    // Cubic reads keep their fractions outside, too, where each of the sixteen places is moved in by itself.
+    if (*padding_mode == "border") return cubic ? x : between(g, x, zero, last);
     return *padding_mode == "reflection" ? reflected(g, x, size) : x;
   }
   Value reflected(Lowering& g, Value x, Value size) const {

@@ -1,5 +1,7 @@
 #include "ops/shape.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 
@@ -101,8 +103,9 @@ struct Squeeze {
     if (!axes_input && !axes->has_value()) {
       for (std::size_t i = 0; i < data.rank(); ++i) {
         if (data.shape()[i] == 1) along.push_back(std::int64_t(i));
-        POM_REQUIRE(data.shape()[i].known(), "dim {} has the unknown size {}; name the axes to squeeze", i,
-                    data.shape()[i].text());
+        if (!data.shape()[i].known())
+          g.assume(fmt::format("size '{}' is taken for other than 1, and stays; --input can fix it",
+                               data.shape()[i].text()));
       }
     }
     for (std::int64_t& a : along) {
