@@ -78,7 +78,7 @@ class Planning(unittest.TestCase):
 class Language(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.model = pomona.LanguageModel(LANGUAGE, context=256)
+        cls.model = pomona.LanguageModel(LANGUAGE, context=128)
 
     def test_tokenizer(self):
         # As transformers' tokenizer of SmolLM2 has it.
@@ -107,10 +107,10 @@ class Language(unittest.TestCase):
         pieces = list(chat.say("Hi"))
         self.assertEqual([each["role"] for each in chat.messages], ["system", "user", "assistant"])
         self.assertEqual(chat.messages[-1]["content"], "".join(pieces))
-        for _ in range(8):
-            chat.say("Tell me more about the sea, and what lives in it. " * 3).complete()
+        for _ in range(4):
+            chat.say("Tell me more about the sea, and what lives in it. " * 2).complete()
         # The oldest turns have gone, what the model was told has not.
-        self.assertLess(len(chat.messages), 15)
+        self.assertLess(len(chat.messages), 11)
         self.assertEqual(chat.messages[0]["role"], "system")
 
     def test_refusals(self):
