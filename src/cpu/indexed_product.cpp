@@ -130,11 +130,13 @@ HWY_INLINE void multiply_row(const EncodedProduct& p, std::size_t row, std::size
 
 void multiply_indices_here(const EncodedProduct& p, const float* rest, std::size_t first_row, std::size_t last_row,
                            std::size_t first_token, std::size_t last_token) {
+  // Without a rest there is no memory for it.
+  auto rest_of = [&](std::size_t token) { return rest ? rest + (token - first_token) * run : nullptr; };
   for (std::size_t row = first_row; row < last_row; ++row) {
     std::size_t token = first_token;
-    for (; token + 8 <= last_token; token += 8) multiply_row<8>(p, row, token, rest + (token - first_token) * run);
-    for (; token + 4 <= last_token; token += 4) multiply_row<4>(p, row, token, rest + (token - first_token) * run);
-    for (; token < last_token; ++token) multiply_row<1>(p, row, token, rest + (token - first_token) * run);
+    for (; token + 8 <= last_token; token += 8) multiply_row<8>(p, row, token, rest_of(token));
+    for (; token + 4 <= last_token; token += 4) multiply_row<4>(p, row, token, rest_of(token));
+    for (; token < last_token; ++token) multiply_row<1>(p, row, token, rest_of(token));
   }
 }
 
@@ -161,7 +163,8 @@ void multiply_indices(const EncodedProduct& p, std::size_t first_tile, std::size
     for (std::size_t t = first_token; t < last_token; ++t)
       std::copy_n(p.x + t * p.x_stride + whole, m.depth - whole, &rest[(t - first_token) * run]);
   HWY_DYNAMIC_DISPATCH(multiply_indices_here)
-  (p, rest.data(), first_tile * tile_rows, std::min(last_tile * tile_rows, m.rows), first_token, last_token);
+  (p, rest.empty() ? nullptr : rest.data(), first_tile * tile_rows, std::min(last_tile * tile_rows, m.rows),
+   first_token, last_token);
 }
 
 }  // namespace pomona::cpu
