@@ -75,9 +75,6 @@ class Constants {
   std::unordered_map<const ValueInfo*, Tensor> tensors_, stored_;
 };
 
-// Values that a node's blocks take from outside.
-Values captured_values(const Node& node);
-
 Result<Segment> plan_segment(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at,
                              Constants& constants, const RunOptions& options);
 

@@ -99,6 +99,8 @@ class Node {
   // Replaces one use.
   void set_input(std::size_t position, Value value);
   void set_input(std::string_view field, Value value);
+  // Replaces every use of `before`.
+  void replace_inputs(Value before, Value after);
 
   std::size_t output_count() const { return outputs_.size(); }
   Value output(std::size_t i = 0) const { return Value(outputs_[i].get()); }
@@ -158,6 +160,8 @@ class Block {
   Node* next(const Node& node);
   // The node before this one, or null.
   Node* previous(const Node& node);
+  // The place right where one of the block's values has been made, for insert(): null is the end.
+  Node* behind(Value value);
 
  private:
   void drop_uses();
@@ -214,6 +218,7 @@ struct Program {
 
   Function& add_function(std::string name, Target opset);
   Function* function(std::string_view name);
+  const Function* function(std::string_view name) const { return const_cast<Program*>(this)->function(name); }
   // The default function: the named one, else "main", else the first.
   Function& main();
   const Function& main() const { return const_cast<Program*>(this)->main(); }
