@@ -31,7 +31,8 @@ struct Sample {
   NamedTensors inputs, expected;
 };
 // Draws inputs and asks for the answers to them, with each of the sizes until one is accepted.
-Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed, const ModelFunction& answer) {
+Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed,
+                      const ModelFunction& answer) {
   std::optional<Error> first;
   bool open_sizes = false;
   for (std::size_t i = 0; i < function.body.input_count(); ++i)
