@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "api/border.h"
 #include "api/calibration.h"
 #include "api/compress_config.h"
@@ -22,9 +24,15 @@ mlpackage::WriteOptions write_options(bool force, const Progress& progress) {
 }
 
 Result<compress::Recipe> recipe_from(const CompressOptions& options, const compress::SchemeOptions& scheme_options) {
-  POM_REQUIRE(options.config->empty() || (options.scheme->empty() && scheme_options.empty()),
-              "--config says all about the schemes: --scheme and its options do not go with it");
+  POM_REQUIRE(
+      options.config->empty() || (options.scheme->empty() && scheme_options.empty() && options.activations->empty()),
+      "--config says all about the schemes: --scheme and its options do not go with it");
   if (!options.config->empty()) return read_recipe(options.config);
+  if (!options.activations->empty()) {
+    compress::SchemeOptions all = scheme_options;
+    all["activation_dtype"] = *options.activations;
+    return compress::one_scheme("activations" + (options.scheme->empty() ? "" : "+" + *options.scheme), all);
+  }
   if (!options.scheme->empty()) return compress::one_scheme(*options.scheme, scheme_options);
   std::string names;
   for (const auto& each : compress::schemes()) names += (names.empty() ? "" : ", ") + std::string(each.name);
@@ -51,6 +59,28 @@ void warn_of_engines(CompressReport& report) {
     report.warnings.push_back(
         "linear 4-bit codes were seen to run on the CPU on M4; tables of 4 bits run on the Neural "
         "Engine");
+}
+
+// Activations of the main function; those of others stay as they are.
+Status quantise_activations(Program& program, const std::vector<NamedTensors>& samples, compress::Request& request,
+                            CompressReport& report) {
+  bool wanted = false;
+  for (const auto& scheme : request.recipe.schemes()) wanted = wanted || scheme->activations();
+  if (!wanted) return {};
+  if (samples.empty())
+    return fail("activations are quantised from data, and there are none")
+        .advise("--calibrate with an .npz, a folder, pictures or a text");
+  for (const auto& function : program.functions)
+    for (const auto& scheme : request.recipe.schemes())
+      POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);
+  Function& main = program.main();
+  report.activations = POM_TRY_IN(compress::quantise_activations(main, samples, request.recipe, request.used_names),
+                                  "while calibrating");
+  request.activations_done = true;
+  if (program.functions.size() > 1)
+    report.warnings.push_back(
+        fmt::format("the data are for function '{}': activations of the other functions stay as they are", main.name));
+  return {};
 }
 
 // The outputs of the package at `path` against those of the input, sample by sample.
@@ -92,6 +122,8 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
     samples = POM_TRY(calibration_samples(
         {with_data ? *options.calibrate : "random", options.tokenizer, with_data ? *options.samples : 2, options.seed},
         model.program, model.program.main()));
+  CompressReport report;
+  POM_TRY(quantise_activations(model.program, with_data ? samples : std::vector<NamedTensors>(), request, report));
   if (with_data) {
     request.calibration = std::make_shared<compress::Calibration>(model.program.main(), samples);
     request.round = !options.no_rounding;
@@ -99,8 +131,11 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   }
   auto found = POM_TRY(compress::compress(model.program, request));
   Unfinished draft = POM_TRY(mlpackage::write_draft(model.program, output, write_options(options.force, progress)));
-  CompressReport report{size_on_disk(input), size_on_disk(draft.path()), peak_memory_bytes(), std::move(found.lines),
-                        std::move(found.warnings)};
+  report.bytes_before = size_on_disk(input);
+  report.bytes_after = size_on_disk(draft.path());
+  report.peak_memory = peak_memory_bytes();
+  report.lines = std::move(found.lines);
+  std::ranges::move(found.warnings, std::back_inserter(report.warnings));
   warn_of_engines(report);
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
   if (!samples.empty()) {

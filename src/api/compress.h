@@ -5,11 +5,14 @@
 #pragma once
 #include "api/convert.h"
 #include "api/verify.h"
+#include "compress/activations.h"
 
 namespace pomona::api {
 
 struct CompressOptions {
-  POM_OPTION(scheme, std::string, "linear, palettize or prune, or a short name: int8, int4, lut4, sparse50+lut4, ...");
+  POM_OPTION(scheme, std::string,
+             "linear, palettize, prune or activations, or a short name: int8, int4, lut4, w8a8, sparse50+lut4, ...");
+  POM_OPTION(activations, std::string, "int8, uint8 or auto: quantise activations too, beside --scheme");
   POM_OPTION(config, std::string, "YAML or JSON file that says which weight gets which scheme");
   POM_OPTION(calibrate, std::string,
              "npz, folder, picture or text file of samples; random: seeded inputs, a poor choice");
@@ -26,6 +29,7 @@ struct CompressOptions {
 struct CompressReport {
   std::uint64_t bytes_before = 0, bytes_after = 0, peak_memory = 0;
   std::vector<compress::WeightLine> lines;
+  std::vector<compress::ActivationLine> activations;
   std::vector<std::string> warnings;
   std::optional<VerifyReport> verification;  // with data or a bar: the outputs, against those of the input
   bool written = true;

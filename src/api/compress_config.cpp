@@ -230,6 +230,44 @@ Result<SchemePointer> torch_quantizer(const Json& config) {
   return compress::make_scheme("linear", options);
 }
 
+std::string without_prefix(std::string text, std::string_view prefix) {
+  return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
+}
+
+// LinearQuantizer's modules: weights and activations. What its observers do while training, calibration does here.
+Result<SchemePointer> torch_linear_quantizer(const Json& config) {
+  POM_TRY(check_keys(config, {"algorithm", "weight_dtype", "weight_observer", "weight_per_channel", "activation_dtype",
+                              "activation_observer", "quantization_scheme", "milestones"}));
+  POM_REQUIRE(text_at(config, "algorithm", "vanilla") == "vanilla", "algorithm '{}' belongs to training",
+              text_at(config, "algorithm", ""));
+  POM_REQUIRE(!config.contains("milestones") || config["milestones"].is_null(), "'milestones' belongs to training");
+  std::string scheme = text_at(config, "quantization_scheme", "symmetric");
+  POM_REQUIRE(scheme == "symmetric" || scheme == "affine", "quantization_scheme is symmetric or affine, not '{}'",
+              scheme);
+  std::string mode = scheme == "affine" ? "linear" : "linear_symmetric";
+  auto dtype_at = [&](const char* key, const char* otherwise) {
+    return without_prefix(text_at(config, key, otherwise), "q");
+  };
+  std::string weights = dtype_at("weight_dtype", "int8"), activations = text_at(config, "activation_dtype", "quint8");
+  bool per_channel = !config.contains("weight_per_channel") || config["weight_per_channel"] != Json(false);
+  SchemeOptions options{{"mode", mode}, {"granularity", std::string(per_channel ? "per_channel" : "per_tensor")}};
+  if (weights != "float32") options["dtype"] = weights;
+  POM_REQUIRE(activations == "quint8" || activations == "float32", "activation_dtype is quint8 or float32, not '{}'",
+              activations);
+  if (activations == "float32")
+    return weights == "float32" ? Result<SchemePointer>(SchemePointer()) : compress::make_scheme("linear", options);
+  std::string observer = text_at(config, "activation_observer", "moving_average_min_max");
+  POM_REQUIRE(observer == "min_max" || observer == "moving_average_min_max" || observer == "ema_min_max",
+              "there is no activation_observer '{}'", observer);
+  if (weights == "float32") options.clear();
+  options["weights"] = std::string(weights == "float32" ? "none" : "linear");
+  options["activation_mode"] = mode;
+  // Symmetric quint8 has its zero at 0 where nothing is negative, else in the middle: int8 by another name.
+  options["activation_dtype"] = std::string(mode == "linear" ? "uint8" : "auto");
+  options["activation_range"] = std::string(observer == "min_max" ? "minmax" : "moving_average");
+  return compress::make_scheme("activations", options);
+}
+
 // The two options about speed change nothing here: tables are exact without them.
 Result<SchemePointer> torch_palettizer(const Json& config) {
   POM_TRY(check_keys(config, {"n_bits", "lut_dtype", "granularity", "group_size", "channel_axis", "cluster_dim",
@@ -268,9 +306,11 @@ bool has_any(const Json& config, std::initializer_list<const char*> keys) {
 Result<SchemePointer> torch_scheme(const Json& config) {
   if (config.is_null()) return SchemePointer();
   POM_REQUIRE(config.is_object(), "{} is no mapping", config.dump());
-  for (const char* training : {"scheduler", "milestones", "activation_dtype", "weight_observer", "quant_min",
-                               "add_extra_centroid", "cluster_permute"})
+  for (const char* training : {"scheduler", "quant_min", "add_extra_centroid", "cluster_permute"})
     POM_REQUIRE(!config.contains(training), "'{}' belongs to training, which Core ML packages cannot do", training);
+  if (has_any(config, {"algorithm", "weight_observer", "weight_per_channel", "activation_dtype", "activation_observer",
+                       "milestones"}))
+    return torch_linear_quantizer(config);
   if (has_any(config, {"n_bits", "lut_dtype", "group_size", "cluster_dim", "enable_per_channel_scale"}))
     return torch_palettizer(config);
   if (has_any(config, {"target_sparsity", "n_m_ratio"})) return torch_pruner(config);

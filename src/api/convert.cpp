@@ -138,15 +138,6 @@ Status compress_program(Program& program, const ConvertOptions& options, Convert
   return {};
 }
 
-bool computes_in_half(const Block& block) {
-  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    for (std::size_t i = 0; i < node->output_count(); ++i)
-      if (node->output(i).dtype() == DType::fp16) return true;
-    return std::any_of(node->blocks.begin(), node->blocks.end(),
-                       [](const auto& inner) { return computes_in_half(*inner); });
-  });
-}
-
 // What a conversion has to reach: fp16 rounds, and compressed weights lose what was asked for.
 Tolerance tolerance_of(const ConvertOptions& options, bool half) {
   if (!options.compress->empty()) return compressed_tolerance;

@@ -71,6 +71,38 @@ void say_weight_lines(const Session& session, const std::vector<compress::Weight
   session.say(table(rows));
 }
 
+namespace {
+
+Json activation_json(const compress::ActivationLine& line) {
+  Json json{{"function", line.function}, {"op", line.op}, {"type", line.type}, {"value", line.value}};
+  if (!line.note.empty()) {
+    json["note"] = line.note;
+    return json;
+  }
+  json["dtype"] = name(line.codes.dtype);
+  json["scale"] = line.codes.scale;
+  json["zero_point"] = line.codes.zero_point.value_or(0);
+  json["seen"] = {line.lowest, line.highest};
+  json["covered"] = {line.codes.lowest(), line.codes.highest()};
+  json["snr_db"] = number(line.snr_decibel);
+  return json;
+}
+
+void say_activation_lines(const Session& session, const std::vector<compress::ActivationLine>& lines) {
+  if (lines.empty()) return;
+  std::vector<std::vector<std::string>> rows{{"op", "", "activation", "stored as", "scale", "seen", "snr dB", ""}};
+  for (const compress::ActivationLine& line : lines) {
+    bool left = !line.note.empty();
+    rows.push_back({line.op, line.type, line.value, left ? "" : std::string(name(line.codes.dtype)),
+                    left ? "" : fmt::format("{:.3g}", line.codes.scale),
+                    left ? "" : fmt::format("{:.4g} to {:.4g}", line.lowest, line.highest),
+                    left ? "" : fmt::format("{:.1f}", line.snr_decibel), line.note});
+  }
+  session.say(table(rows));
+}
+
+}  // namespace
+
 Run declare_compress(CLI::App& app) {
   auto a = std::make_shared<Arguments>();
   app.add_option("model", a->model, "the package to compress")->required();
@@ -83,6 +115,7 @@ Run declare_compress(CLI::App& app) {
     if (draw) draw("", -1);
     if (!report) return std::move(report).error();
     say_weight_lines(session, report->lines);
+    say_activation_lines(session, report->activations);
     session.say(fmt::format("{} -> '{}', {}; {:.2f} s, peak memory {}", api::size_text(report->bytes_before), a->output,
                             api::size_text(report->bytes_after), report->seconds, api::size_text(report->peak_memory)));
     for (const std::string& warning : report->warnings) session.note("warning: " + warning);
@@ -94,6 +127,10 @@ Run declare_compress(CLI::App& app) {
               {"warnings", report->warnings},
               {"written", report->written},
               {"weights", weight_lines_json(report->lines)}};
+    if (!report->activations.empty()) {
+      json["activations"] = Json::array();
+      for (const auto& line : report->activations) json["activations"].push_back(activation_json(line));
+    }
     if (!report->verification) return Outcome{json};
     say_verification(session, *report->verification);
     json["verification"] = verification_json(*report->verification);

@@ -160,16 +160,18 @@ Result<Codes> encode_rows(std::span<const Element> weights, const Coding& coding
       std::size_t first = p * step, count = std::min(step, bands - first);
       BlockedShape part = shape;
       part.rows = count * shape.block_rows;
-      auto coded = quantise_linear(weights.subspan(first * block_row, count * block_row), part, coding.options);
-      if (!coded) {
-        statuses[p] = std::move(coded).error();
-        continue;
-      }
-      std::copy(coded->codes.begin(), coded->codes.end(), result.codes.begin() + std::ptrdiff_t(first * block_row));
-      auto scale = std::ptrdiff_t(first * scales_per_band);
-      std::copy(coded->scales.begin(), coded->scales.end(), result.scales.begin() + scale);
-      std::copy(coded->zero_points.begin(), coded->zero_points.end(), result.zero_points.begin() + scale);
-      squared_errors[p] = coded->squared_error;
+      auto scale = first * scales_per_band;
+      LinearPlaces places{std::span(result.codes).subspan(first * block_row, count * block_row),
+                          std::span(result.scales).subspan(scale, count * scales_per_band),
+                          {}};
+      if (coding.has_zero_points)
+        places.zero_points = std::span(result.zero_points).subspan(scale, count * scales_per_band);
+      auto error =
+          quantise_linear_into(places, weights.subspan(first * block_row, count * block_row), part, coding.options);
+      if (error)
+        squared_errors[p] = *error;
+      else
+        statuses[p] = std::move(error).error();
     }
   });
   for (Status& status : statuses) POM_TRY(std::move(status));

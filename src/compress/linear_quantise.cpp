@@ -120,7 +120,8 @@ Error explain(std::span<const Weight> weights, const BlockedShape& shape, std::s
 std::uint8_t byte_of(float zero_point) { return static_cast<std::uint8_t>(static_cast<int>(zero_point) & 255); }
 
 template <class Weight>
-Result<LinearCodes> quantise(std::span<const Weight> weights, const BlockedShape& shape, const LinearOptions& options) {
+Result<double> quantise_into(const LinearPlaces& out, std::span<const Weight> weights, const BlockedShape& shape,
+                             const LinearOptions& options) {
   POM_TRY(check(weights.size(), shape, options));
   const BlockCoding coding = coding_for(options);
   const std::size_t per_row = shape.columns / shape.block_columns;
@@ -128,29 +129,40 @@ Result<LinearCodes> quantise(std::span<const Weight> weights, const BlockedShape
   const std::size_t stride = staged_stride(shape.block_rows * run, shape.block_rows);
   const std::size_t wanted = std::max(staged_weights / stride, (segment_weights + run - 1) / run);
   const std::size_t together = std::clamp<std::size_t>(wanted, 1, per_row);
+  // Blocks of one row without padding are coded into their place.
+  const bool in_place = run == stride;
 
-  LinearCodes out;
-  out.codes.resize(weights.size());
-  out.scales.resize(shape.rows / shape.block_rows * per_row);
+  double squared_error = 0;
   std::vector<float> staged(together * stride);
-  std::vector<float> segment(together * run);
-  std::vector<std::uint8_t> staged_codes(together * stride);
-  std::vector<float> zero_points(out.scales.size());
+  std::vector<float> segment(in_place ? 0 : together * run);
+  std::vector<std::uint8_t> staged_codes(in_place ? 0 : together * stride);
+  std::vector<float> zero_points(together);
   for (std::size_t block = 0; block < out.scales.size();) {
     const std::size_t column = block % per_row;
     Strip strip{0, std::min(together, per_row - column), run, shape.block_rows, shape.columns * shape.depth};
     strip.first_weight = block / per_row * shape.block_rows * strip.row_weights + column * run;
     gather(weights, strip, stride, segment.data(), staged.data());
+    std::uint8_t* codes = in_place ? out.codes.data() + strip.first_weight : staged_codes.data();
     const std::size_t done = code_blocks(staged.data(), strip.blocks, stride, coding, out.scales.data() + block,
-                                         zero_points.data() + block, staged_codes.data(), &out.squared_error);
+                                         zero_points.data(), codes, &squared_error);
     if (done < strip.blocks) return explain(weights, shape, block + done);
-    scatter(staged_codes.data(), strip, stride, out.codes.data());
+    if (!in_place) scatter(codes, strip, stride, out.codes.data());
+    if (!out.zero_points.empty())
+      std::transform(zero_points.begin(), zero_points.begin() + std::ptrdiff_t(strip.blocks),
+                     out.zero_points.begin() + std::ptrdiff_t(block), byte_of);
     block += strip.blocks;
   }
-  if (!options.symmetric || !options.is_signed) {
-    out.zero_points.resize(zero_points.size());
-    std::transform(zero_points.begin(), zero_points.end(), out.zero_points.begin(), byte_of);
-  }
+  return squared_error;
+}
+
+template <class Weight>
+Result<LinearCodes> quantise(std::span<const Weight> weights, const BlockedShape& shape, const LinearOptions& options) {
+  POM_TRY(check(weights.size(), shape, options));
+  LinearCodes out;
+  out.codes.resize(weights.size());
+  out.scales.resize(shape.rows / shape.block_rows * (shape.columns / shape.block_columns));
+  if (!options.symmetric || !options.is_signed) out.zero_points.resize(out.scales.size());
+  out.squared_error = POM_TRY(quantise_into({out.codes, out.scales, out.zero_points}, weights, shape, options));
   return out;
 }
 
@@ -160,10 +172,18 @@ Result<LinearCodes> quantise_linear(std::span<const std::uint16_t> halves, const
                                     const LinearOptions& options) {
   return quantise(halves, shape, options);
 }
-
 Result<LinearCodes> quantise_linear(std::span<const float> floats, const BlockedShape& shape,
                                     const LinearOptions& options) {
   return quantise(floats, shape, options);
+}
+
+Result<double> quantise_linear_into(const LinearPlaces& places, std::span<const std::uint16_t> halves,
+                                    const BlockedShape& shape, const LinearOptions& options) {
+  return quantise_into(places, halves, shape, options);
+}
+Result<double> quantise_linear_into(const LinearPlaces& places, std::span<const float> floats,
+                                    const BlockedShape& shape, const LinearOptions& options) {
+  return quantise_into(places, floats, shape, options);
 }
 
 }  // namespace pomona::compress

@@ -67,4 +67,16 @@ Result<LinearCodes> quantise_linear(std::span<const std::uint16_t> halves, const
 Result<LinearCodes> quantise_linear(std::span<const float> floats, const BlockedShape& shape,
                                     const LinearOptions& options);
 
+// The same into places of the caller's, which hold as much as LinearCodes would; `zero_points` may be empty where all
+// of them are 0. Gives the squared error.
+struct LinearPlaces {
+  std::span<std::uint8_t> codes;
+  std::span<float> scales;
+  std::span<std::uint8_t> zero_points;
+};
+Result<double> quantise_linear_into(const LinearPlaces& places, std::span<const std::uint16_t> halves,
+                                    const BlockedShape& shape, const LinearOptions& options);
+Result<double> quantise_linear_into(const LinearPlaces& places, std::span<const float> floats,
+                                    const BlockedShape& shape, const LinearOptions& options);
+
 }  // namespace pomona::compress

@@ -86,9 +86,14 @@ std::uint64_t operand_bytes(const Node& decoder, std::set<std::string>& counted)
 
 class Compressor {
  public:
-  Compressor(const Request& request, const CompressProgress& progress) : request_(request), progress_(progress) {}
+  Compressor(const Request& request, const CompressProgress& progress)
+      : request_(request), progress_(progress), used_(request.used_names) {}
 
   Result<Report> run(Program& program) {
+    for (const auto& scheme : request_.recipe.schemes())
+      if (scheme->activations() && !request_.activations_done)
+        return fail("activations are quantised from data, and there are none")
+            .advise("compress the package with --calibrate");
     for (const auto& function : program.functions)
       for (const auto& scheme : request_.recipe.schemes())
         POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);

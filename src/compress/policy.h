@@ -26,6 +26,9 @@ struct Request {
   std::shared_ptr<Calibration> calibration;
   Rounding rounding;
   bool round = true;
+  // Whether quantise_activations() has been called for the recipe, and the names that it used.
+  bool activations_done = false;
+  std::vector<bool> used_names;
   Request(Recipe of_weights) : recipe(std::move(of_weights)) {}
   Request(std::shared_ptr<const Scheme> for_all) { recipe.global = std::move(for_all); }
 };

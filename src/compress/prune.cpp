@@ -101,11 +101,16 @@ void keep_above(std::span<const float> magnitudes, const Decision& decision, con
                 std::vector<std::uint8_t>& keep) {
   std::vector<Limit> limits = decision.limits;
   Along along(sizes, decision.channel_axis);
-  for (std::size_t i = 0; i < magnitudes.size(); ++i) {
-    Limit& limit = limits.size() == 1 ? limits[0] : limits[i / along.inner % along.size];
-    bool zero = magnitudes[i] < limit.value;
-    if (magnitudes[i] == limit.value && limit.ties > 0) zero = true, --limit.ties;
-    keep[i] = !zero && magnitudes[i] != 0;
+  if (limits.size() == 1) along.inner = magnitudes.size();
+  for (std::size_t first = 0, run = 0; first < magnitudes.size(); first += along.inner, ++run) {
+    Limit& limit = limits[limits.size() == 1 ? 0 : run % along.size];
+    const float least = std::max(limit.value, 0.0f);
+    for (std::size_t i = first; i < first + along.inner; ++i) {
+      keep[i] = magnitudes[i] > least;
+      if (magnitudes[i] != limit.value || magnitudes[i] == 0) continue;
+      keep[i] = limit.ties == 0;
+      limit.ties -= limit.ties > 0;
+    }
   }
 }
 
@@ -158,16 +163,18 @@ void keep_m_minus_n(std::span<const float> magnitudes, const Decision& decision,
       }
 }
 
-std::vector<std::uint8_t> mask_of(const Tensor& tensor, const Decision& decision) {
-  std::vector<float> magnitudes = magnitudes_of(tensor);
+std::vector<std::uint8_t> mask_of(std::span<const float> magnitudes, const Sizes& sizes, const Decision& decision) {
   std::vector<std::uint8_t> keep(magnitudes.size());
   if (decision.rule == Rule::n_of_m)
-    keep_m_minus_n(magnitudes, decision, tensor.sizes(), keep);
+    keep_m_minus_n(magnitudes, decision, sizes, keep);
   else if (decision.rule == Rule::blocks)
-    keep_blocks(magnitudes, decision, tensor.sizes(), keep);
+    keep_blocks(magnitudes, decision, sizes, keep);
   else
-    keep_above(magnitudes, decision, tensor.sizes(), keep);
+    keep_above(magnitudes, decision, sizes, keep);
   return keep;
+}
+std::vector<std::uint8_t> mask_of(const Tensor& tensor, const Decision& decision) {
+  return mask_of(magnitudes_of(tensor), tensor.sizes(), decision);
 }
 
 Tensor byte_tensor(DType dtype, const Sizes& sizes, std::vector<std::uint8_t> bytes) {
@@ -184,13 +191,33 @@ Tensor zeroed(const Tensor& tensor, std::span<const std::uint8_t> keep) {
   return out;
 }
 
+template <class Element>
+void keep_elements(const Tensor& tensor, std::span<const std::uint8_t> keep, Tensor& out) {
+  std::span<const Element> from = tensor.view<Element>();
+  std::span<Element> to = out.mutable_view<Element>();
+  // Whatever follows overwrites what is not kept: no branch that nobody could predict.
+  for (std::size_t i = 0, next = 0; i < keep.size() && next < to.size(); ++i) {
+    to[next] = from[i];
+    next += keep[i];
+  }
+}
+
 Tensor kept(const Tensor& tensor, std::span<const std::uint8_t> keep, std::int64_t ones) {
   Tensor out(tensor.dtype(), {ones});
-  std::size_t width = element_size_bytes(tensor.dtype());
-  std::uint8_t* to = out.mutable_data();
-  for (std::size_t i = 0; i < keep.size(); ++i)
-    if (keep[i]) to = std::copy_n(tensor.data() + i * width, width, to);
+  if (tensor.dtype() == DType::fp16)
+    keep_elements<std::uint16_t>(tensor, keep, out);
+  else
+    keep_elements<float>(tensor, keep, out);
   return out;
+}
+
+double squares_left_out(std::span<const float> magnitudes, std::span<const std::uint8_t> keep) {
+  std::array<double, 4> sums{};
+  for (std::size_t i = 0; i < keep.size(); ++i) {
+    double magnitude = double(magnitudes[i]);
+    sums[i % 4] += keep[i] ? 0.0 : magnitude * magnitude;
+  }
+  return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
 class PruneScheme : public Scheme {
@@ -284,15 +311,10 @@ class PruneScheme : public Scheme {
   };
   Result<Look> look(const Candidate& candidate) const {
     Look found{POM_TRY(decide(candidate)), 0, 0, {}};
-    std::vector<std::uint8_t> keep = mask_of(candidate.tensor, found.decision);
-    for (std::size_t i = 0; i < keep.size(); ++i) {
-      if (keep[i]) {
-        ++found.ones;
-      } else {
-        double lost = candidate.tensor.number(i);
-        found.squared_error += lost * lost;
-      }
-    }
+    std::vector<float> magnitudes = magnitudes_of(candidate.tensor);
+    std::vector<std::uint8_t> keep = mask_of(magnitudes, candidate.tensor.sizes(), found.decision);
+    found.ones = std::accumulate(keep.begin(), keep.end(), std::int64_t(0));
+    found.squared_error = squares_left_out(magnitudes, keep);
     double zeros = 1 - double(found.ones) / double(std::max<std::size_t>(1, keep.size()));
     double least = options_.minimum_sparsity_percentile->value_or(0.5);
     POM_REQUIRE(rule_ != Rule::threshold || zeros >= least, "{:.1f} % are zeros, and minimum_sparsity_percentile is {}",

@@ -60,9 +60,12 @@ bool matches(const std::string& pattern, const std::string& name) {
   return std::regex_match(name, std::regex(pattern.substr(regex_mark.size())));
 }
 
-Result<Choice> choose(const Recipe& recipe, Value weight, std::vector<bool>& used) {
+namespace {
+
+// What the first pattern among the names decides, if there is one.
+std::optional<Choice> choose_by_name(const Recipe& recipe, const std::vector<std::string>& names,
+                                     std::vector<bool>& used) {
   used.resize(recipe.names.size());
-  std::vector<std::string> names = names_of(weight);
   for (bool exact : {true, false})
     for (std::size_t i = 0; i < recipe.names.size(); ++i) {
       const auto& [pattern, scheme] = recipe.names[i];
@@ -72,14 +75,35 @@ Result<Choice> choose(const Recipe& recipe, Value weight, std::vector<bool>& use
       used[i] = true;
       return Choice{scheme, scheme ? "" : "'" + pattern + "' is left by the configuration"};
     }
+  return {};
+}
+
+// What the configuration says of an op of that type.
+Choice choose_by_type(const Recipe& recipe, const Node& op) {
+  auto at = recipe.types.find(std::string(op.op->name));
+  if (at == recipe.types.end()) return {recipe.global, recipe.global ? "" : "the configuration has no scheme for it"};
+  return {at->second, at->second ? "" : std::string(op.op->name) + " is left by the configuration"};
+}
+
+}  // namespace
+
+Choice choose_for_op(const Recipe& recipe, const Node& op, std::vector<bool>& used) {
+  std::vector<std::string> names{op.name};
+  if (op.output_count() > 0) names.push_back(op.output().name());
+  if (op.op->input_index("weight"))
+    if (Value weight = op.input("weight"); weight && weight.is_weight())
+      for (std::string& name : names_of(weight)) names.push_back(std::move(name));
+  std::erase(names, "");
+  return choose_by_name(recipe, names, used).value_or(choose_by_type(recipe, op));
+}
+
+Result<Choice> choose(const Recipe& recipe, Value weight, std::vector<bool>& used) {
+  if (auto named = choose_by_name(recipe, names_of(weight), used)) return *named;
   std::optional<Choice> choice;
   const Node* first = nullptr;
   for (const Node* user : weight.users()) {
     if (!user->op) continue;
-    auto at = recipe.types.find(std::string(user->op->name));
-    Choice here{recipe.global, recipe.global ? "" : "the configuration has no scheme for it"};
-    if (at != recipe.types.end())
-      here = {at->second, at->second ? "" : std::string(user->op->name) + " is left by the configuration"};
+    Choice here = choose_by_type(recipe, *user);
     if (!choice) choice = here, first = user;
     POM_REQUIRE(choice->scheme == here.scheme, "{} and {} read it, and the configuration treats them differently",
                 first->label(), user->label());

@@ -37,6 +37,10 @@ struct Choice {
 // `used`: set for each of recipe.names that has matched. Errors: ops that read the weight have different schemes.
 Result<Choice> choose(const Recipe& recipe, Value weight, std::vector<bool>& used);
 
+// Of an op, for its activations: by its own names, those of its result and of its weight; its type; or the scheme for
+// all.
+Choice choose_for_op(const Recipe& recipe, const Node& op, std::vector<bool>& used);
+
 // An error when the pattern is no regular expression.
 Status check_pattern(const std::string& pattern);
 bool matches(const std::string& pattern, const std::string& name);

@@ -3,37 +3,48 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
 #include "base/half.h"
 #include "base/threads.h"
+#include "compress/activations.h"
 #include "compress/joint.h"
 #include "compress/linear.h"
 #include "compress/palettize.h"
 #include "compress/prune.h"
+#include "compress/summary_kernels.h"
 
 namespace pomona::compress {
 namespace {
 
 constexpr std::size_t chunk_elements = 1 << 16;
+// Converted at a time, so that what is looked at stays in the nearest cache.
+constexpr std::size_t staged_elements = 2048;
 
-Summary summarise_chunk(std::span<const float> values) {
+void add(Summary& summary, std::span<const float> values, std::size_t first) {
+  FloatSummary part = summarise_floats(values);
+  summary.largest_magnitude = std::max(summary.largest_magnitude, double(part.largest_magnitude));
+  summary.sum_of_squares += part.sum_of_squares;
+  if (!part.finite && !summary.not_finite)
+    summary.not_finite =
+        first + std::size_t(std::ranges::find_if(values, [](float v) { return !std::isfinite(v); }) - values.begin());
+}
+
+// Of `length` elements from `first` on.
+Summary summarise_chunk(const Tensor& tensor, std::size_t first, std::size_t length) {
   Summary summary;
-  float largest = 0;
-  double squares = 0;
-  bool finite = true;
-  for (float value : values) {
-    float magnitude = std::fabs(value);
-    largest = std::max(largest, magnitude);
-    squares += double(value) * double(value);
-    finite = finite && magnitude <= std::numeric_limits<float>::max();
+  std::array<float, staged_elements> staged;
+  for (std::size_t i = first; i < first + length; i += staged_elements) {
+    std::size_t here = std::min(staged_elements, first + length - i);
+    if (tensor.dtype() == DType::fp32) {
+      add(summary, tensor.view<float>().subspan(i, here), i);
+    } else {
+      halves_to_floats(tensor.view<std::uint16_t>().subspan(i, here), staged.data());
+      add(summary, {staged.data(), here}, i);
+    }
   }
-  summary.largest_magnitude = largest;
-  summary.sum_of_squares = squares;
-  if (!finite)
-    summary.not_finite = std::size_t(
-        std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) - values.begin());
   return summary;
 }
 
@@ -92,6 +103,11 @@ Status hand_out(const SchemeOptions& options, std::vector<Named>& named) {
 }
 
 Result<std::shared_ptr<const Scheme>> make_pair(std::string_view name, const SchemeOptions& options) {
+  if (constexpr std::string_view with_activations = "activations+"; name.starts_with(with_activations)) {
+    SchemeOptions all = options;
+    all["weights"] = std::string(name.substr(with_activations.size()));
+    return POM_TRY_IN(make_activations(all), "scheme '{}'", name);
+  }
   std::vector<Named> named;
   for (std::string_view rest = name; !rest.empty();) {
     std::size_t plus = std::min(rest.find('+'), rest.size());
@@ -106,7 +122,7 @@ Result<std::shared_ptr<const Scheme>> make_pair(std::string_view name, const Sch
   bool pruned = named.size() == 2 && named[0].scheme->name == "prune" && named[1].scheme->name != "prune";
   POM_REQUIRE(named.size() == 1 || pruned,
               "'{}' is no pair of schemes: the first one prunes, the second is linear or "
-              "palettize; +int8 behind palettize stands for int8 tables",
+              "palettize; +int8 behind palettize stands for int8 tables; activations+ goes before all",
               name);
   POM_TRY(hand_out(options, named));
   auto last = POM_TRY_IN(named.back().scheme->make(named.back().options), "scheme '{}'", name);
@@ -128,23 +144,14 @@ Summary summarise(const Tensor& tensor) {
   std::size_t count = tensor.count(), chunks = (count + chunk_elements - 1) / chunk_elements;
   std::vector<Summary> parts(chunks);
   parallel_for(chunks, 1, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> floats;
-    for (std::size_t c = begin; c < end; ++c) {
-      std::size_t first = c * chunk_elements, length = std::min(chunk_elements, count - first);
-      if (tensor.dtype() == DType::fp32) {
-        parts[c] = summarise_chunk(tensor.view<float>().subspan(first, length));
-        continue;
-      }
-      floats.resize(length);
-      halves_to_floats(tensor.view<std::uint16_t>().subspan(first, length), floats.data());
-      parts[c] = summarise_chunk(floats);
-    }
+    for (std::size_t c = begin; c < end; ++c)
+      parts[c] = summarise_chunk(tensor, c * chunk_elements, std::min(chunk_elements, count - c * chunk_elements));
   });
   Summary summary;
-  for (std::size_t c = 0; c < chunks; ++c) {
-    summary.largest_magnitude = std::max(summary.largest_magnitude, parts[c].largest_magnitude);
-    summary.sum_of_squares += parts[c].sum_of_squares;
-    if (!summary.not_finite && parts[c].not_finite) summary.not_finite = c * chunk_elements + *parts[c].not_finite;
+  for (const Summary& part : parts) {
+    summary.largest_magnitude = std::max(summary.largest_magnitude, part.largest_magnitude);
+    summary.sum_of_squares += part.sum_of_squares;
+    if (!summary.not_finite) summary.not_finite = part.not_finite;
   }
   return summary;
 }
@@ -154,6 +161,8 @@ const std::vector<SchemeInfo>& schemes() {
       {"linear", "integers times a scale, perhaps less a zero point", &record_of<LinearSchemeOptions>(), make_linear},
       {"palettize", "indices into look-up tables", &record_of<PalettizeOptions>(), make_palettize},
       {"prune", "zeros that are not stored", &record_of<PruneOptions>(), make_prune},
+      {"activations", "8-bit activations between ops, from calibration data", &record_of<ActivationOptions>(),
+       make_activations},
   };
   return all;
 }
@@ -168,6 +177,13 @@ const std::vector<ShortName>& short_names() {
     SchemeOptions options{{"nbits", bits},
                           {"granularity", std::string(grouped ? "per_grouped_channel" : "per_tensor")}};
     if (grouped) options["group_size"] = std::int64_t(16);
+    return options;
+  };
+  // Scales per output channel: what engines that run on integers take.
+  auto activations = [](const char* dtype) {
+    SchemeOptions options{
+        {"weights", std::string("linear")}, {"activation_dtype", std::string("auto")}, {"dtype", std::string(dtype)}};
+    if (options["dtype"] == Attribute("int4")) options.insert({{"range", std::string("mse")}});
     return options;
   };
   static const std::vector<ShortName> all{
@@ -189,6 +205,10 @@ const std::vector<ShortName>& short_names() {
       {"lut2-per-tensor", "palettize", "a table of 4 values per weight", table(2, false)},
       {"sparse50", "prune", "half of the weights become zeros (sparse1 to sparse99)", {{"target_sparsity", 0.5}}},
       {"sparse75", "prune", "three quarters of the weights become zeros", {{"target_sparsity", 0.75}}},
+      {"w8a8", "activations", "8-bit activations and weights, one scale per tensor and per output channel",
+       activations("int8")},
+      {"w4a8", "activations", "8-bit activations, 4-bit weights with one scale per output channel",
+       activations("int4")},
   };
   return all;
 }

@@ -57,9 +57,13 @@ struct Candidate {
   Importance importance;
 };
 
+struct ActivationCoding;
+
 class Scheme {
  public:
   virtual ~Scheme() = default;
+  // How the activations of ops with this scheme are quantised (activations.h); null: they are not.
+  virtual const ActivationCoding* activations() const { return nullptr; }
   // Weights of at most so many elements are left.
   virtual std::int64_t weight_threshold() const = 0;
   // An error, with advice, when programs of that opset cannot hold what this scheme makes.

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <numeric>
 
+#include "base/bits.h"
 #include "base/half.h"
 #include "cpu/plan.h"
 #include "ops/constexpr.h"
@@ -22,6 +25,7 @@ class ConstantEncoder {
       matrix = POM_TRY(blockwise(view<mil::constexpr_blockwise_shift_scale>(*node)));
     if (is<mil::constexpr_affine_dequantize>(node) && !exact_)
       matrix = POM_TRY(affine(view<mil::constexpr_affine_dequantize>(*node)));
+    if (!matrix) matrix = POM_TRY(indices());
     if (!matrix) matrix = POM_TRY(halves());
     return matrix;
   }
@@ -126,6 +130,69 @@ class ConstantEncoder {
     return encode_integers(m_);
   }
 
+  // Up to four bits of index into tables of floats that are halves; with a scale on top of that for each group of rows.
+  Result<SharedMatrix> indices() {
+    const Node* node = weight_.producer();
+    Tensor scale;
+    if (is<mil::constexpr_blockwise_shift_scale>(node)) {
+      auto op = view<mil::constexpr_blockwise_shift_scale>(*node);
+      node = Value(op.data).producer();
+      if (op.offset || !is_float(op.data.dtype())) return SharedMatrix();
+      scale = POM_TRY(constants_.decode(op.scale));
+    }
+    Tensor lut;
+    if (is<mil::constexpr_lut_to_dense>(node)) {
+      auto op = view<mil::constexpr_lut_to_dense>(*node);
+      lut = POM_TRY(constants_.decode(op.lut));
+      if (lut.sizes().back() != 1 || lut.sizes()[lut.rank() - 2] > 16) return SharedMatrix();
+      data_ = POM_TRY(constants_.decode(op.indices));
+    } else if (is<mil::constexpr_lut_to_dense_iOS16>(node)) {
+      auto op = view<mil::constexpr_lut_to_dense_iOS16>(*node);
+      lut = POM_TRY(constants_.decode(op.lut));
+      if (lut.count() > 16) return SharedMatrix();
+      data_ = unpacked(POM_TRY(constants_.decode(op.indices)), unsigned(std::countr_zero(lut.count())));
+      Sizes sizes(data_.rank(), 1);
+      sizes.insert(sizes.end(), {std::int64_t(lut.count()), 1});
+      lut = lut.reshaped(sizes);
+    } else {
+      return SharedMatrix();
+    }
+    return tables_of(lut, scale);
+  }
+  Tensor unpacked(const Tensor& packed, unsigned bits) const {
+    Tensor out(DType::uint8, known_sizes(weight_.shape()));
+    unpack_bits({packed.data(), packed.count()}, bits, {out.mutable_data(), out.count()});
+    return out;
+  }
+  // The tables of a weight whose indices are `data_`, multiplied by the scales of their rows.
+  Result<SharedMatrix> tables_of(const Tensor& lut, const Tensor& scale) {
+    set_data(data_);
+    Sizes groups(lut.sizes().begin(), lut.sizes().end() - 2), strides = strides_of(lut.sizes());
+    std::size_t row_groups = std::size_t(groups[axes_.row_axis]), depth_groups = std::size_t(groups[axes_.depth_axis]);
+    std::size_t entries = std::size_t(lut.sizes()[lut.rank() - 2]), scale_rows = 1;
+    bool scaled = scale.data() != nullptr, half = weight_.dtype() == DType::fp16;
+    if (scaled) {
+      scale_rows = std::size_t(scale.sizes()[axes_.row_axis]);
+      if (scale.count() != scale_rows) return SharedMatrix();
+    }
+    if (m_.rows % row_groups || m_.depth % depth_groups || m_.rows % scale_rows) return SharedMatrix();
+    std::size_t table_rows = std::gcd(m_.rows / row_groups, m_.rows / scale_rows);
+    IndexMatrix from{m_.codes, m_.rows, m_.depth,   m_.row_stride,          m_.depth_stride,
+                     {},       entries, table_rows, m_.depth / depth_groups};
+    std::vector<float> values = floats(lut), scales = scaled ? floats(scale) : std::vector<float>{1};
+    for (std::size_t row = 0; row < m_.rows; row += table_rows)
+      for (std::size_t d = 0; d < depth_groups; ++d) {
+        const float* table = &values[row / (m_.rows / row_groups) * std::size_t(strides[axes_.row_axis]) +
+                                     d * std::size_t(strides[axes_.depth_axis])];
+        for (std::size_t i = 0; i < entries; ++i) {
+          float value = table[i] * scales[row / (m_.rows / scale_rows)];
+          from.tables.push_back(float_to_half(value));
+          if (!half && half_to_float(from.tables.back()) != value) return SharedMatrix();
+        }
+      }
+    return encode_indices(from);
+  }
+
   // Every other constant whose elements are halves, even where the program wants them as floats.
   Result<SharedMatrix> halves() {
     Tensor tensor = POM_TRY(constants_.decode(weight_)), half = tensor.converted(DType::fp16);
@@ -147,6 +214,17 @@ class ConstantEncoder {
 
 }  // namespace
 
+namespace {
+
+// Sums of integers are to be integers.
+bool decodes_to_integers(Value weight) {
+  const Node* node = weight.producer();
+  if (!is<mil::constexpr_blockwise_shift_scale>(node) && !is<mil::constexpr_affine_dequantize>(node)) return false;
+  return node->input("scale").number() == 1.0;
+}
+
+}  // namespace
+
 SharedMatrix encoded_constant(const InputField& weight, const MatrixAxes& axes, PlanContext& at) {
   constexpr std::int64_t least_elements = 16384;
   Value value = weight;
@@ -155,7 +233,7 @@ SharedMatrix encoded_constant(const InputField& weight, const MatrixAxes& axes, 
   if (element_count(sizes) < least_elements) return nullptr;
   for (std::size_t d = 0; d < sizes.size(); ++d)
     if (d != axes.row_axis && d != axes.depth_axis && sizes[d] != 1) return nullptr;
-  bool exact = at.rounding == Rounding::strict;
+  bool exact = at.rounding == Rounding::strict || decodes_to_integers(value);
   std::string key = fmt::format("encoded {} {} {}", static_cast<const void*>(&value.info()), axes.row_axis, exact);
   auto make = [&]() -> std::shared_ptr<const void> {
     auto made = ConstantEncoder(value, axes, exact, *at.constants).run();

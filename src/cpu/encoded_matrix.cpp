@@ -157,8 +157,48 @@ SharedMatrix encode_halves(const std::uint16_t* elements, std::size_t rows, std:
   return m;
 }
 
+SharedMatrix encode_indices(const IndexMatrix& from) {
+  // A run of 32 inputs has one table.
+  if (from.table_depth < from.depth && from.table_depth % 32 != 0) return nullptr;
+  auto m = std::make_shared<EncodedMatrix>();
+  m->code = EncodedMatrix::Code::indices;
+  m->rows = from.rows;
+  m->depth = from.depth;
+  m->table_rows = from.table_rows;
+  m->table_depth = std::max<std::size_t>(std::min(from.table_depth, from.depth), 1);
+  m->tables.assign(from.tables.size() / from.entries * 16, 0);
+  for (std::size_t i = 0; i < from.tables.size(); ++i)
+    m->tables[i / from.entries * 16 + i % from.entries] = from.tables[i];
+  m->bytes = HugeBytes(m->tiles() * m->tile_bytes());
+  parallel_for(from.rows, 16, [&](std::size_t first, std::size_t last) {
+    for (std::size_t row = first; row < last; ++row) {
+      const std::uint8_t* indices = from.indices + std::ptrdiff_t(row) * from.row_stride;
+      std::uint8_t* to = m->bytes.data() + row * m->row_bytes();
+      for (std::size_t k = 0; k < from.depth; ++k)
+        to[k / 32 * 16 + k % 16] |=
+            std::uint8_t(indices[std::ptrdiff_t(k) * from.depth_stride] << (k % 32 < 16 ? 0 : 4));
+    }
+  });
+  return m;
+}
+
+namespace {
+
+void decode_indices(const EncodedMatrix& m, std::size_t row, float* out) {
+  const std::uint8_t* indices = m.bytes.data() + row * m.row_bytes();
+  float entries[16];
+  for (std::size_t k = 0; k < m.depth; ++k) {
+    if (k % m.table_depth == 0) halves_to_floats({m.table_of(row, k), 16}, entries);
+    std::uint8_t both = indices[k / 32 * 16 + k % 16];
+    out[k] = entries[k % 32 < 16 ? both & 15 : both >> 4];
+  }
+}
+
+}  // namespace
+
 void decode_row(const EncodedMatrix& m, std::size_t row, float* out) {
   using Code = EncodedMatrix::Code;
+  if (m.code == Code::indices) return decode_indices(m, row, out);
   const std::uint8_t* at = m.bytes.data() + row / tile_rows * m.tile_bytes();
   std::size_t r = row % tile_rows;
   if (m.code == Code::halves) {

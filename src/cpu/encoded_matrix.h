@@ -11,9 +11,13 @@
 //              bits and input 16+4i+j in its high ones
 //   eight bits: byte 4r+j of vector i has input 4i+j of row r
 //   halves: input after input, 16 rows each; no units
+//   indices: row after row, no units: of every 32 inputs 16 bytes, byte j with input j in its low bits and input 16+j
+//   in
+//            its high ones
 //
 // An element is scale * (code - zero), where code is the stored one or its table's entry; and `second` says what is
-// beside each scale. See encoded_product.h.
+// beside each scale. An index stands for an entry of a table of 16 halves, of which
+// rows and ranges of inputs have their own. See encoded_product.h.
 #pragma once
 #include <memory>
 #include <vector>
@@ -25,8 +29,8 @@ namespace pomona::cpu {
 constexpr std::size_t tile_rows = 16, unit_depth = 64;
 
 struct EncodedMatrix {
-  enum class Code : std::uint8_t { four, eight, table, halves };  // table: four bits into `table`
-  enum class Second : std::uint8_t { none, minimum, offset };     // + minimum, or scale * (code - zero - offset)
+  enum class Code : std::uint8_t { four, eight, table, halves, indices };  // table: four bits into `table`
+  enum class Second : std::uint8_t { none, minimum, offset };  // + minimum, or scale * (code - zero - offset)
   Code code = Code::four;
   Second second = Second::none;
   bool wide = false;  // scales are float, not half
@@ -34,7 +38,9 @@ struct EncodedMatrix {
   std::size_t scales = 0;  // per unit: 1, 2, 4; 0: one per row, in row_scales and row_minima
   int zero = 0;
   std::uint8_t table[16] = {};
-  std::vector<float> row_scales, row_minima;  // of whole tiles
+  std::vector<float> row_scales, row_minima;    // of whole tiles
+  std::vector<std::uint16_t> tables;            // Code::indices: of a group of rows all tables, then the next group's
+  std::size_t table_rows = 1, table_depth = 0;  // so many rows and inputs share one
   HugeBytes bytes;
 
   std::size_t tiles() const { return (rows + tile_rows - 1) / tile_rows; }
@@ -44,7 +50,18 @@ struct EncodedMatrix {
   std::size_t header_bytes() const { return scales * scale_bytes() * (second == Second::none ? 1 : 2); }
   std::size_t code_bytes() const { return tile_rows * unit_depth / (code == Code::eight ? 1 : 2); }
   std::size_t unit_bytes() const { return header_bytes() + code_bytes(); }
-  std::size_t tile_bytes() const { return code == Code::halves ? depth * tile_rows * 2 : units() * unit_bytes(); }
+  std::size_t tile_bytes() const {
+    if (code == Code::indices) return row_bytes() * tile_rows;
+    return code == Code::halves ? depth * tile_rows * 2 : units() * unit_bytes();
+  }
+  // Code::indices only.
+  std::size_t row_bytes() const { return (depth + 31) / 32 * 16; }
+  const std::uint16_t* table_of(std::size_t row, std::size_t input) const {
+    std::size_t per_row = (depth + table_depth - 1) / table_depth;
+    return &tables[(row / table_rows * per_row + input / table_depth) * 16];
+  }
+  // Whether it is multiplied with vectors of floats, not of integers.
+  bool by_floats() const { return code == Code::halves || code == Code::indices; }
   // Inputs that share a scale, as far as activations are concerned: 16 or 32.
   std::size_t group() const { return scales == 4 ? 16 : 32; }
 };
@@ -65,6 +82,17 @@ struct IntegerMatrix {
 SharedMatrix encode_integers(const IntegerMatrix& from);
 SharedMatrix encode_halves(const std::uint16_t* elements, std::size_t rows, std::size_t depth,
                            std::ptrdiff_t row_stride, std::ptrdiff_t depth_stride);
+
+// Indices of a byte each, below 16; tables as EncodedMatrix has them, of at most 16 entries each that are filled up
+// here.
+struct IndexMatrix {
+  const std::uint8_t* indices;
+  std::size_t rows, depth;
+  std::ptrdiff_t row_stride, depth_stride;
+  std::vector<std::uint16_t> tables;
+  std::size_t entries, table_rows, table_depth;
+};
+SharedMatrix encode_indices(const IndexMatrix& from);
 
 void decode_row(const EncodedMatrix& m, std::size_t row, float* out);
 

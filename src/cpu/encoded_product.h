@@ -5,7 +5,8 @@
 //
 // A vector's elements become 16-bit integers with a scale per group of 32 (or 16) of them: integer dot products are
 // then exact, and the result is within some 2e-5 of what floats give. They are held as two planes of 8 bits where the
-// processor multiplies bytes, else as they are. Halves are multiplied by the vector's floats.
+// processor multiplies bytes, else as they are. Halves, and what indices stand for, are multiplied by the vector's
+// floats.
 //
 // Every result is summed in one order, whatever part of the work a call does.
 #pragma once
@@ -28,7 +29,7 @@ struct EncodedProduct {
 struct ActivationLayout {
   std::size_t units, groups;
   explicit ActivationLayout(const EncodedMatrix& m)
-      : units(m.code == EncodedMatrix::Code::halves ? 0 : m.units()), groups(units * unit_depth / m.group()) {}
+      : units(m.by_floats() ? 0 : m.units()), groups(units * unit_depth / m.group()) {}
   std::size_t scales() const { return units * unit_depth * 2; }
   std::size_t sums() const { return scales() + groups * 4; }
   std::size_t zeros() const { return sums() + groups * 4; }
@@ -46,9 +47,11 @@ struct ProductTarget {
 const ProductTarget* vnni_products();
 const ProductTarget& portable_products();
 const ProductTarget& best_products();
-// For matrices of halves, which need no quantising.
+// For matrices of halves and of indices, which need no quantising.
 void multiply_halves(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                      std::size_t last_token);
+void multiply_indices(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
+                      std::size_t last_token);
 
 constexpr float largest_integer = 32512;  // 127 * 256: the high plane stays within a byte
 

@@ -13,8 +13,9 @@ constexpr std::size_t most_members = 24;
 
 class Grouper {
  public:
-  Grouper(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled)
-      : nodes_(nodes), settled_(settled), group_of_(nodes.size()) {
+  Grouper(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled,
+          const std::set<const Node*>& apart)
+      : nodes_(nodes), settled_(settled), apart_(apart), group_of_(nodes.size()) {
     for (std::size_t i = 0; i < nodes.size(); ++i) index_[nodes[i].node] = i;
   }
 
@@ -39,12 +40,15 @@ class Grouper {
     const PlannedNode& node = nodes_[i];
     bool elementwise = find_elementwise(node.node->op);
     const KernelRule* rule = find_kernel(node.node->op);
+    if (apart_.count(node.node)) return {};
     if (node.results.size() != 1 || (!elementwise && !(rule && rule->traits.finishes))) return {};
     std::optional<std::size_t> group;
     for (const Node* user : node.node->output().users()) {
       if (settled_.count(user)) continue;
       auto at = index_.find(user);
-      if (at == index_.end() || !find_elementwise(user->op) || (group && *group != group_of_[at->second])) return {};
+      if (at == index_.end() || apart_.count(user) || !find_elementwise(user->op) ||
+          (group && *group != group_of_[at->second]))
+        return {};
       group = group_of_[at->second];
     }
     if (!group) return {};
@@ -59,6 +63,7 @@ class Grouper {
 
   const std::vector<PlannedNode>& nodes_;
   const std::unordered_set<const Node*>& settled_;
+  const std::set<const Node*>& apart_;
   std::vector<std::size_t> group_of_;
   std::vector<Group> groups_;
   std::unordered_map<const Node*, std::size_t> index_;
@@ -66,8 +71,9 @@ class Grouper {
 
 }  // namespace
 
-std::vector<Group> group_nodes(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled) {
-  return Grouper(nodes, settled).run();
+std::vector<Group> group_nodes(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled,
+                               const std::set<const Node*>& apart) {
+  return Grouper(nodes, settled, apart).run();
 }
 
 }  // namespace pomona::cpu

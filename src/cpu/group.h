@@ -6,6 +6,7 @@
 // Values inside a group have users in the group only, so they need no memory.
 #pragma once
 #include <optional>
+#include <set>
 #include <unordered_set>
 
 #include "cpu/kernel.h"
@@ -21,7 +22,9 @@ struct Group {
   std::vector<std::size_t> members;   // ascending; the last one makes the group's result
   std::optional<std::size_t> anchor;  // the member that is not elementwise, if any: the first to run
 };
-// Groups in the order in which they can run. `settled`: nodes whose results are already known, so not users.
-std::vector<Group> group_nodes(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled);
+// Groups in the order in which they can run. `settled`: nodes whose results are already known, so not users. `apart`:
+// nodes that are each a group.
+std::vector<Group> group_nodes(const std::vector<PlannedNode>& nodes, const std::unordered_set<const Node*>& settled,
+                               const std::set<const Node*>& apart = {});
 
 }  // namespace pomona::cpu

@@ -90,7 +90,8 @@ struct KernelTraits {
   bool finishes = false;  // calls PlanContext::finish; has one result, which is floating
   // Large constants come without their tensors; see PlanContext::constant.
   bool constants_on_demand = false;
-  bool takes_halves = false;  // operands may be states of fp16 where they lie: see PlanContext::is_half
+  // Fields (as bits) whose operands may be halves where they lie, of states or large inputs: see PlanContext::is_half.
+  std::uint32_t takes_halves = 0;
   Layouts layouts = Layouts::row_major;
 };
 struct KernelRule {

@@ -7,6 +7,7 @@
 #include "cpu/arena.h"
 #include "cpu/group.h"
 #include "cpu/layout.h"
+#include "cpu/parted_attention.h"
 #include "cpu/state_alias.h"
 #include "cpu/state_kernels.h"
 #include "cpu/vector_compile.h"
@@ -194,7 +195,9 @@ class SegmentPlanner {
       return {};
     }
     place_states();
-    for (const Group& group : group_nodes(nodes_, settled_)) POM_TRY(add_group(group));
+    // Only here is more than one op rounded together, as fast mode allows.
+    if (options_.rounding == Rounding::fast && !options_.accumulate_half) find_attentions();
+    for (const Group& group : group_nodes(nodes_, settled_, apart_)) POM_TRY(add_group(group));
     return {};
   }
   // States that are used in place: their values get slots, and nodes with nothing to do go.
@@ -210,6 +213,28 @@ class SegmentPlanner {
       slot_of_value_[&value.info()] = at->second;
     }
     std::erase_if(nodes_, [&](const PlannedNode& n) { return aliases_.nothing.count(n.node) != 0; });
+  }
+  void find_attentions() {
+    auto found = find_parted_attention(nodes_, wanted_after_);
+    std::erase_if(nodes_, [&](const PlannedNode& n) { return found.nothing.count(n.node) != 0; });
+    attentions_ = std::move(found.found);
+    for (const auto& [node, attention] : attentions_) apart_.insert(node);
+  }
+  void add_attention(const PlannedNode& planned, const PartedAttention& a) {
+    PartedAttentionSlots slots{};
+    slots.query = operand_slot(a.query, false, false);
+    slots.mask = operand_slot(a.mask, false, false);
+    for (int part = 0; part < 2; ++part) {
+      slots.keys[part] = operand_slot(a.keys[part], false, true);
+      slots.values[part] = operand_slot(a.values[part], false, true);
+      slots.half_keys[part] = half_slots_.count(slots.keys[part]) != 0;
+      slots.half_values[part] = half_slots_.count(slots.values[part]) != 0;
+    }
+    const Type& type = planned.results[0];
+    slots.rounds = type.dtype == DType::fp16;
+    slots.y = new_slot({Slot::Where::arena, type.dtype, known_sizes(type.shape), planned.node->output()});
+    add_step(*planned.node, parted_attention_kernel(a, slots),
+             {slots.query, slots.mask, slots.keys[0], slots.keys[1], slots.values[0], slots.values[1], slots.y});
   }
   void add_state_update(const PlannedNode& planned) {
     auto op = detail::view_of<mil::slice_update>(*planned.node->op, planned.node->attributes, planned.operands);
@@ -246,6 +271,11 @@ class SegmentPlanner {
     if (aliases_.in_place.count(current_)) {
       POM_TRY(fetch_constants(nodes_[group.members[0]]));
       add_state_update(nodes_[group.members[0]]);
+      return {};
+    }
+    if (auto attention = attentions_.find(current_); attention != attentions_.end()) {
+      POM_TRY(fetch_constants(nodes_[group.members[0]]));
+      add_attention(nodes_[group.members[0]], attention->second);
       return {};
     }
     for (std::size_t member : group.members)
@@ -376,7 +406,7 @@ class SegmentPlanner {
     for (std::size_t i = 0; i < anchor.operands.size(); ++i) {
       auto& slots = context.sources.emplace_back();
       for (const Operand& operand : anchor.operands[i]) {
-        SlotNumber slot = operand_slot(operand, channels_last && i == 0, rule.traits.takes_halves);
+        SlotNumber slot = operand_slot(operand, channels_last && i == 0, (rule.traits.takes_halves >> i & 1) != 0);
         slots.push_back(slot);
         used.push_back(slot);
       }
@@ -488,7 +518,10 @@ class SegmentPlanner {
     }
     bool large = !operand.tensor && value.is_weight();  // filled when a kernel asks for it
     if (large) slot.where = Slot::Where::constant;
+    auto before = at_.tensors.find(&value.info());
+    bool half = slot.where == Slot::Where::live_in && before != at_.tensors.end() && lies_in_halves(before->second);
     SlotNumber number = new_slot(std::move(slot));
+    if (half) half_slots_.insert(number);
     if (!operand.tensor && !large) segment_.live_in.push_back(number);
     return number;
   }
@@ -515,6 +548,7 @@ class SegmentPlanner {
       if (found.value && found.value.is_weight()) return;
       // What came from before is there already; its memory is read by aliases that are copied after it.
       if (found.where == Slot::Where::live_in && found.value == value) return;
+      if (found.where == Slot::Where::live_in && half_slots_.count(slot->second)) return;  // still there as it came
       slot->second = in_layout(slot->second, known_sizes(types_[&value.info()].shape), false);
       // An alias shares its slot with the value it renames; the sizes may differ, so both are live out on their own.
       live_out_values_.emplace_back(value, slot->second);
@@ -561,7 +595,9 @@ class SegmentPlanner {
   std::vector<std::pair<Value, SlotNumber>> live_out_values_;
   Values wanted_after_;  // inputs of what follows the segment, and the block's results
   StateAliases aliases_;
-  std::set<SlotNumber> half_slots_;           // states of fp16
+  std::map<const Node*, PartedAttention> attentions_;
+  std::set<const Node*> apart_;               // run on their own
+  std::set<SlotNumber> half_slots_;           // states of fp16, and large inputs of it
   std::map<SlotNumber, SlotNumber> widened_;  // their copies of floats
 };
 

@@ -37,9 +37,17 @@ struct Segment {
 
 // Values and what is known of them where a segment starts.
 struct Surroundings {
-  std::unordered_map<const ValueInfo*, Tensor> tensors;  // stored form; of values alive
-  std::unordered_map<const ValueInfo*, Tensor> known;    // program form; constant for these sizes
+  // Stored form, or halves as they came (see lies_in_halves); of values alive.
+  std::unordered_map<const ValueInfo*, Tensor> tensors;
+  std::unordered_map<const ValueInfo*, Tensor> known;  // program form; constant for these sizes
 };
+
+// Large inputs of fp16 are left as they are: kernels that can read halves do, and others have them widened.
+inline bool is_left_in_halves(const Tensor& input) {
+  constexpr std::size_t least_elements = 16384;
+  return !input.is_list() && input.dtype() == DType::fp16 && input.count() >= least_elements;
+}
+inline bool lies_in_halves(const Tensor& stored) { return !stored.is_list() && stored.dtype() == DType::fp16; }
 
 // Constants of a program in program and stored form, made when first asked for. Large ones are best not asked for: most
 // kernels keep a form of their own.

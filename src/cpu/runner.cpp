@@ -17,7 +17,10 @@ std::string signature(const Surroundings& at) {
   std::map<std::string, std::string> parts;  // sorted, so that the map's order does not matter
   for (const auto& [info, tensor] : at.tensors)
     parts[std::to_string(reinterpret_cast<std::uintptr_t>(info))] =
-        (tensor.is_list() ? "list" + std::to_string(tensor.elements().size()) : "") + to_string(tensor.sizes());
+        (tensor.is_list()         ? "list" + std::to_string(tensor.elements().size())
+         : lies_in_halves(tensor) ? "halves"
+                                  : "") +
+        to_string(tensor.sizes());
   std::string text;
   for (const auto& [key, part] : parts) text += key + part;
   parts.clear();
@@ -113,7 +116,8 @@ Result<Tensors> Executor::run(const Block& block, std::span<const Tensor> argume
   if (outer_) at = *outer_;
   for (std::size_t i = 0; i < block.input_count(); ++i) {
     Value input = block.input(i);
-    if (input.type().kind != Type::Kind::state) at.tensors[&input.info()] = to_storage(arguments[i]);
+    if (input.type().kind == Type::Kind::state) continue;
+    at.tensors[&input.info()] = is_left_in_halves(arguments[i]) ? arguments[i] : to_storage(arguments[i]);
   }
   return run_from(block, std::move(at));
 }

@@ -70,9 +70,9 @@ RegisterNumber VectorEmitter::operand_along_channels(const InputField& field) {
       }
   return no_register;
 }
-RegisterNumber VectorEmitter::numbers_along_channels(std::vector<float> numbers) {
+RegisterNumber VectorEmitter::numbers_along(std::size_t axis, std::vector<float> numbers) {
   Sizes strides(sizes_.size(), 0);
-  if (sizes_[1] != 1) strides[1] = 1;
+  if (axis < sizes_.size() && sizes_[axis] != 1) strides[axis] = 1;
   std::vector<std::uint32_t> bits;
   for (float number : numbers) bits.push_back(std::bit_cast<std::uint32_t>(number));
   return add_source(no_slot, DType::fp32, std::move(strides), std::move(bits));
@@ -91,7 +91,7 @@ RegisterNumber VectorEmitter::emit(Opcode op, RegisterNumber x, const Parameters
 }
 RegisterNumber VectorEmitter::emit(Opcode op, RegisterNumber x, RegisterNumber y, RegisterNumber z,
                                    const Parameters& p) {
-  code_.push_back({op, false, next_++, x, y, z, p.alpha, p.beta, p.function});
+  code_.push_back({op, p.rounds, next_++, x, y, z, p.alpha, p.beta, p.function});
   return code_.back().result;
 }
 const Instruction* VectorEmitter::maker(RegisterNumber r) const {

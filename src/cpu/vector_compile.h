@@ -31,6 +31,7 @@ struct Place {
 struct Parameters {
   float alpha = 0, beta = 0;
   RareFunction function = {};
+  bool rounds = false;  // to fp16's values
 };
 
 class VectorEmitter {
@@ -51,9 +52,10 @@ class VectorEmitter {
     return detail::view_of<Op>(*node_->op, node_->attributes, *operands_);
   }
   RegisterNumber operand(const InputField& field);
-  // An operand of rank 1 that lies along axis 1 of the result; and numbers that do.
+  // An operand of rank 1 that lies along axis 1 of the result; and numbers that do, or that lie along another axis.
   RegisterNumber operand_along_channels(const InputField& field);
-  RegisterNumber numbers_along_channels(std::vector<float> numbers);
+  RegisterNumber numbers_along_channels(std::vector<float> numbers) { return numbers_along(1, std::move(numbers)); }
+  RegisterNumber numbers_along(std::size_t axis, std::vector<float> numbers);
   RegisterNumber integer(std::int32_t number);
   // A floating operand that is constant and has one element.
   std::optional<float> number(const InputField& field) const;

@@ -86,6 +86,7 @@ class Node {
   std::vector<Attribute> attributes;
   Weight literal;  // of a const node
   std::vector<std::unique_ptr<Block>> blocks;
+  std::uint32_t mark = 0;  // for whoever walks the program just now, who leaves it 0
 
   // Inputs of all fields in a row; counts()[i] of them belong to the i-th input field (0: absent).
   const Values& inputs() const { return inputs_; }

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "rewrite/passes/passes.h"
 
@@ -181,25 +179,37 @@ class Matcher {
   std::size_t depth_ = 0;
 };
 
-// The nodes still to be looked at. A node is in it once.
+// The nodes still to be looked at, in the order they came. A node is in it once; its mark says where.
 class Worklist {
  public:
   void add(Node* node) {
-    if (waiting_.insert(node).second) order_.push_back(node);
+    if (node->mark) return;
+    order_.push_back(node);
+    node->mark = std::uint32_t(order_.size());
   }
-  void forget(Node* node) { waiting_.erase(node); }
+  void forget(Node* node) {
+    if (node->mark) order_[node->mark - 1] = nullptr;
+    node->mark = 0;
+  }
   Node* take() {
-    while (!order_.empty()) {
-      Node* node = order_.front();
-      order_.pop_front();
-      if (waiting_.erase(node)) return node;
+    while (next_ < order_.size()) {
+      Node* node = order_[next_++];
+      if (!node) continue;
+      node->mark = 0;
+      return node;
     }
+    order_.clear();
+    next_ = 0;
     return nullptr;
+  }
+  ~Worklist() {
+    while (take()) {
+    }
   }
 
  private:
-  std::deque<Node*> order_;
-  std::unordered_set<Node*> waiting_;
+  std::vector<Node*> order_;
+  std::size_t next_ = 0;
 };
 
 // The ops a rule's root can be of.

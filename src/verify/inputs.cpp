@@ -96,4 +96,20 @@ Result<NamedTensors> random_inputs(const Function& function, const InputChoice& 
   return inputs;
 }
 
+std::optional<NamedTensors> disturbed(const NamedTensors& inputs, double noise) {
+  NamedTensors result = inputs;
+  Random random(1);
+  bool any = false;
+  for (auto& [name, tensor] : result) {
+    if (!is_float(tensor.dtype()) || tensor.is_list() || tensor.is_dictionary()) continue;
+    Tensor copy(tensor.dtype(), tensor.sizes());
+    copy.mutable_data();
+    for (std::size_t i = 0; i < tensor.count(); ++i)
+      copy.set_number(i, tensor.number(i) * (1 + noise * random.normal()));
+    tensor = std::move(copy);
+    any = true;
+  }
+  return any ? std::optional(std::move(result)) : std::nullopt;
+}
+
 }  // namespace pomona::verify

@@ -4,6 +4,7 @@
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/norm.h"
+#include "ops/quantization.h"
 
 namespace pomona::cpu {
 namespace {
@@ -121,6 +122,26 @@ std::vector<Case> cases() {
          all.push_back(g.add(mil::threshold{.x = x[0], .alpha = 2}));
          return all;
        }});
+  auto quantised = [&](const char* name, const char* dtype, std::optional<int> axis, double zero) {
+    Sizes sizes{2, 5, 3, 67};
+    Sizes parameters = axis ? Sizes{sizes[std::size_t(*axis)]} : Sizes{};
+    auto build = [=](Builder& g, const Values& x) {
+      std::vector<double> scales, zeros;
+      for (std::int64_t i = 0; i < element_count(parameters); ++i)
+        scales.push_back(0.011 + 0.003 * double(i)), zeros.push_back(zero - double(i));
+      DType codes = *dtype_named(dtype);
+      Value scale = g.constant(Tensor::from_numbers(x[0].dtype(), parameters, scales)), zero_point;
+      if (zero != 0) zero_point = g.constant(Tensor::from_numbers(codes, parameters, zeros));
+      Value q = g.add(mil::quantize{
+          .input = x[0], .zero_point = zero_point, .scale = scale, .axis = axis, .output_dtype = std::string(dtype)});
+      return Values{q, g.add(mil::dequantize{.input = q, .zero_point = zero_point, .scale = scale, .axis = axis})};
+    };
+    add({name, {{'F', sizes}}, build, 0, true});
+  };
+  quantised("quantize_int8", "int8", {}, 0);
+  quantised("quantize_uint8_zero", "uint8", {}, 117);
+  quantised("quantize_channels", "int8", 1, 9);
+  quantised("quantize_rows", "uint8", 2, 130);
   add({"prelu",
        {{'F', {2, 3, 5, 7}}},
        [](Builder& g, const Values& x) {

@@ -198,14 +198,12 @@ Kernel plan_attention(const mil::scaled_dot_product_attention& op, PlanContext& 
   plan->query = at.source(op.query);
   plan->key = at.source(op.key);
   plan->value = at.source(op.value);
-  if (at.is_half(plan->query)) return {};
   plan->half_keys = at.is_half(plan->key);
   plan->half_values = at.is_half(plan->value);
   plan->y = at.result();
   plan->finish = at.finish;
   if (op.attn_mask) {
     plan->mask = at.source(op.attn_mask);
-    if (at.is_half(plan->mask)) return {};
     plan->mask_is_bool = op.attn_mask.dtype() == DType::boolean;
     Sizes own = known_sizes(op.attn_mask.shape()), strides = strides_of(own);
     plan->mask_sizes.assign(q.begin(), q.end() - 1);
@@ -222,7 +220,8 @@ Kernel plan_attention(const mil::scaled_dot_product_attention& op, PlanContext& 
 }  // namespace
 
 std::vector<KernelRule> attention_kernels() {
-  return {kernel<mil::scaled_dot_product_attention, plan_attention>({.finishes = true, .takes_halves = true})};
+  constexpr std::uint32_t key_and_value = 1 << 1 | 1 << 2;
+  return {kernel<mil::scaled_dot_product_attention, plan_attention>({.finishes = true, .takes_halves = key_and_value})};
 }
 
 }  // namespace pomona::cpu

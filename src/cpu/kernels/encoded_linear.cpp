@@ -52,7 +52,9 @@ class EncodedLinear {
   void run_task(const Frame& f, const EncodedProduct& p, std::size_t block, std::size_t first_tile) const {
     std::size_t first = block * vectors_per_task, last = std::min(first + vectors_per_task, vectors_);
     std::size_t last_tile = std::min(first_tile + tiles_per_task(), matrix_->tiles());
-    auto multiply = matrix_->code == EncodedMatrix::Code::halves ? multiply_halves : best_products().multiply;
+    auto multiply = matrix_->code == EncodedMatrix::Code::halves    ? multiply_halves
+                    : matrix_->code == EncodedMatrix::Code::indices ? multiply_indices
+                                                                    : best_products().multiply;
     multiply(p, first_tile, last_tile, first, last);
     if (!finish_) return;
     std::size_t row = first_tile * tile_rows, count = std::min(last_tile * tile_rows, matrix_->rows) - row;

@@ -21,7 +21,8 @@ constexpr std::vector<KernelRule> (*chapters[])() = {
     tensor_operation_kernels,
 };
 constexpr std::vector<ElementwiseRule> (*elementwise_chapters[])() = {
-    activation_elementwise, elementwise_unary_elementwise, elementwise_binary_elementwise, norm_elementwise};
+    activation_elementwise, elementwise_unary_elementwise, elementwise_binary_elementwise, norm_elementwise,
+    quantization_elementwise};
 
 template <class Rule, std::size_t count>
 std::unordered_map<const OpDef*, Rule> rules_by_op(std::vector<Rule> (*const (&chapters)[count])()) {

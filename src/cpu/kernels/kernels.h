@@ -24,5 +24,6 @@ std::vector<ElementwiseRule> activation_elementwise();
 std::vector<ElementwiseRule> elementwise_unary_elementwise();
 std::vector<ElementwiseRule> elementwise_binary_elementwise();
 std::vector<ElementwiseRule> norm_elementwise();
+std::vector<ElementwiseRule> quantization_elementwise();
 
 }  // namespace pomona::cpu

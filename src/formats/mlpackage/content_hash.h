@@ -4,7 +4,8 @@
 //   hash.add(bytes);
 //   hash.text()        // 32 hexadecimal digits
 //
-// Two chains of multiply and xor-shift, after the finalizer of MurmurHash3, each over all 8-byte words.
+// Two chains of multiply and xor-shift, after the finalizer of MurmurHash3, each over all 8-byte words; long
+// contents go through four such pairs in turn.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <mutex>
 #include <protozero/pbf_writer.hpp>
 
 #include "base/interrupt.h"
@@ -42,20 +45,32 @@ class OutputFile {
     return file;
   }
   OutputFile(OutputFile&& other) noexcept
-      : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+      : path_(std::move(other.path_)),
+        descriptor_(std::exchange(other.descriptor_, -1)),
+        turn_(std::move(other.turn_)) {}
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile() {
     if (descriptor_ >= 0) ::close(descriptor_);
   }
 
-  Status write(std::uint64_t offset, std::span<const std::uint8_t> bytes) const {
-    constexpr std::size_t most_at_once = 1 << 30;
-    while (!bytes.empty()) {
-      ssize_t written = ::pwrite(descriptor_, bytes.data(), std::min(bytes.size(), most_at_once), off_t(offset));
+  Status write(std::uint64_t offset, std::span<const std::uint8_t> bytes) const { return write(offset, {}, bytes); }
+  // One behind the other. Threads take turns: the system lets one at a time into a file, and those it keeps out would
+  // wait busily.
+  Status write(std::uint64_t offset, std::span<const std::uint8_t> first, std::span<const std::uint8_t> second) const {
+    static constexpr std::size_t most_at_once = 1 << 30;
+    std::lock_guard lock(*turn_);
+    while (!first.empty() || !second.empty()) {
+      auto part = [](std::span<const std::uint8_t> bytes) {
+        return iovec{const_cast<std::uint8_t*>(bytes.data()), std::min(bytes.size(), most_at_once)};
+      };
+      iovec parts[] = {part(first), part(second)};
+      ssize_t written = ::pwritev(descriptor_, parts, 2, off_t(offset));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) return system_error("write", path_);
       offset += std::uint64_t(written);
-      bytes = bytes.subspan(std::size_t(written));
+      std::size_t of_first = std::min(std::size_t(written), first.size());
+      first = first.subspan(of_first);
+      second = second.subspan(std::size_t(written) - of_first);
     }
     return {};
   }
@@ -68,6 +83,7 @@ class OutputFile {
   explicit OutputFile(std::string path) : path_(std::move(path)) {}
   std::string path_;
   int descriptor_ = -1;
+  std::unique_ptr<std::mutex> turn_ = std::make_unique<std::mutex>();
 };
 
 Status write_text(const std::string& path, std::string_view text) {
@@ -91,8 +107,7 @@ Status write_blob(const OutputFile& file, const PlannedBlob& blob, ContentHash& 
   BlobRecord record = blob_record(weight.dtype(), weight.count(), blob.offset);
   hash.add(record);
   hash.add(data.span());
-  POM_TRY(file.write(blob.offset, record));
-  return file.write(blob.offset + record.size(), data.span());
+  return file.write(blob.offset, record, data.span());
 }
 
 // Both are made of the same weight, as codes and scales are: what the first leaves behind serves the second.

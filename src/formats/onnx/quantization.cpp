@@ -1,4 +1,8 @@
 #include "ops/quantization.h"
+
+#include <algorithm>
+#include <cmath>
+
 #include "formats/onnx/packed_weight.h"
 #include "formats/onnx/window.h"
 #include "ops/conv.h"
@@ -185,13 +189,74 @@ Result<Value> centred(Lowering& g, Value x, Value zero, bool rows) {
   return g.minus(x, zero);
 }
 
+// fp32 holds integers up to here.
+constexpr std::int64_t largest_exact_sum = 1 << 24;
+
+// A constant matrix of 8-bit integers, its zero points taken away, as the constexpr op that decodes it to fp32; empty
+// when it is none.
+std::optional<Value> integer_weight(Lowering& g, Value w, Elem elem, Value zero, std::size_t axis) {
+  std::size_t count = zero && zero.rank() == 1 && zero.shape()[0].known() ? std::size_t(zero.shape()[0].value()) : 1;
+  Tensor ones(DType::fp32, count == 1 ? Sizes{} : Sizes{std::int64_t(count)});
+  for (float& one : ones.mutable_view<float>()) one = 1;
+  if (count == 1 && zero) zero = g.reshape(zero, Shape{});
+  return quantized_weight(g, w, elem, g.constant(ones), zero, std::int64_t(axis), 0);
+}
+
+// How many rows of a [depth, columns] matrix of integers can be multiplied by others of magnitude `most` and added up
+// before a sum leaves what fp32 holds. Errors: the matrix cannot be computed.
+Result<std::int64_t> exact_depth(Lowering& g, Value b, Value zero, std::int64_t most) {
+  Tensor tensor = POM_TRY(POM_TRY(constant_of(g, b, "B")).materialise());
+  std::optional<Tensor> zeros;
+  if (zero) zeros = POM_TRY(POM_TRY(constant_of(g, zero, "the zero point of B")).materialise());
+  auto depth = std::size_t(tensor.sizes()[0]), columns = std::size_t(tensor.sizes()[1]);
+  std::vector<double> sums(columns), middles(columns), row(columns);
+  for (std::size_t i = 0; i < columns && zeros; ++i) middles[i] = zeros->number(zeros->count() == 1 ? 0 : i);
+  double largest = 0;
+  for (std::size_t k = 0; k < depth; ++k) {
+    tensor.read_numbers(k * columns, row);
+    for (std::size_t i = 0; i < columns; ++i) {
+      double size = std::fabs(row[i] - middles[i]);
+      sums[i] += size;
+      largest = std::max(largest, size);
+    }
+  }
+  double sum = columns ? *std::max_element(sums.begin(), sums.end()) : 0;
+  if (sum * double(most) < double(largest_exact_sum)) return std::int64_t(depth);
+  return std::max<std::int64_t>(1, std::int64_t(double(largest_exact_sum) / (double(most) * largest)));
+}
+
+// A x B for an 8-bit constant B: B keeps its 8 bits, and fp32 adds up no more products than stay exact, int32 the rest.
+// Empty where B is not such a constant.
+Result<std::optional<Value>> product_with_weight(Lowering& g, const InputField& A, Value a, const InputField& B,
+                                                 Value b_zero) {
+  if (!a || B.rank() != 2 || !all_known(B.shape())) return std::optional<Value>();
+  if (b_zero && !g.as_constant(b_zero).literal()) return std::optional<Value>();
+  auto whole = integer_weight(g, B, B.elem(), b_zero, 1);
+  if (!whole) return std::optional<Value>();
+  std::int64_t depth = B.shape()[0].value(), most = A.elem() == Elem::int8 && a == Value(A) ? 128 : 255,
+               piece = POM_TRY(exact_depth(g, B, b_zero, most));
+  Value sum;
+  for (std::int64_t at = 0; at < depth; at += piece) {
+    std::int64_t end = std::min(at + piece, depth);
+    bool all = at == 0 && end == depth;
+    Value left = g.cast(all ? a : g.slice(a, a.rank() - 1, at, end), DType::fp32);
+    std::optional<Value> right = all ? whole : integer_weight(g, g.slice(B, 0, at, end), B.elem(), b_zero, 1);
+    if (!right) right = g.cast(POM_TRY(centred(g, g.slice(B, 0, at, end), b_zero, false)), DType::fp32);
+    Value part = g.cast(g.add(mil::matmul{.x = left, .y = *right}), DType::int32);
+    sum = sum ? g.plus(sum, part) : part;
+  }
+  return std::optional<Value>(sum);
+}
+
 struct MatMulInteger {
   ONNX_IN(A);
   ONNX_IN(B);
   ONNX_OPTIONAL(a_zero_point);
   ONNX_OPTIONAL(b_zero_point);
   Status lower(Lowering& g) const {
-    Value a = POM_TRY(centred(g, A, a_zero_point, true)), b = POM_TRY(centred(g, B, b_zero_point, false));
+    Value a = POM_TRY(centred(g, A, a_zero_point, true));
+    if (auto product = POM_TRY(product_with_weight(g, A, a, B, b_zero_point))) return g.result(*product, Elem::int32);
+    Value b = POM_TRY(centred(g, B, b_zero_point, false));
     return g.result(g.add(mil::matmul{.x = a, .y = b}), Elem::int32);
   }
 };
@@ -206,15 +271,17 @@ struct QLinearMatMul {
   ONNX_IN(y_scale);
   ONNX_IN(y_zero_point);
   Status lower(Lowering& g) const {
-    Value x = POM_TRY(centred(g, a, a_zero_point, true)), y = POM_TRY(centred(g, b, b_zero_point, false));
+    Value x = POM_TRY(centred(g, a, a_zero_point, true));
+    auto known = POM_TRY(product_with_weight(g, a, x, b, b_zero_point));
+    Value y = known ? Value() : POM_TRY(centred(g, b, b_zero_point, false));
     auto scale_of = [&](Value scale, bool rows) {
       Value wide = g.cast(scale, DType::fp32);
       return wide && wide.rank() == 1 && rows && !(wide.shape()[0] == 1) ? g.expand_dims(wide, {1}) : wide;
     };
-    Value product = g.cast(g.add(mil::matmul{.x = x, .y = y}), DType::fp32);
+    Value product = g.cast(known ? *known : g.add(mil::matmul{.x = x, .y = y}), DType::fp32);
     Value factor = g.over(g.times(scale_of(a_scale, true), scale_of(b_scale, false)), scale_of(y_scale, true));
     Value result = quantized(g, g.times(product, factor), g.scalar(DType::fp32, 1), y_zero_point, y_zero_point.elem());
-    if (result && x && y && result.rank() > std::max(x.rank(), y.rank())) result = g.squeeze(result, {0});
+    if (result && x && result.rank() > std::max(x.rank(), b.rank())) result = g.squeeze(result, {0});
     return g.result(result, y_zero_point.elem());
   }
 };
@@ -222,6 +289,7 @@ struct QLinearMatMul {
 // Sums of products of 8-bit integers, in fp32: exact up to 2^24, and rounded as fp32 is beyond.
 struct IntegerConvolution {
   Value x, x_zero, w, w_zero;
+  Elem w_elem;
   Result<Value> add(Lowering& g, const WindowAttributes& attributes, int groups) const {
     POM_REQUIRE(x.rank() >= 3 && w.rank() == x.rank(), "the input has rank {}, the weight {}", x.rank(), w.rank());
     Value input = x_zero ? g.minus(x, g.reshape(x_zero, Shape{})) : x;
@@ -233,13 +301,14 @@ struct IntegerConvolution {
     } else if (zero) {
       zero = g.reshape(zero, Shape{});
     }
-    Value weight = g.cast(zero ? g.minus(w, zero) : w, DType::fp32);
+    std::optional<Value> kept = integer_weight(g, w, w_elem, w_zero, 0);
+    Value weight = kept ? *kept : g.as_constant(g.cast(zero ? g.minus(w, zero) : w, DType::fp32));
     WindowAttributes full = attributes;
     full.kernel.clear();
     for (std::size_t i = 2; i < w.rank(); ++i) full.kernel.push_back(w.shape()[i].known() ? w.shape()[i].value() : 0);
     Window window = POM_TRY(window_of(x, full));
     return g.add(mil::conv{.x = g.cast(input, DType::fp32),
-                           .weight = g.as_constant(weight),
+                           .weight = weight,
                            .strides = window.strides,
                            .pad_type = window.padded() || window.pad_type != "custom" ? window.pad_type : "valid",
                            .pad = window.interleaved(),
@@ -260,7 +329,7 @@ struct ConvInteger {
   ONNX_ATTR(pads, Ints);
   ONNX_ATTR(strides, Ints);
   Status lower(Lowering& g) const {
-    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point}.add(
+    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point, w.elem()}.add(
         g, {.strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}, group)));
     return g.result(g.cast(y, DType::int32), Elem::int32);
   }
@@ -283,7 +352,7 @@ struct QLinearConv {
   ONNX_ATTR(pads, Ints);
   ONNX_ATTR(strides, Ints);
   Status lower(Lowering& g) const {
-    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point}.add(
+    Value y = POM_TRY((IntegerConvolution{x, *x_zero_point, w, *w_zero_point, w.elem()}.add(
         g, {.strides = strides, .pads = pads, .dilations = dilations, .auto_pad = auto_pad}, group)));
     if (!y) return g.status();
     if (B) y = g.plus(y, g.cast(POM_TRY(aligned(g, B, y, 1, 0)), DType::fp32));

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
-#include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "ir/border.h"
 #include "ir/naming.h"
@@ -27,14 +28,15 @@ class Names {
  public:
   std::string unique(const std::string& wanted) {
     std::string name = wanted;
+    if (taken_.insert(name).second) return name;
     for (std::size_t& number = next_[wanted]; !taken_.insert(name).second; ++number)
       name = fmt::format("{}_{}", wanted, number);
     return name;
   }
 
  private:
-  std::set<std::string> taken_;
-  std::map<std::string, std::size_t> next_;
+  std::unordered_set<std::string> taken_;
+  std::unordered_map<std::string, std::size_t> next_;  // of names asked for again: the next number to try
 };
 
 class Renamer {
@@ -84,7 +86,7 @@ class Renamer {
   Function& function_;
   std::vector<std::string>& sentences_;
   Names names_, node_names_;
-  std::set<const ValueInfo*> named_;
+  std::unordered_set<const ValueInfo*> named_;
 };
 
 }  // namespace

@@ -108,7 +108,10 @@ bool carries_indices(const Node& node) {
 
 // Integers in floating form, or what is left of them when a zero point is taken away.
 bool holds_integers(Value value) {
+  static const std::unordered_set<std::string_view> layout{"reshape", "transpose", "slice_by_index", "squeeze",
+                                                           "expand_dims"};
   const Node* node = value.producer();
+  while (node && node->op && layout.count(node->op->name)) node = (value = node->input(0)).producer();
   if (!node || !node->op) return false;
   if (node->op->name == "cast") return is_integer(node->input(0).dtype());
   if (const Weight* weight = value.literal()) return weight->step() && weight->step()->what.starts_with("cast");
@@ -149,6 +152,7 @@ class HalfPass {
   Result<std::vector<std::string>> run() {
     if (options_.stay_single) stay_single_ = POM_TRY(options_.stay_single(function_));
     find_index_arithmetic(function_.body);
+    find_integer_sums(function_.body);
     find_logarithms(function_.body);
     POM_TRY(convert(function_.body));
     std::vector<std::string> sentences;
@@ -175,6 +179,42 @@ class HalfPass {
         continue;
       for (Value input : node->inputs())
         if (is_single(input)) pending.push_back(input);
+    }
+  }
+
+  // Sums of products of integers are larger than fp16 holds until a scale makes them small, and the scales' own
+  // products are smaller than it holds.
+  void find_integer_sums(const Block& block) {
+    for (const auto& node : block.nodes()) {
+      for (const auto& inner : node->blocks) find_integer_sums(*inner);
+      if (node->op->name != "cast" || !is_integer(node->input(0).dtype()) || !is_single(node->output())) continue;
+      if (!is_integer_sum(node->input(0), sum_steps)) continue;
+      index_arithmetic_.insert(node.get());
+      mark_scaling(node->output(), sum_steps);
+    }
+  }
+  static constexpr int sum_steps = 6;
+  static bool is_integer_sum(Value value, int steps) {
+    static const std::unordered_set<std::string_view> passing{"add", "sub", "cast", "reshape", "transpose"};
+    static const std::unordered_set<std::string_view> products{"conv", "matmul", "linear", "conv_transpose"};
+    const Node* node = value.producer();
+    if (!node || !node->op || steps == 0) return false;
+    if (products.count(node->op->name)) return is_integer(value.dtype()) || multiplies_integers(*node);
+    if (!passing.count(node->op->name)) return false;
+    const Values& inputs = node->inputs();
+    return std::any_of(inputs.begin(), inputs.end(), [&](Value v) { return is_integer_sum(v, steps - 1); });
+  }
+  void mark_scaling(Value sum, int steps) {
+    for (const Node* user : sum.users()) {
+      if (!user->op || !user->op->elementwise || !is_single(user->output())) continue;
+      index_arithmetic_.insert(user);
+      if (user->op->name != "mul" && user->op->name != "real_div") {
+        if (steps > 0) mark_scaling(user->output(), steps - 1);
+        continue;
+      }
+      for (Value factor : user->inputs())
+        if (const Node* from = factor.producer(); from && from->op && from->op->name == "mul")
+          index_arithmetic_.insert(from);
     }
   }
 
@@ -306,6 +346,7 @@ class HalfPass {
 
   // Weights are decoded to fp16 where their scales or tables may be fp16; what only decodes fp16 to fp32 goes.
   Status halve_decoder(Node& node) {
+    if (serves_single_only(node)) return {};
     if (node.op->name == "constexpr_cast") {
       other_[&node.output().info()] = node.input(0);
       return {};
@@ -317,6 +358,12 @@ class HalfPass {
     }
     use_inputs(node, DType::fp16);
     return infer_again(node);
+  }
+
+  bool serves_single_only(const Node& node) const {
+    if (node.output_count() != 1 || node.output().users().empty()) return false;
+    const auto& users = node.output().users();
+    return std::all_of(users.begin(), users.end(), [&](const Node* user) { return index_arithmetic_.count(user) > 0; });
   }
 
   // Gives the node its floating inputs in the wanted precision.
