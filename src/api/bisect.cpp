@@ -1,6 +1,8 @@
 #include "api/bisect.h"
 
 #include <cctype>
+#include <cmath>
+#include <limits>
 #include <unordered_map>
 
 #include "api/border.h"
@@ -14,6 +16,29 @@ std::string plain(std::string name) {
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
+}
+
+// The element that is furthest off, before all others one that is not a number on one side only.
+void note_worst(Divergence& found, const Tensor& got, const Tensor& want) {
+  double most = -1;
+  std::size_t worst = 0;
+  for (std::size_t i = 0; i < want.count(); ++i) {
+    double a = got.number(i), b = want.number(i);
+    double off = a == b || (std::isnan(a) && std::isnan(b)) ? 0 : std::fabs(a - b);
+    if (std::isnan(off)) off = std::numeric_limits<double>::infinity();
+    if (off > most) {
+      most = off;
+      worst = i;
+    }
+  }
+  found.got = got.number(worst);
+  found.expected = want.number(worst);
+  found.at = want.sizes();
+  for (std::size_t d = found.at.size(); d-- > 0;) {
+    std::int64_t size = found.at[d];
+    found.at[d] = std::int64_t(worst) % size;
+    worst /= std::size_t(size);
+  }
 }
 
 struct Traced {
@@ -67,6 +92,7 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       found.op = node->label();
       found.source = origin ? (origin->source.empty() ? origin->label() : origin->source) : "";
       found.metrics = *metrics;
+      if (want.count()) note_worst(found, got, want);
     }
   return found;
 }

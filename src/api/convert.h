@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "api/mixed.h"
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
@@ -19,8 +20,11 @@ namespace pomona::api {
 struct ConvertOptions {
   POM_OPTION(target, std::string,
              "oldest system: iOS15 to iOS26, macOS12 to macOS26; without it iOS18, or a package's own");
-  POM_OPTION(precision, std::string,
-             "fp16, fp32, or mixed (fp16 where it is safe); without it fp16, or a package's own");
+  POM_OPTION(
+      precision, std::string,
+      "fp16, fp32, or mixed (fp16 but for ops that are measured to need fp32); without it fp16, or a package's own");
+  POM_OPTION(calibrate, Strings,
+             "in.npz, in.json or name=x.npy: inputs on which --precision mixed measures; without it seeded ones");
   POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
   POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
@@ -87,6 +91,7 @@ struct ConvertReport {
   std::vector<Stage> stages;
   std::vector<std::string> dumps;  // files, with --dump-after
   std::optional<RuleReport> why;
+  std::optional<MixedReport> mixed;
   std::optional<VerifyReport> verification;
 };
 

@@ -150,6 +150,7 @@ class HalfPass {
   HalfPass(Function& function, const HalfOptions& options) : function_(function), options_(options) {}
 
   Result<std::vector<std::string>> run() {
+    if (options_.stay_single) stay_single_ = POM_TRY(options_.stay_single(function_));
     find_index_arithmetic(function_.body);
     find_integer_sums(function_.body);
     find_logarithms(function_.body);
@@ -253,7 +254,7 @@ class HalfPass {
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (POM_TRY(has_tiny_scale(node))) return true;
-    if (options_.keep_single && options_.keep_single(node)) return true;
+    if (stay_single_.count(&node)) return true;
     for (std::size_t i = 0; i < node.op->inputs.size(); ++i) {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);
       for (Value input : node.inputs_of(i)) {
@@ -431,7 +432,7 @@ class HalfPass {
   Function& function_;
   const HalfOptions& options_;
   std::map<std::string, std::size_t> changed_;  // in words, how often
-  std::unordered_set<const Node*> index_arithmetic_, logarithms_;
+  std::unordered_set<const Node*> index_arithmetic_, logarithms_, stay_single_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;
