@@ -208,12 +208,12 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
       POM_TRY(aim(again.program, is_core_ml(again), target, options, same));
       return again;
     };
-    report.mixed = POM_TRY(stage("measure", [&] {
-      return choose_mixed({import, pipeline, options.calibrate, half_tolerance, options.verify_seconds});
-    }));
+    Strings inputs;
+    if (!options.calibrate->empty()) inputs.push_back(options.calibrate);
+    MixedRequest request{import, pipeline, inputs, half_tolerance, options.verify_seconds};
+    report.mixed = POM_TRY(stage("measure", [&] { return choose_mixed(request); }));
     pipeline.stay_single = stay_single(*report.mixed);
   }
-  POM_REQUIRE(options.calibrate->empty() || report.mixed, "--calibrate is what --precision mixed measures on");
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));
   half = half || computes_in_half(model.program.main().body);
   if (!options.compress->empty())

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
@@ -69,7 +70,7 @@ Weight to_half(const Weight& weight) {
            double number = (bits[i] & 0x7fff) == 0x7c00 ? in[0].number(i) : 0;
            if (std::isfinite(number) && std::fabs(number) > largest_half && std::fabs(number) < as_good_as_infinite)
              return fail("a weight {} holds {}, which is beyond fp16", to_string(in[0].sizes()), number)
-                 .advise("--precision fp32");
+                 .advise("--precision mixed, or fp32");
          }
          return rounded(in[0], keep_small);
        }});
@@ -261,7 +262,7 @@ class HalfPass {
         if (input.type().kind != Type::Kind::tensor) return true;
         if (!is_single(input)) continue;
         if (rule.var.id != '*' && !rule.var.domain.accepts(DType::fp16, function_.opset)) return true;
-        if (POM_TRY(is_too_large(input, rule.constant ? looked_through_weight : looked_through_elements))) return true;
+        if (POM_TRY(is_too_large(input, most_looked_through(rule.constant)))) return true;
       }
     }
     return false;
@@ -302,6 +303,11 @@ class HalfPass {
     return made.empty() ? Value() : made[0];
   }
 
+  // Whoever chooses by measuring has asked for every weight to be looked at.
+  std::size_t most_looked_through(bool weight_of_layer) const {
+    if (options_.stay_single) return std::numeric_limits<std::size_t>::max();
+    return weight_of_layer ? looked_through_weight : looked_through_elements;
+  }
   Result<bool> is_too_large(Value input, std::size_t most) {
     const Weight* weight = input.literal();
     if (!weight || weight->count() > most) return false;
