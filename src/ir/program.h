@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/pool.h"
 #include "base/record.h"
 #include "ir/type.h"
 #include "ir/weight.h"
@@ -38,6 +39,9 @@ struct ValueInfo {
   std::vector<Node*> users;  // one entry per use
   // What is known of the elements of a shape-like (integer, rank 0 or 1) value that is not constant.
   std::optional<std::vector<Dim>> contents;
+
+  static void* operator new(std::size_t) { return pool_of<ValueInfo>().take(); }
+  static void operator delete(void* place) { pool_of<ValueInfo>().give(place); }
 };
 
 class Value {
@@ -76,6 +80,8 @@ class Value {
   ValueInfo* info_ = nullptr;
 };
 using Values = std::vector<Value>;
+
+using Nodes = std::list<std::unique_ptr<Node>, PoolAllocator<std::unique_ptr<Node>>>;
 
 class Node {
  public:
@@ -116,12 +122,14 @@ class Node {
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
+  static void* operator new(std::size_t) { return pool_of<Node>().take(); }
+  static void operator delete(void* place) { pool_of<Node>().give(place); }
 
  private:
   friend class Block;
   explicit Node(const OpDef* def, Block* block);
   Block* block_;
-  std::list<std::unique_ptr<Node>>::iterator place_;
+  Nodes::iterator place_;
   Values inputs_;
   std::vector<std::uint32_t> counts_;
   std::vector<std::unique_ptr<ValueInfo>> outputs_;
@@ -129,7 +137,7 @@ class Node {
 
 class Block {
  public:
-  using Nodes = std::list<std::unique_ptr<Node>>;
+  using Nodes = pomona::Nodes;
   explicit Block(Function* function, Node* owner = nullptr);
   ~Block();
   Block(const Block&) = delete;
