@@ -1,23 +1,20 @@
 #include "base/pool.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POMONA_SANITIZED 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define POMONA_SANITIZED 1
-#endif
-
 namespace pomona {
+namespace {
 
-#ifdef POMONA_SANITIZED
-
-void* Pool::take() { return ::operator new(size_); }
-void Pool::give(void* place) { ::operator delete(place); }
-
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+constexpr bool sanitized = __has_feature(address_sanitizer);
 #else
+constexpr bool sanitized = false;
+#endif
+
+}  // namespace
 
 void* Pool::take() {
+  if (sanitized) return ::operator new(size_);
   std::lock_guard lock(mutex_);
   ++in_use_;
   if (free_) {
@@ -36,6 +33,7 @@ void* Pool::take() {
 }
 
 void Pool::give(void* place) {
+  if (sanitized) return ::operator delete(place);
   std::lock_guard lock(mutex_);
   if (--in_use_ == 0) {
     slabs_.clear();
@@ -45,7 +43,5 @@ void Pool::give(void* place) {
   }
   free_ = new (place) Free{free_};
 }
-
-#endif
 
 }  // namespace pomona

@@ -87,6 +87,7 @@ class SegmentPlanner {
     find_wanted_after(node);
     POM_TRY(plan_steps());
     find_live_out();
+    find_dead();
     lay_out();
     return std::move(segment_);
   }
@@ -551,6 +552,13 @@ class SegmentPlanner {
       segment_.views.emplace_back(SlotNumber(segment_.slots.size() - 1), slot);
       segment_.live_out.push_back(segment_.views.back().first);
     }
+  }
+
+  void find_dead() {
+    std::unordered_set<const ValueInfo*> wanted;
+    for (Value value : wanted_after_) wanted.insert(&value.info());
+    for (const auto& [info, tensor] : at_.tensors)
+      if (!wanted.count(info)) segment_.dead.push_back(info);
   }
 
   void lay_out() {
