@@ -18,6 +18,8 @@ from ._language import Chat, Generation, LanguageModel, Tokenizer, chat, generat
 from ._model import Feature, Model, State, load
 from ._native import __version__
 from ._plan import plan, search
+from ._program import Program, Symbol, program
 
-__all__ = ["Chat", "Error", "Feature", "Generation", "LanguageModel", "Model", "State", "Tokenizer", "bisect", "chat", "compress",
-           "convert", "decompress", "generate", "inspect", "load", "plan", "search", "verify", "__version__"]
+__all__ = ["Chat", "Error", "Feature", "Generation", "LanguageModel", "Model", "Program", "State", "Symbol", "Tokenizer", "bisect",
+           "chat", "compress", "convert", "decompress", "generate", "inspect", "load", "plan", "program", "search", "verify",
+           "__version__"]
