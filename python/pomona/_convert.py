@@ -10,6 +10,7 @@ import numpy
 from . import _native
 from ._errors import Error
 from ._model import Model, TemporaryFolder
+from .pattern import Rule
 
 # A path, the bytes of a file, an onnx.ModelProto or a Model.
 Sourced = Any
@@ -87,6 +88,11 @@ def temporary_place(name: str) -> tuple[TemporaryFolder, str]:
     return keep, os.path.join(keep.path, name)
 
 
+def place_for(output: str | os.PathLike[str] | None, name: str) -> tuple[TemporaryFolder | None, str]:
+    """Where an output goes: where the user says, or a folder that lasts as long as what is kept."""
+    return temporary_place(name) if output is None else (None, os.fspath(output))
+
+
 def progress_of(progress: Progress) -> Callable[[str, float | None], Any] | None:
     """True: tqdm's bar."""
     if progress is None or progress is False:
@@ -113,8 +119,9 @@ def _written(report: dict[str, Any], what: str) -> None:
 def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, target: str | None = None,
             precision: str | None = None, dynamic: Mapping[str, Shape] | None = None, compress: str | None = None,
             inputs: Mapping[str, Shape] | None = None, enumerated: Mapping[str, Shape] | None = None,
-            constants: Mapping[str, str] | None = None, force: bool = False, verify: bool = True, progress: Progress = None,
-            **options: Any) -> Model:
+            constants: Mapping[str, str] | None = None,
+            custom_ops: Mapping[str, Callable[..., Any] | str | os.PathLike[str]] | None = None, rules: Sequence[Rule] = (),
+            force: bool = False, verify: bool = True, progress: Progress = None, **options: Any) -> Model:
     """Converts a model to a Core ML package and gives it back as a Model, with the report in `.report`.
 
     source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, or the bytes of a file
@@ -126,6 +133,10 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     inputs      {"x": (1, 3, 224, 224)}: the shapes of inputs
     constants   {"axis": "1,-1"}: inputs that become constants
     compress    a scheme for the weights: "int8", "int4", "lut4", ...
+    custom_ops  {"my.domain::Swish": lower}: what an ONNX operator stands for. lower(p, inputs, attributes) gives one value or a list of
+                them: `p` has the ops, as in pomona.program; `inputs` is a list of values, None where one is left out; `attributes`
+                a dict. Or a path of MIL text
+    rules       rewrite rules of your own; see pomona.pattern
     verify      whether what was written is held against the source
     progress    called now and then with (stage, share); True draws a bar
     options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...
@@ -137,15 +148,18 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     for name, value in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
         if value is not None:
             given[name] = _as_strings(value)
+    lowerings = {name: op for name, op in (custom_ops or {}).items() if callable(op)}
+    texts = [f"{name}={os.fspath(op)}" for name, op in (custom_ops or {}).items() if name not in lowerings]
+    if texts:
+        given["custom_op"] = texts + _as_strings(given.get("custom_op"))
     from_ = Source(source)
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
-    report = _native.convert(from_.path, os.fspath(output), given, progress_of(progress))
+    keep, output = place_for(output, "model.mlpackage")
+    report = _native.convert(from_.path, output, given, progress_of(progress), lowerings,
+                             [rule._native() for rule in rules])
     if given.get("dry_run"):
         return report
     _written(report, "converted")
-    return Model(_native.open_model(os.fspath(output)), keep=(keep, from_), report=report, converted_from=from_.path)
+    return Model(_native.open_model(output), keep=(keep, from_), report=report, converted_from=from_.path)
 
 
 def compress(source: Sourced, output: str | os.PathLike[str] | None = None, scheme: str | None = None, *,
@@ -167,24 +181,20 @@ def compress(source: Sourced, output: str | os.PathLike[str] | None = None, sche
     samples = Samples(calibrate)
     if samples.place is not None:
         given["calibrate"] = samples.place
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
+    keep, output = place_for(output, "model.mlpackage")
     from_ = Source(source)
-    report = _native.compress(from_.path, os.fspath(output), given, progress_of(progress))
+    report = _native.compress(from_.path, output, given, progress_of(progress))
     _written(report, "compressed")
-    return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
+    return Model(_native.open_model(output), keep=keep, report=report)
 
 
 def decompress(source: Sourced, output: str | os.PathLike[str] | None = None, *, force: bool = False,
                progress: Progress = None) -> Model:
     """The same package with plain weights."""
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
+    keep, output = place_for(output, "model.mlpackage")
     from_ = Source(source)
-    report = _native.decompress(from_.path, os.fspath(output), force, progress_of(progress))
-    return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
+    report = _native.decompress(from_.path, output, force, progress_of(progress))
+    return Model(_native.open_model(output), keep=keep, report=report)
 
 
 def inspect(source: Sourced) -> dict[str, Any]:

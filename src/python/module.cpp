@@ -1,3 +1,4 @@
+#include "python/callbacks.h"
 #include "python/graph.h"
 #include "python/model.h"
 
@@ -9,4 +10,5 @@ NB_MODULE(_native, m) {
   pomona::python::bind_language(m);
   pomona::python::bind_graph(m);
   pomona::python::bind_build(m);
+  pomona::python::bind_callbacks(m);
 }

@@ -12,6 +12,7 @@
 #include "api/verify.h"
 #include "pomona/version.h"
 #include "python/arrays.h"
+#include "python/callbacks.h"
 #include "python/calls.h"
 #include "python/model.h"
 #include "python/options.h"
@@ -102,13 +103,18 @@ nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
   return all;
 }
 
-nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress) {
+nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress,
+                 const nb::dict& lowerings, const nb::list& given_rules) {
   auto options = options_of<api::ConvertOptions>(given);
+  UserRules rules(given_rules);
+  options.custom_bodies = custom_bodies(lowerings);
+  options.rules = rules.pointers();
   auto report = without_gil([&] { return api::convert(source, output, options, progress_to(progress)); });
   nb::list stages;
   for (const api::Stage& stage : report.stages) stages.append(nb::make_tuple(text_of(stage.name), stage.seconds));
-  nb::dict d, ops;
+  nb::dict d, ops, applied;
   for (const auto& [op, count] : report.ops) ops[text_of(op)] = count;
+  for (const auto& [rule, count] : report.rules) applied[text_of(rule)] = count;
   d["written"] = report.written;
   d["source_format"] = text_of(report.source_format);
   d["output"] = text_of(report.output);
@@ -117,6 +123,7 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   d["peak_memory"] = report.peak_memory;
   d["border"] = texts_list(report.border);
   d["ops"] = ops;
+  d["rules"] = applied;
   d["stages"] = stages;
   d["weights"] = weight_lines(report.weights);
   d["verification"] = report.verification ? nb::object(verification_dict(*report.verification)) : nb::none();
@@ -255,7 +262,7 @@ nb::dict random_inputs(const SharedModel& model, const std::string& function_nam
 void bind_verbs(nb::module_& m) {
   m.attr("__version__") = text_of(version());
   m.def("convert", convert, nb::arg("source"), nb::arg("output"), nb::arg("options"),
-        nb::arg("progress").none() = nb::none());
+        nb::arg("progress").none() = nb::none(), nb::arg("lowerings") = nb::dict(), nb::arg("rules") = nb::list());
   m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"),
         nb::arg("progress").none() = nb::none());
   m.def("decompress", decompress, nb::arg("source"), nb::arg("output"), nb::arg("force"),
