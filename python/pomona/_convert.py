@@ -12,7 +12,7 @@ from ._errors import Error
 from ._model import Model, TemporaryFolder
 from .pattern import Rule
 
-# A path, the bytes of a file, an onnx.ModelProto or a Model.
+# A path, the bytes of a file, an onnx.ModelProto, a coremltools MLModel or a Model.
 Sourced = Any
 Progress = Union[Callable[[str, Union[float, None]], Any], bool, None]
 Shape = Union[str, Sequence[Any]]
@@ -54,19 +54,27 @@ class Source:
                 self._keep, self.path = temporary_place("model.mlpackage")
                 source.save(self.path)
             return
+        if _is_of(source, "torch"):
+            raise Error(f"a PyTorch {type(source).__name__} is not read yet",
+                        hint="torch.onnx.export, and convert the ONNX model; of a transformers model, the folder of save_pretrained()")
+        if _is_of(source, "coremltools") and hasattr(source, "get_spec"):
+            self._keep, self.path = temporary_place("model.mlpackage")
+            source.save(self.path)
+            return
         contents = source
-        kind = f"{type(source).__module__}.{type(source).__name__}"
         if hasattr(source, "graph") and hasattr(source, "SerializeToString"):
             contents = source.SerializeToString()
         if not isinstance(contents, (bytes, bytearray, memoryview)):
-            if kind.startswith("torch."):
-                raise Error("a PyTorch module or exported program is not read yet",
-                            hint="torch.onnx.export, and convert the ONNX model")
-            raise Error(f"a {kind} is no model that can be converted",
-                        hint="a path, the bytes of a file, an onnx.ModelProto or a pomona.Model")
+            raise Error(f"a {type(source).__module__}.{type(source).__name__} is no model that can be converted",
+                        hint="a path, the bytes of a file, an onnx.ModelProto, a coremltools MLModel or a pomona.Model")
         self._keep, self.path = temporary_place("model.onnx")
         with open(self.path, "wb") as file:
             file.write(contents)
+
+
+def _is_of(source: Any, package: str) -> bool:
+    """Whether the object, or what its class is made of, comes from a package; which need not be installed."""
+    return any(each.__module__.partition(".")[0] == package for each in type(source).__mro__)
 
 
 class Samples:
@@ -124,7 +132,8 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
             force: bool = False, verify: bool = True, progress: Progress = None, **options: Any) -> Model:
     """Converts a model to a Core ML package and gives it back as a Model, with the report in `.report`.
 
-    source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, or the bytes of a file
+    source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, a coremltools
+                MLModel, or the bytes of a file
     output      where the package goes; without it, a temporary folder that lasts as long as the Model
     target      the oldest system it is to run on: "iOS15" ... "iOS26", "macOS12" ...; without it iOS18, or a package's own
     precision   "fp16", "fp32" or "mixed"; without it fp16, or a package's own

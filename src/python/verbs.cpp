@@ -22,6 +22,18 @@ namespace pomona::python {
 namespace nb = nanobind;
 namespace {
 
+nb::list texts_list(const Strings& texts) {
+  nb::list list;
+  for (const std::string& text : texts) list.append(text_of(text));
+  return list;
+}
+
+nb::list sizes_list(const Sizes& sizes) {
+  nb::list list;
+  for (std::int64_t size : sizes) list.append(size);
+  return list;
+}
+
 nb::dict metrics_dict(const verify::Metrics& m) {
   nb::dict d;
   d["max_abs"] = m.max_abs;
@@ -44,6 +56,9 @@ nb::dict divergence_dict(const api::Divergence& found) {
   d["op"] = text_of(found.op);
   d["source"] = text_of(found.source);
   d["last_good"] = text_of(found.last_good);
+  d["at"] = sizes_list(found.at);
+  d["got"] = found.got;
+  d["expected"] = found.expected;
   d["compared"] = found.compared;
   d["total"] = found.total;
   d["metrics"] = metrics_dict(found.metrics);
@@ -69,18 +84,6 @@ nb::dict verification_dict(const api::VerifyReport& report) {
   return d;
 }
 
-nb::list texts_list(const Strings& texts) {
-  nb::list list;
-  for (const std::string& text : texts) list.append(text_of(text));
-  return list;
-}
-
-nb::list sizes_list(const Sizes& sizes) {
-  nb::list list;
-  for (std::int64_t size : sizes) list.append(size);
-  return list;
-}
-
 nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
   auto number = [](std::optional<double> value) { return value ? nb::object(nb::float_(*value)) : nb::none(); };
   nb::list all;
@@ -101,6 +104,24 @@ nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
     all.append(d);
   }
   return all;
+}
+
+nb::dict mixed_dict(const api::MixedReport& report) {
+  nb::list kept;
+  for (const api::KeptOp& op : report.kept) {
+    nb::dict d;
+    d["op"] = text_of(op.op);
+    d["value"] = text_of(op.value);
+    d["source"] = text_of(op.source);
+    d["reason"] = text_of(op.reason);
+    kept.append(d);
+  }
+  nb::dict d;
+  d["kept"] = kept;
+  d["ops"] = report.ops;
+  d["trials"] = report.trials;
+  d["note"] = text_of(report.note);
+  return d;
 }
 
 nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress,
@@ -124,6 +145,7 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   d["border"] = texts_list(report.border);
   d["ops"] = ops;
   d["rules"] = applied;
+  d["mixed"] = report.mixed ? nb::object(mixed_dict(*report.mixed)) : nb::none();
   d["stages"] = stages;
   d["weights"] = weight_lines(report.weights);
   d["verification"] = report.verification ? nb::object(verification_dict(*report.verification)) : nb::none();
