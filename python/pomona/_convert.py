@@ -112,7 +112,7 @@ def progress_of(progress: Progress) -> Callable[[str, float | None], Any] | None
     bar = tqdm(total=1.0, bar_format="{desc}: {percentage:3.0f}% {bar} {elapsed}")
 
     def show(stage: str, share: float | None) -> None:
-        bar.set_description(stage)
+        bar.set_description_str(stage)
         bar.n = share or 0.0
         bar.refresh()
     return show
