@@ -45,14 +45,14 @@ BARS = {"mil": (0.99, 0.97), "torch": (0.98, 0.96), "other": (0.95, 0)}
 EVERYTHING = {"INCLUDE_MIL_FP32_UNIT_TESTS": "1", "RUN_BACKWARD_COMPATIBILITY": "1"}
 
 
-def pytest_run(part, settings, arguments, seconds):
+def pytest_run(part, settings, arguments, seconds, files=()):
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1", **settings)
     if part != "other":
         environment.update(EVERYTHING)
     command = [sys.executable, "-m", "pytest", "-p", "coremltools_plugin", "-p", "no:cacheprovider", "-q", "-W", "ignore", "--tb=no",
                f"--rootdir={ROOT}", "-o", "addopts=", "--continue-on-collection-errors", *arguments]
-    command += [str(ROOT / path) for path in PARTS[part] if (ROOT / path.split("::")[0]).exists()]
+    command += [str(ROOT / path) for path in files or PARTS[part] if (ROOT / path.split("::")[0]).exists()]
     try:
         return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds,
                               cwd=tempfile.gettempdir()).stdout
@@ -90,7 +90,8 @@ def run(part, ids, folder):
     while left:
         piece, left = left[:PIECE], left[PIECE:]
         sample.write_text("\n".join(piece))
-        output = pytest_run(part, {"POMONA_SUITE_RESULTS": str(results), "POMONA_SUITE_SAMPLE": str(sample)}, [], 7000)
+        output = pytest_run(part, {"POMONA_SUITE_RESULTS": str(results), "POMONA_SUITE_SAMPLE": str(sample)}, [], 7000,
+                            sorted({each.split("::")[0] for each in piece}))
         before, lines = lines, last_lines(results)
         new = [line for each, line in lines.items() if each not in before]
         if not new:
@@ -198,8 +199,9 @@ def main():
     tallies, samples = [], {}
     for part in arguments.parts:
         ids = collect(part, folder)
-        if arguments.sample and part != "other":
-            ids = random.Random(SEED).sample(ids, min(arguments.sample, len(ids)))
+        # In an order by chance, so that what a run that was stopped has done is a sample, too.
+        wanted = arguments.sample if part != "other" else 0
+        ids = random.Random(SEED).sample(ids, min(wanted or len(ids), len(ids)))
         samples[part] = len(ids)
         tallies.append(Tally(part, run(part, ids, folder)))
         tallies[-1].report()
