@@ -44,7 +44,7 @@ class _Test:
     predicted = 0
     worst = 0.0  # of fp16 results held to the wide tolerance
     id = ""
-    half = False  # whether a model that predicted computes in fp16
+    half = False  # whether a model that predicted holds anything in fp16
     missed = None  # by how much, where a tolerance that is narrower than fp16 was missed
 
 

@@ -9,8 +9,8 @@ A test counts when it predicted with an ML Program. Each share is given twice: a
 output's scale. Left out, and counted apart:
 
     classic     it predicts with a neural network or another classic kind of model, which is not run here
-    rounding    its model computes in fp16, and it asks for a closeness that fp16's rounding alone exceeds (the difference is within
-                5e-3 of the scale)
+    rounding    its model computes in fp16, or has inputs or weights in it, and it asks for a closeness that fp16's rounding alone exceeds
+                (the difference is within 5e-3 of the scale)
     missing     it needs a package that is not installed
 """
 
