@@ -108,6 +108,11 @@ if os.environ.get("POMONA_SUITE_FP32"):
     testing_utils.ct_convert = _convert_in_fp32
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """As coremltools' tests of MIL have it, for all of its tests: otherwise ids would depend on which files are in a run."""
+    return f"{argname}={val}"
+
+
 def stable_ids(items):
     """Ids that are the same in every run, each on one line: some have addresses in them, or whole arrays of random numbers, and are
     told apart by how often they came before."""
