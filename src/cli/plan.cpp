@@ -40,7 +40,7 @@ void say_reasons(const Session& session, const silicon::Placement& placement) {
   for (const auto& op : placement.ops) {
     if (op.free) continue;
     for (const auto* rule : op.rules) {
-      if (rule->engine != silicon::Engine::ane || rule->verdict < silicon::Verdict::unlikely) continue;
+      if (rule->engine != silicon::Engine::ane || silicon::runs(rule->verdict)) continue;
       Hits& hits = reasons[rule];
       if (!hits.count++) hits.first = op.node->output_count() ? op.node->output().name() : op.node->name;
       ++hits.kinds[op.node->op->name];
@@ -55,7 +55,7 @@ void say_reasons(const Session& session, const silicon::Placement& placement) {
     session.say(fmt::format("  {} [{}, {}] {} ops: {}", rule->id, silicon::name(rule->verdict), rule->confidence,
                             hits.count, rule->why));
     session.say(fmt::format("    {}; first '{}'", hits.text(), hits.first));
-    if (!rule->mend.empty()) session.say(fmt::format("    try: {}", rule->mend));
+    if (!rule->mend.empty()) session.say(fmt::format("    try: {}", silicon::mend_text(*rule)));
     session.say(fmt::format("    source: {}", rule->source));
   }
 }
@@ -95,9 +95,11 @@ void say_chip(const Session& session, const api::ChipPlan& plan) {
     session.say(table(rows));
     if (p.segments.size() > 20) session.say(fmt::format("... and {} more", p.segments.size() - 20));
   }
-  for (const auto& b : p.breaks)
+  for (const auto& b : p.breaks) {
     session.say(fmt::format("{} breaks by {} (first {}) cost {} ms: {}", b.count, b.op->node->op->name,
                             b.op->node->label(), ms(b.seconds), b.rule ? b.rule->why : "cheaper there"));
+    if (b.rule && !b.rule->mend.empty()) session.say("    try: " + silicon::mend_text(*b.rule));
+  }
   say_reasons(session, p);
 }
 

@@ -155,7 +155,8 @@ Json rule_json(const silicon::PlacementRule& rule) {
           {"verdict", silicon::name(rule.verdict)},
           {"confidence", std::string(1, rule.confidence)},
           {"why", rule.why},
-          {"mend", rule.mend},
+          {"mend", silicon::mend_text(rule)},
+          {"mended_by_convert", rule.mended_by_convert},
           {"source", rule.source}};
 }
 
@@ -164,7 +165,7 @@ std::string plan_page(const std::string& title, const silicon::Placement& placem
   RuleList rules;
   Json data{{"title", title},
             {"totals", totals_of(placement, chip)},
-            {"verdicts", {"can", "only rewritten", "unlikely", "cannot"}}};
+            {"verdicts", {"can", "prefers another form", "only rewritten", "unlikely", "cannot"}}};
   std::unordered_map<const Node*, std::size_t> place;
   Json ops = Json::array();
   for (std::size_t i = 0; i < placement.ops.size(); ++i) {

@@ -7,10 +7,12 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ir/program.h"
+#include "rewrite/passes/passes.h"
 #include "rewrite/rule.h"
 
 namespace pomona::rewrite {
@@ -26,7 +28,8 @@ struct PipelineOptions {
   bool half_border = false;  // fp16 inputs and outputs
   // With half precision: nodes for which this is true compute in fp32 all the same.
   bool (*keep_single)(const Node& node) = nullptr;
-  bool check_each_pass = false;  // an error names the first pass that leaves a broken program
+  std::optional<EngineLimits> engine = {};  // in forms that the Neural Engine takes
+  bool check_each_pass = false;             // an error names the first pass that leaves a broken program
   // Called after each pass, with its name as the report has it.
   std::function<Status(std::string_view pass, const Program&)> after = {};
   std::string why = {};  // a rule whose refusals are reported
