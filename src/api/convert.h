@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "api/mixed.h"
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
@@ -19,8 +20,9 @@ namespace pomona::api {
 struct ConvertOptions {
   POM_OPTION(target, std::string,
              "oldest system: iOS15 to iOS26, macOS12 to macOS26; without it iOS18, or a package's own");
-  POM_OPTION(precision, std::string,
-             "fp16, fp32, or mixed (fp16 where it is safe); without it fp16, or a package's own");
+  POM_OPTION(
+      precision, std::string,
+      "fp16, fp32, or mixed (fp16 but for ops that are measured to need fp32); without it fp16, or a package's own");
   POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
   POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
@@ -48,7 +50,8 @@ struct ConvertOptions {
   POM_OPTION(requantize, std::string,
              "scheme for a checkpoint's weights in place of the one they have: lut4, int8, ...");
   POM_OPTION(calibrate, std::string,
-             "with --requantize: a text that the weights' new codes are fitted to, as the model reads it");
+             "with --requantize: a text that the weights' new codes are fitted to, as the model reads it; with "
+             "--precision mixed: inputs to measure on (in.npz, in.json or name=x.npy), without it seeded ones");
   POM_OPTION(samples, int, "pieces of that text that are read") = 32;
   POM_OPTION(split_head, int, "parts of a language model's output projection; 0: as the engine needs");
   POM_OPTION(no_verify, bool, "do not check what was written");
@@ -90,6 +93,7 @@ struct ConvertReport {
   std::vector<Stage> stages;
   std::vector<std::string> dumps;  // files, with --dump-after
   std::optional<RuleReport> why;
+  std::optional<MixedReport> mixed;
   std::optional<VerifyReport> verification;
 };
 

@@ -201,7 +201,7 @@ std::string checkpoint_option_given(const ConvertOptions& options) {
   if (*options.context != *usual.context) return "--context";
   if (*options.prefill != *usual.prefill) return "--prefill";
   if (!options.requantize->empty()) return "--requantize";
-  if (!options.calibrate->empty()) return "--calibrate";
+  if (!options.calibrate->empty() && *options.precision != "mixed") return "--calibrate";
   if (*options.split_head != *usual.split_head) return "--split-head";
   return {};
 }

@@ -105,7 +105,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
   if (options.precision == Precision::half)
-    add_sentences(POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); })));
+    add_sentences(POM_TRY(run("use_half", [&] { return use_half(program, {.stay_single = options.stay_single}); })));
   if (options.precision == Precision::single) POM_TRY(run("use_single", [&] { return use_single(program); }));
   POM_TRY(check("use_half"));
   add_sentences(POM_TRY(run("adapt_border", [&] { return adapt_border(program, {.half = options.half_border}); })));

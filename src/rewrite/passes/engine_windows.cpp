@@ -36,9 +36,21 @@ struct WindowAttributes {
   std::string pad_type;
 };
 
-// Empty when a size is not known.
+// All but the batch.
+bool is_fixed(const Shape& shape) {
+  return std::all_of(shape.begin() + 1, shape.end(), [](const Dim& size) { return size.known(); });
+}
+
+// -1 for an open batch.
+Sizes sizes_of(Value x) {
+  Sizes sizes;
+  for (const Dim& size : x.shape()) sizes.push_back(size.known() ? size.value() : -1);
+  return sizes;
+}
+
+// Empty when a size other than the batch's is not known.
 Axes axes_of(const Node& node, Value x, const WindowAttributes& window) {
-  if (!all_known(x.shape()) || !all_known(node.output().shape())) return {};
+  if (!is_fixed(x.shape()) || !is_fixed(node.output().shape())) return {};
   Axes axes(window.kernel.size());
   for (std::size_t i = 0; i < axes.size(); ++i) {
     Axis& axis = axes[i];
@@ -83,13 +95,14 @@ Value padded(Builder& g, Value x, const Axes& axes) {
 // x[.., begin:end:stride, ..] of one axis.
 Value sliced(Builder& g, Value x, std::size_t axis, std::int64_t begin, std::int64_t end, std::int64_t stride = 1) {
   if (!x || (begin == 0 && stride == 1 && x.shape()[axis] == Dim(end))) return x;
-  Ints begins(x.rank(), 0), ends, strides(x.rank(), 1);
-  for (Dim size : x.shape()) ends.push_back(size.value());
+  Ints begins(x.rank(), 0), ends = sizes_of(x), strides(x.rank(), 1), open(x.rank(), 0);
+  open[0] = !x.shape()[0].known();
   begins[axis] = begin;
   ends[axis] = end;
   strides[axis] = stride;
   mil::slice_by_index slice{.x = x, .begin = g.ints(begins), .end = g.ints(ends)};
   if (stride != 1) slice.stride = strides;
+  if (open[0]) slice.end_mask = open;
   return g.add(slice);
 }
 
@@ -119,7 +132,7 @@ Value convolved(Builder& g, Value x, Value weight, Value bias, const Axes& axes,
 // [.., s*n, ..] at `axis` as [.., c*s, .., n, ..] with the s next elements as channels, in steps of rank 5 at most.
 Value stride_to_channels(Builder& g, Value x, std::size_t axis, std::int64_t stride) {
   if (!x) return x;
-  Sizes sizes = known_sizes(x.shape()), apart, together = sizes;
+  Sizes sizes = sizes_of(x), apart, together = sizes;
   Ints order;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     if (i == axis) {
