@@ -74,10 +74,4 @@ std::span<const PlacementRule> op_rules();
 std::span<const PlacementRule> weight_rules();
 std::span<const PlacementRule> state_rules();
 
-// What the fact sheet of rules says and no per-op record can: and why not.
-struct RuleNote {
-  std::string_view about, why_no_record;
-};
-std::span<const RuleNote> rules_without_record();
-
 }  // namespace pomona::silicon

@@ -115,7 +115,10 @@ const PlacementRule table[] = {
      [](const RuleAt& at) { return at.op() == "cumsum"; }, true},
     {"ane.sampling", Engine::ane, Verdict::unlikely, 'B', "sampling by a grid leaves the Neural Engine on older chips",
      "resample before the model, or use resize", "coremltools issue 1875",
-     [](const RuleAt& at) { return at.is_any_of({"resample", "affine", "crop_resize"}); }},
+     [](const RuleAt& at) { return at.op() == "resample"; }},
+    {"ane.crop", Engine::ane, Verdict::cannot, 'C', "crops and affine sampling need the Neural Engine of the A14 class",
+     "crop before the model", "ANEForge; hollance/neural-engine",
+     [](const RuleAt& at) { return at.is_any_of({"affine", "crop_resize"}) && at.chip.ane_class < 14; }},
     {"ane.sine", Engine::ane, Verdict::cannot, 'C', "sin and cos need the Neural Engine of the A15 class",
      "give the tables as constants or inputs", "ANEForge",
      [](const RuleAt& at) { return at.is_any_of({"sin", "cos"}) && at.chip.ane_class < 15; }},
@@ -159,6 +162,15 @@ const PlacementRule table[] = {
        Value weight = at.operand("weight");
        return at.op() == "conv" && weight && !weight.is_weight() && !at.sizes.empty() && at.sizes[0][0] > 1;
      }},
+    {"ane.depthwise", Engine::ane, Verdict::unlikely, 'C',
+     "a convolution of 1x3 over 1024 channels, each for itself, was refused", "use fewer channels per convolution",
+     "CoreML-LLM (one report)",
+     [](const RuleAt& at) {
+       if (at.op() != "conv") return false;
+       const auto* groups = std::get_if<std::int64_t>(&at.node.attribute("groups"));
+       Sizes kernel = kernel_of(at);
+       return groups && *groups >= 1024 && kernel.size() == 2 && kernel[0] == 1 && kernel[1] == 3;
+     }},
     {"ane.pool", Engine::ane, Verdict::rewritten, 'C', "pooling windows wider than 13 are off the Neural Engine",
      "pool twice, or use reduce_mean over all", "hollance/neural-engine (old)",
      [](const RuleAt& at) {
@@ -189,6 +201,33 @@ const PlacementRule table[] = {
               at.sizes[0].back() > 16384;
      },
      true},
+    {"ane.linear", Engine::ane, Verdict::prefers, 'A',
+     "layers run best as 1x1 convolutions of (batch, channels, 1, sequence)",
+     "for a language model, convert with --for ane; else write the layer so",
+     "Apple, neural_engine_rules.md; ml-ane-transformers",
+     [](const RuleAt& at) {
+       return at.op() == "linear" && !at.sizes.empty() && element_count(at.sizes[0]) >= (1 << 18);
+     }},
+    {"ane.innermost", Engine::ane, Verdict::prefers, 'A', "a transpose that moves the innermost dim is the dearest",
+     "keep the longest axis last throughout", engine_rules,
+     [](const RuleAt& at) {
+       Ints perm = attribute(at, "perm");
+       if (at.op() != "transpose" || perm.empty() || at.sizes.empty()) return false;
+       auto last = normal_axis(perm.back(), perm.size());
+       return last && *last + 1 != perm.size() && element_count(at.sizes[0]) >= (1 << 18);
+     }},
+    {"ane.notch", Engine::ane, Verdict::prefers, 'C',
+     "weights within 16 KiB of a whole number of MiB stream at a third of the rate (seen on M4)",
+     "split the layer along its inputs", "stablehlo-coreml issue 110",
+     [](const RuleAt& at) {
+       Value weight = at.operand("weight");
+       auto sizes = at.is_any_of({"linear", "conv"}) && weight ? at.sizes_of(weight) : std::nullopt;
+       if (!sizes || sizes->size() < 2 || at.chip.generation != 4) return false;
+       constexpr std::int64_t mebibyte = 1 << 20, near = 16 << 10;
+       std::int64_t depth = element_count(*sizes) / std::max<std::int64_t>((*sizes)[0], 1);
+       std::int64_t bytes = ((*sizes)[0] + 15) / 16 * depth * 2;
+       return bytes >= mebibyte - near && (bytes % mebibyte <= near || bytes % mebibyte >= mebibyte - near);
+     }},
     {"ane.softmax", Engine::ane, Verdict::prefers, 'A', "softmax over a spatial axis cannot be split well",
      "put the axis into the channels", engine_rules,
      [](const RuleAt& at) {

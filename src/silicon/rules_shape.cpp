@@ -69,6 +69,9 @@ const PlacementRule table[] = {
      [](const RuleAt& at) {
        return any_sizes(at, [](const Sizes& sizes, const RuleAt&) { return sizes.size() > 5; });
      }},
+    {"ane.sdpa", Engine::ane, Verdict::prefers, 'A', "attention over several heads at once is not fused there",
+     "write it out as products and a softmax", engine_rules,
+     [](const RuleAt& at) { return at.op() == "scaled_dot_product_attention"; }, true},
     {"ane.sdpa.rank5", Engine::ane, Verdict::unlikely, 'B',
      "attention of rank 5 is slower, and on iOS 26 it lost accuracy", "write it out as products and a softmax",
      "executorch llama readme and issue 15833",

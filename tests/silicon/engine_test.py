@@ -92,7 +92,7 @@ class ForTheEngine(unittest.TestCase):
         self.assertEqual(shapes["x"], [2, 3, 240, 240])
         self.answer("convert", model, "-o", out, "--force", "--for", "ane", "--enumerate", "x=1x3x240x240,2x3x240x240", "--no-verify")
         self.assertGreater(self.planned(out, "M1")["ops"]["Neural Engine"], 0)
-        wrong = subprocess.run([POMONA, "convert", model, "-o", out, "--for", "npu"], capture_output=True, text=True)
+        wrong = subprocess.run([POMONA, "convert", model, "-o", out, "--force", "--for", "npu"], capture_output=True, text=True)
         self.assertNotEqual(wrong.returncode, 0)
         self.assertIn("ane or gpu", wrong.stderr)
 
