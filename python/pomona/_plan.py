@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from . import _native
-from ._convert import Samples, Source, Sourced, progress_of, temporary_place
+from ._convert import Samples, Source, Sourced, place_for, progress_of
 from ._model import Model, load
 
 
@@ -53,15 +53,13 @@ def search(model: Sourced, recipe: str | os.PathLike[str] | None = None, *, max_
     samples = Samples(calibrate)
     if samples.place is not None:
         given["calibrate"] = samples.place
-    keep = None
-    if recipe is None:
-        keep, recipe = temporary_place("recipe.yaml")
+    keep, recipe = place_for(recipe, "recipe.yaml")
     from_ = Source(model)
-    found = _native.search(from_.path, os.fspath(recipe), engine, given, progress_of(progress))
+    found = _native.search(from_.path, recipe, engine, given, progress_of(progress))
     return Found(found, keep)
 
 
-class Found(dict):
+class Found(Dict[str, Any]):
     """A dict that keeps the folder of what it names."""
 
     def __init__(self, values: Mapping[str, Any], keep: Any):

@@ -10,9 +10,12 @@ Afterwards MLModel, CompiledMLModel, MLState and coremltools' tools that predict
 pipelines of them. uninstall() puts everything back.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 import types
+from typing import Any
 
 from ._coreml import models, plans
 
@@ -24,28 +27,28 @@ _CLASSES = {"_MLModelProxy": models.Model, "_MLModelAssetProxy": models.Asset, "
             "_MLNeuralEngineComputeDeviceProxy": plans.NeuralEngineDevice}
 _MODULES = ("coremltools.models.utils", "coremltools.models.model", "coremltools.models._compiled_model")
 _ABSENT = object()
-_before = []
+_before: list[tuple[Any, str, Any]] = []
 
 
-def _is_macos():
+def _is_macos() -> bool:
     """Whether the framework is there, as far as a module that predicts is concerned."""
     return True
 
 
-def _macos_version():
+def _macos_version() -> tuple[int, int]:
     return _SYSTEM
 
 
-def _set(owner, name, value):
+def _set(owner: Any, name: str, value: Any) -> None:
     _before.append((owner, name, getattr(owner, name, _ABSENT)))
     setattr(owner, name, value)
 
 
-def is_installed():
+def is_installed() -> bool:
     return bool(_before)
 
 
-def install():
+def install() -> None:
     """Puts Pomona's runtime in. Does nothing when it is there already."""
     if is_installed():
         return
@@ -77,7 +80,7 @@ def install():
                 _set(module, gate.__name__, gate)
 
 
-def uninstall():
+def uninstall() -> None:
     """Puts everything back as it was."""
     while _before:
         owner, name, value = _before.pop()

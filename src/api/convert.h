@@ -13,6 +13,7 @@
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
+#include "formats/onnx/import.h"
 #include "rewrite/rule.h"
 
 namespace pomona::api {
@@ -70,6 +71,9 @@ struct ConvertOptions {
   POM_OPTION(output_description, Strings, "name=text: what an output is");
   POM_OPTION(rename, Strings, "old=new: another name for an input or output");
   POM_OPTION(meta, Strings, "key=value: further metadata, such as com.apple.coreml.model.preview.type=...");
+  // What has no text form: lowerings of operators by "DOMAIN::NAME", and rewrite rules that come before ours.
+  std::map<std::string, onnx::CustomOp> custom_bodies;
+  std::vector<const rewrite::Rule*> rules;
 };
 
 // Called now and then; `share` is 0 to 1, or negative when nobody knows.
@@ -91,7 +95,8 @@ struct ConvertReport {
   std::map<std::string, std::size_t> ops;
   std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
-  std::vector<std::string> dumps;  // files, with --dump-after
+  std::vector<std::string> dumps;            // files, with --dump-after
+  std::map<std::string, std::size_t> rules;  // how often each of the user's rules applied
   std::optional<RuleReport> why;
   std::optional<MixedReport> mixed;
   std::optional<VerifyReport> verification;

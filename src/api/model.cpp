@@ -83,6 +83,14 @@ bool is_stablehlo_text(const Source& s) {
 }
 bool is_mil_text(const Source& s) { return s.starts_with("program("); }
 bool is_zip(const Source& s) { return s.starts_with("PK\x03\x04"); }
+// torch.export.save: the names of an archive's files are said again at its end.
+bool is_exported_program(const Source& s) {
+  constexpr std::size_t directory_bytes = 1 << 16;
+  std::string_view text = s.bytes.text();
+  std::string_view end = text.substr(text.size() - std::min(text.size(), directory_bytes));
+  return is_zip(s) &&
+         (end.find("serialized_exported_program.json") != end.npos || end.find("/archive_format") != end.npos);
+}
 bool is_hdf5(const Source& s) { return s.starts_with("\x89HDF\r\n"); }
 bool is_pickle(const Source& s) { return s.starts_with("\x80\x02") || s.starts_with("\x80\x03"); }
 
@@ -135,7 +143,8 @@ constexpr Format table[] = {
     {"TensorFlow Lite", is_tflite, nullptr},
     {"safetensors", is_safetensors, read_checkpoint},
     {"MLIR bytecode", is_mlir_bytecode, nullptr},
-    {"zip archive (PyTorch .pt or .pt2?)", is_zip, nullptr},
+    {"exported PyTorch program (.pt2)", is_exported_program, nullptr},
+    {"zip archive (a PyTorch .pt file?)", is_zip, nullptr},
     {"HDF5 (Keras)", is_hdf5, nullptr},
     {"Python pickle", is_pickle, nullptr},
     {model_file_name, is_coreml_file, read_core_ml},
