@@ -324,6 +324,7 @@ bool takes(const OpDef& op, const Chip& chip) {
   Node& node = function.body.insert(&op);
   node.attributes = op.defaults;
   node.set_inputs({}, std::vector<std::uint32_t>(op.inputs.size(), 0));
+  node.set_output_types({tensor_type(DType::fp16, {1})});
   std::vector<Sizes> sizes;
   RuleAt at{node, chip, Target::iOS18, false, false, sizes};
   Verdict verdict = Verdict::can;
