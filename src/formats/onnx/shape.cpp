@@ -16,8 +16,8 @@ namespace pomona::onnx {
 namespace {
 
 struct Identity {
-  ONNX_IN(input);
-  Status lower(Lowering& g) const { return g.result(input, input.elem()); }
+  ONNX_IN(input, .sequence = true);
+  Status lower(Lowering& g) const { return g.give(input.entry()); }
 };
 
 struct Reshape {
