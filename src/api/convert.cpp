@@ -122,7 +122,9 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   if (dump.wanted())
     pipeline.after = [&](std::string_view pass, const Program& shown) { return dump.take(pass, shown); };
   pipeline.why = *options.why;
+  pipeline.rules = options.rules;
   POM_TRY(rewrite::optimise(program, pipeline, rewritten));
+  for (const rewrite::Rule* rule : options.rules) report.rules[std::string(rule->name)] = rewritten.rules[rule->name];
   POM_TRY(dump.check());
   report.dumps = dump.files();
   if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
@@ -130,6 +132,7 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
+  report.open_sizes = open_sizes(program.main());
   return {};
 }
 

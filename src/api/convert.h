@@ -10,9 +10,11 @@
 #include <optional>
 
 #include "api/mixed.h"
+#include "api/open_sizes.h"
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
+#include "formats/onnx/import.h"
 #include "rewrite/rule.h"
 
 namespace pomona::api {
@@ -67,6 +69,9 @@ struct ConvertOptions {
   POM_OPTION(output_description, Strings, "name=text: what an output is");
   POM_OPTION(rename, Strings, "old=new: another name for an input or output");
   POM_OPTION(meta, Strings, "key=value: further metadata, such as com.apple.coreml.model.preview.type=...");
+  // What has no text form: lowerings of operators by "DOMAIN::NAME", and rewrite rules that come before ours.
+  std::map<std::string, onnx::CustomOp> custom_bodies;
+  std::vector<const rewrite::Rule*> rules;
 };
 
 // Called now and then; `share` is 0 to 1, or negative when nobody knows.
@@ -86,9 +91,11 @@ struct ConvertReport {
   std::uint64_t source_bytes = 0, output_bytes = 0, peak_memory = 0;
   std::vector<std::string> border;  // what changed at the border, and what was decided there
   std::map<std::string, std::size_t> ops;
+  std::vector<OpenSize> open_sizes;           // of the package's program
   std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
-  std::vector<std::string> dumps;  // files, with --dump-after
+  std::vector<std::string> dumps;            // files, with --dump-after
+  std::map<std::string, std::size_t> rules;  // how often each of the user's rules applied
   std::optional<RuleReport> why;
   std::optional<MixedReport> mixed;
   std::optional<VerifyReport> verification;

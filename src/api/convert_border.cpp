@@ -214,7 +214,7 @@ Result<DetectorRequest> detector_from(const std::string& text) {
 
 Status take_custom_op(BorderRequest& request, const std::string& option) {
   auto [name, path] = POM_TRY(split_assignment(option, "--custom-op"));
-  request.custom_ops[name] = std::string(POM_TRY(map_file(path)).text());
+  request.custom_ops[name] = {std::string(POM_TRY(map_file(path)).text()), {}};
   return {};
 }
 
@@ -534,6 +534,7 @@ Result<BorderRequest> border_request(const ConvertOptions& options) {
     POM_TRY_IN(take_enumeration(request, each), "--enumerate {}", each);
   for (const std::string& each : *options.constant) POM_TRY_IN(take_constant(request, each), "--constant {}", each);
   for (const std::string& each : *options.image) POM_TRY_IN(take_picture(request, each), "--image {}", each);
+  request.custom_ops = options.custom_bodies;
   for (const std::string& each : *options.custom_op) POM_TRY_IN(take_custom_op(request, each), "--custom-op {}", each);
   if (!options.detector->empty())
     request.detector = POM_TRY_IN(detector_from(options.detector), "--detector {}", *options.detector);

@@ -19,6 +19,9 @@
 
 namespace pomona::api {
 
+// A model as a function from inputs to outputs, by the names of the source.
+using ModelFunction = std::function<Result<NamedTensors>(const NamedTensors&)>;
+
 struct VerifyOptions {
   POM_OPTION(against, std::string, "a model, an .npz of expected outputs, or 'onnxruntime'");
   POM_OPTION(source, std::string, "the file MODEL was made from, where it is not where it was");
@@ -31,7 +34,7 @@ struct VerifyOptions {
   POM_OPTION(bisect, bool, "find the first op whose result leaves the tolerance");
   POM_OPTION(function, std::string, "of MODEL; without it, the default one");
   // For callers that have them in memory: what answers in place of `against`, and inputs, by the names of the source.
-  std::function<Result<NamedTensors>(const NamedTensors&)> answer = nullptr;
+  ModelFunction answer = nullptr;
   std::optional<NamedTensors> given = {};
 };
 

@@ -33,6 +33,7 @@ struct PipelineOptions {
   bool check_each_pass = false;  // an error names the first pass that leaves a broken program
   // Called after each pass, with its name as the report has it.
   std::function<Status(std::string_view pass, const Program&)> after = {};
+  RuleList rules = {};   // the user's, applied before all others
   std::string why = {};  // a rule whose refusals are reported
 };
 
