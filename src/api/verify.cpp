@@ -296,7 +296,8 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
   Model model = POM_TRY(open_model(path));
   Function& function = *POM_TRY(function_of(model.program, options.function));
   Reference reference = POM_TRY(reference_for(model, options));
-  cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+  cpu::Runner runner(
+      function, {.rounding = cpu::Rounding::strict, .accumulate_half = POM_TRY(accumulates_half(options.accumulate))});
   VerifyReport report;
   report.reference = reference.words;
   Tolerance tolerance{options.min_cosine, options.max_abs, options.min_equal};

@@ -110,6 +110,7 @@ class SegmentPlanner {
       if (types[i].kind != Type::Kind::tensor || types[i].dtype == DType::string || !pomona::all_known(types[i].shape))
         return false;
     }
+    POM_TRY(check_fits_memory(node, types));
     for (std::size_t i = 0; i < types.size(); ++i) types_[&node.output(i).info()] = types[i];
     planned.results = std::move(types);
     nodes_.push_back(std::move(planned));
