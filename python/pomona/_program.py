@@ -45,6 +45,8 @@ class Program(Ops):
 
     def output(self, name: str, value: Symbol) -> None:
         """Makes a value an output."""
+        if self._model is not None:
+            raise Error("the program is complete")
         if name in self._outputs:
             raise Error(f"there are two outputs '{name}'")
         self._outputs[name] = value

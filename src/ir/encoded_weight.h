@@ -5,6 +5,7 @@
 //
 // Readers of quantised files make these, and so may anything that encodes weights; nothing here knows an op by name.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@ struct EncodedWeight {
   const OpDef* op = nullptr;          // null: `operands` is one plain weight
   std::vector<Attribute> attributes;  // one per attribute field of the op
   std::vector<Weight> operands;       // one per input field of the op; without contents where it is absent
-  std::string scheme;                 // in words: "uint4 per block of 32 (Q4_1)"
-  std::string note;                   // what differs from the source: "decoded: a scale leaves the range of fp16"
+  // Makes the operand `data`, which then has no contents; null where that is a constant.
+  std::shared_ptr<const EncodedWeight> data;
+  std::string scheme;  // in words: "uint4 per block of 32 (Q4_1)"
+  std::string note;    // what differs from the source: "decoded: a scale leaves the range of fp16"
 };
 
 // The weight's value, behind new nodes; the operands are named after `name`.

@@ -32,6 +32,7 @@ struct TextBlob {
 struct TextOptions {
   std::size_t elide_above = 64;                             // constants of more elements are left out
   std::function<bool(const Weight&, TextBlob&)> blob = {};  // true: the constant is printed as this place
+  bool compiled = false;  // scalars as Core ML's compiler writes them: tensor<fp32, []> in functions older than iOS18
 };
 std::string to_text(const Function& function, const TextOptions& options = {});
 std::string to_text(const Program& program, const TextOptions& options = {});

@@ -91,10 +91,17 @@ class Printer {
   }
 
  private:
+  std::string scalar(DType dtype) const {
+    bool as_tensor = options_.compiled && function_.opset < Target::iOS18;
+    return as_tensor ? fmt::format("tensor<{}, []>", name(dtype)) : std::string(name(dtype));
+  }
+  std::string type_of(const Type& type) const {
+    return type.kind == Type::Kind::tensor && type.shape.empty() ? scalar(type.dtype) : type_text(type);
+  }
   std::string inputs(const Block& block) const {
     std::string text;
     for (std::size_t i = 0; i < block.input_count(); ++i)
-      text += (i ? ", " : "") + type_text(block.input(i).type()) + " " + names_.of(block.input(i));
+      text += (i ? ", " : "") + type_of(block.input(i).type()) + " " + names_.of(block.input(i));
     return text;
   }
   std::string results(const Block& block) const {
@@ -110,14 +117,14 @@ class Printer {
       std::string elements;
       for (const Tensor& element : tensor->elements())
         elements += (elements.empty() ? "" : ", ") + elements_text(element);
-      return fmt::format("{}([{}])", type_text(type), elements);
+      return fmt::format("{}([{}])", type_of(type), elements);
     }
     if (TextBlob place; options_.blob && options_.blob(weight, place))
-      return fmt::format("{}(BLOBFILE(path = string({}), offset = uint64({})))", type_text(type), quoted(place.path),
-                         place.offset);
-    if (weight.count() > options_.elide_above) return type_text(type) + "(ELIDED)";
+      return fmt::format("{}(BLOBFILE(path = {}({}), offset = {}({})))", type_of(type), scalar(DType::string),
+                         quoted(place.path), scalar(DType::uint64), place.offset);
+    if (weight.count() > options_.elide_above) return type_of(type) + "(ELIDED)";
     auto computed = weight.materialise();
-    return computed ? fmt::format("{}({})", type_text(type), elements_text(*computed)) : type_text(type) + "(ELIDED)";
+    return computed ? fmt::format("{}({})", type_of(type), elements_text(*computed)) : type_of(type) + "(ELIDED)";
   }
 
   std::string operand(const CallOperand& operand) const {
@@ -133,13 +140,13 @@ class Printer {
   void node(const Node& node, std::size_t depth, std::string& out) {
     std::string indent(4 * depth, ' '), outputs, arguments, more;
     for (std::size_t i = 0; i < node.output_count(); ++i)
-      outputs += (i ? ", " : "") + type_text(node.output(i).type()) + " " + names_.of(node.output(i));
+      outputs += (i ? ", " : "") + type_of(node.output(i).type()) + " " + names_.of(node.output(i));
     if (!outputs.empty()) outputs += " = ";
     if (node.op->structural)
       more = ", val = " + literal(node.literal);
     else
       for (const CallArgument& each : arguments_of(node)) arguments += (arguments.empty() ? "" : ", ") + argument(each);
-    out += fmt::format("{}{}{}({})[name = string({}){}]", indent, outputs, node.op->name, arguments,
+    out += fmt::format("{}{}{}({})[name = {}({}){}]", indent, outputs, node.op->name, arguments, scalar(DType::string),
                        quoted(names_.of(node)), more);
     for (std::size_t i = 0; i < node.blocks.size(); ++i) {
       out += fmt::format("{}({}) {{\n", i ? ", " : " ", inputs(*node.blocks[i]));

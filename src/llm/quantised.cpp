@@ -163,29 +163,6 @@ EncodedWeight plain(const Quantised& q, const KeepOptions& options, const std::s
   return result;
 }
 
-// The codes, scales and offsets behind one constexpr_blockwise_shift_scale.
-EncodedWeight blockwise(const Quantised& q, const KeepOptions& options, const Findings& found) {
-  const OpDef& op = def<mil::constexpr_blockwise_shift_scale>();
-  EncodedWeight result;
-  result.op = &op;
-  result.attributes = op.defaults;
-  result.operands.resize(op.inputs.size());
-  result.operands[*op.input_index("data")] = Weight::derived(
-      {"codes of " + q.what, q.codes, q.sizes, q.sources,
-       [q, flat = found.any_flat](std::span<const Tensor> in) -> Result<Tensor> { return kept_codes(q, in, flat); }});
-  auto add = [&](std::string_view input, DType dtype, bool offsets) {
-    result.operands[*op.input_index(input)] =
-        Weight::derived({fmt::format("{} {} of {}", name(dtype), input, q.what), dtype, scale_sizes(q), q.sources,
-                         [q, dtype, offsets](std::span<const Tensor> in) -> Result<Tensor> {
-                           return kept_scales(q, in, dtype, offsets);
-                         }});
-  };
-  add("scale", options.decoded, false);
-  if (q.offset != Offset::none) add("offset", found.whole_offsets ? q.codes : options.decoded, true);
-  result.scheme = fmt::format("{} per block of {} ({})", name(q.codes), q.group, q.storage);
-  return result;
-}
-
 // What the indices of a table per group stand for: the entries of the weight's own table, or the few values that its
 // codes take.
 std::vector<float> entries_of(const Quantised& q) {
@@ -195,7 +172,11 @@ std::vector<float> entries_of(const Quantised& q) {
   return entries;
 }
 DType index_dtype(std::size_t entries) {
-  return entries <= 2 ? DType::uint1 : entries <= 4 ? DType::uint2 : DType::uint4;
+  return entries <= 2    ? DType::uint1
+         : entries <= 4  ? DType::uint2
+         : entries <= 8  ? DType::uint3
+         : entries <= 16 ? DType::uint4
+                         : DType::uint6;
 }
 
 Tensor kept_indices(const Quantised& q, std::span<const Tensor> in) {
@@ -207,6 +188,60 @@ Tensor kept_indices(const Quantised& q, std::span<const Tensor> in) {
     for (std::size_t i = 0; i < codes.count(); ++i) each[i] = position[each[i]];
   }
   return codes.reinterpreted(index_dtype(entries_of(q).size()));
+}
+
+// Whether an index into the few values that codes take is narrower than the codes: from iOS26 on scales may stand
+// behind a table. The runtime's kernels want the codes.
+bool wants_one_table(const Quantised& q, const KeepOptions& options) {
+  return !options.in_memory && options.target >= Target::iOS26 && q.codes == DType::int8 && q.table.empty() &&
+         !q.values.empty() && q.values.size() <= 64;
+}
+
+// Indices into one table of int8, which holds the values that codes take.
+EncodedWeight one_table(const Quantised& q) {
+  const OpDef& op = def<mil::constexpr_lut_to_dense>();
+  EncodedWeight result;
+  result.op = &op;
+  result.attributes = op.defaults;
+  result.operands.resize(op.inputs.size());
+  DType indices = index_dtype(q.values.size());
+  Sizes sizes(q.sizes.size(), 1);
+  sizes.insert(sizes.end(), {std::int64_t(1) << info(indices).bits, 1});
+  Tensor lut(DType::int8, sizes);
+  std::copy(q.values.begin(), q.values.end(), lut.mutable_view<std::int8_t>().begin());
+  result.operands[*op.input_index("indices")] =
+      Weight::derived({"indices of " + q.what, indices, q.sizes, q.sources,
+                       [q](std::span<const Tensor> in) -> Result<Tensor> { return kept_indices(q, in); }});
+  result.operands[*op.input_index("lut")] = Weight(std::move(lut));
+  result.scheme = fmt::format("{} into a table of int8, scales", name(indices));
+  return result;
+}
+
+// The codes, scales and offsets behind one constexpr_blockwise_shift_scale.
+EncodedWeight blockwise(const Quantised& q, const KeepOptions& options, const Findings& found) {
+  const OpDef& op = def<mil::constexpr_blockwise_shift_scale>();
+  EncodedWeight result;
+  result.op = &op;
+  result.attributes = op.defaults;
+  result.operands.resize(op.inputs.size());
+  if (wants_one_table(q, options))
+    result.data = std::make_shared<EncodedWeight>(one_table(q));
+  else
+    result.operands[*op.input_index("data")] = Weight::derived(
+        {"codes of " + q.what, q.codes, q.sizes, q.sources,
+         [q, flat = found.any_flat](std::span<const Tensor> in) -> Result<Tensor> { return kept_codes(q, in, flat); }});
+  auto add = [&](std::string_view input, DType dtype, bool offsets) {
+    result.operands[*op.input_index(input)] =
+        Weight::derived({fmt::format("{} {} of {}", name(dtype), input, q.what), dtype, scale_sizes(q), q.sources,
+                         [q, dtype, offsets](std::span<const Tensor> in) -> Result<Tensor> {
+                           return kept_scales(q, in, dtype, offsets);
+                         }});
+  };
+  add("scale", options.decoded, false);
+  if (q.offset != Offset::none) add("offset", found.whole_offsets ? q.codes : options.decoded, true);
+  std::string codes = result.data ? result.data->scheme : std::string(name(q.codes));
+  result.scheme = fmt::format("{} per block of {} ({})", codes, q.group, q.storage);
+  return result;
 }
 
 Tensor kept_tables(const Quantised& q, std::span<const Tensor> in, DType dtype, const Sizes& sizes) {

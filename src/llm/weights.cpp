@@ -124,6 +124,7 @@ EncodedWeight rows_of(const EncodedWeight& weight, std::int64_t begin, std::int6
     std::int64_t shared = rows / operand.sizes()[0];
     operand = rows_of(operand, begin / shared, (end + shared - 1) / shared);
   }
+  if (weight.data) part.data = std::make_shared<EncodedWeight>(rows_of(*weight.data, begin, end));
   return part;
 }
 
@@ -134,9 +135,17 @@ std::optional<EncodedWeight> stacked(const std::vector<EncodedWeight>& weights) 
   };
   for (const EncodedWeight& each : weights)
     if (each.op != first.op || each.attributes != first.attributes || each.operands.size() != first.operands.size() ||
-        !std::equal(each.operands.begin(), each.operands.end(), first.operands.begin(), alike))
+        !std::equal(each.operands.begin(), each.operands.end(), first.operands.begin(), alike) ||
+        bool(each.data) != bool(first.data))
       return std::nullopt;
   EncodedWeight result = first;
+  if (first.data) {
+    std::vector<EncodedWeight> data;
+    for (const EncodedWeight& each : weights) data.push_back(*each.data);
+    auto whole = stacked(data);
+    if (!whole) return std::nullopt;
+    result.data = std::make_shared<EncodedWeight>(*std::move(whole));
+  }
   for (std::size_t i = 0; i < first.operands.size(); ++i) {
     if (!first.operands[i]) continue;
     std::vector<Weight> parts;

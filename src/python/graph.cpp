@@ -255,6 +255,7 @@ Status Graph::fill_blocks(Node& node, const nb::dict& functions) {
   for (const char* name : block_names(*node.op)) {
     auto& block = *node.blocks.emplace_back(std::make_unique<Block>(&block_->function(), &node));
     auto inner = std::make_shared<Graph>(block, nullptr, scope_);
+    Closing closing{*inner};
     nb::list arguments;
     arguments.append(ops_object(inner));
     if (node.op->name == "while_loop")
@@ -262,8 +263,6 @@ Status Graph::fill_blocks(Node& node, const nb::dict& functions) {
         arguments.append(nb::cast(inner->wrap(block.add_input("v" + std::to_string(i), node.inputs()[i].type()))));
     nb::object result = nb::object(functions[name])(*nb::tuple(arguments));
     block.set_results(inner->values_of(result));
-    // Python may keep the graph for longer than the block lasts.
-    inner->close();
   }
   return {};
 }

@@ -60,6 +60,12 @@ class Graph {
   std::shared_ptr<Scope> scope_;
 };
 
+// Closes a graph when its block goes, also by an exception: Python may keep the graph for longer.
+struct Closing {
+  Graph& graph;
+  ~Closing() { graph.close(); }
+};
+
 // The Python object that has the ops as methods.
 nanobind::object ops_object(const std::shared_ptr<Graph>& graph);
 

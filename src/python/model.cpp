@@ -101,13 +101,12 @@ nb::dict value_dict(const Program& program, const std::vector<Feature>& features
 
 struct Contents {
   std::map<std::string, std::size_t> ops;
-  std::set<DType> dtypes;  // of what is computed
+  std::set<DType> dtypes;  // of inputs, constants and what is computed
 };
 void look_at(const Block& block, Contents& contents) {
   for (const auto& node : block.nodes()) {
     for (const auto& inner : node->blocks) look_at(*inner, contents);
-    if (node->literal) continue;
-    ++contents.ops[std::string(node->op->name)];
+    if (!node->literal) ++contents.ops[std::string(node->op->name)];
     for (std::size_t i = 0; i < node->output_count(); ++i) contents.dtypes.insert(node->output(i).dtype());
   }
 }
@@ -125,6 +124,7 @@ nb::dict function_dict(const Program& program, const Function& function) {
   for (const std::string& label : function.class_labels) labels.append(text_of(label));
   Contents contents;
   look_at(function.body, contents);
+  for (std::size_t i = 0; i < function.body.input_count(); ++i) contents.dtypes.insert(function.body.input(i).dtype());
   nb::dict counts;
   nb::list dtypes;
   for (const auto& [op, count] : contents.ops) counts[text_of(op)] = count;
@@ -185,7 +185,9 @@ bool place_of(const Weight& weight, TextBlob& place) {
   return first == sentinel;
 }
 // As a compiled model has it in model.mil.
-std::string compiled_text(const OpenedModel& model) { return to_text(model.program, {.blob = place_of}); }
+std::string compiled_text(const OpenedModel& model) {
+  return to_text(model.program, {.blob = place_of, .compiled = true});
+}
 
 std::string text_of_model(OpenedModel& model, const std::string& function, bool full) {
   TextOptions options;

@@ -98,6 +98,7 @@ std::string place_of(const Rule& rule, const Node& root) {
 // Empty: it holds.
 std::string condition_text(nb::handle condition, const Match& match) {
   auto graph = std::make_shared<Graph>(*match.root->block(), match.root);
+  Closing closing{*graph};
   nb::object answer = condition(match_dict(match, *graph));
   if (nb::isinstance<nb::str>(answer)) return nb::cast<std::string>(answer);
   return nb::cast<bool>(nb::bool_(answer)) ? "" : "its condition does not hold";
@@ -105,6 +106,7 @@ std::string condition_text(nb::handle condition, const Match& match) {
 
 Value replacement(nb::handle replace, const Match& match, Builder& g) {
   auto graph = std::make_shared<Graph>(g.block(), g.place());
+  Closing closing{*graph};
   std::size_t uses = match.result().users().size();
   nb::object result = replace(ops_object(graph), match_dict(match, *graph));
   // None: it does not apply here after all.

@@ -327,6 +327,45 @@ TEST_P(Window, ComesRound) {
 
 INSTANTIATE_TEST_SUITE_P(Windows, Window, testing::Values("mistral", "qwen2", "gemma2", "gemma3", "phi3"));
 
+// Two thousand tokens, far past the window: both caches choose the same, and where looked at, what no cache at all
+// does.
+class LongRun : public testing::TestWithParam<const char*> {};
+
+TEST_P(LongRun, EveryCacheSaysTheSame) {
+  constexpr std::int64_t length = 2000, between = 400;
+  Checkpoint checkpoint = checkpoint_of(case_named(GetParam()));
+  Json config = Json::parse(checkpoint.config);
+  config["max_position_embeddings"] = length + 1;
+  checkpoint.config = config.dump();
+  auto build = [&](Cache cache) {
+    auto program = build_program(
+        checkpoint, {.cache = cache, .context = length + 1, .prefill = 1, .dtype = DType::fp32, .in_memory = true});
+    EXPECT_TRUE(program) << describe(program.error());
+    return *std::move(program);
+  };
+  Program with_state = build(Cache::state), with_io = build(Cache::io), with_none = build(Cache::none);
+  Caller state(with_state, *language_model_of(with_state)), io(with_io, *language_model_of(with_io)),
+      none(with_none, *language_model_of(with_none));
+  auto best = [](std::span<const float> v) { return std::max_element(v.begin(), v.end()) - v.begin(); };
+  std::vector<std::int64_t> ids{1};
+  for (std::int64_t at = 0; at < length; ++at) {
+    auto of_state = state({ids.back()}, at), of_io = io({ids.back()}, at);
+    ASSERT_TRUE(of_state && of_io);
+    ASSERT_EQ(best(*of_state), best(*of_io)) << at;
+    if ((at + 1) % between == 0) {
+      auto of_none = none(ids, 0);
+      ASSERT_TRUE(of_none) << describe(of_none.error());
+      ASSERT_EQ(best(*of_state), best(*of_none)) << at;
+      ASSERT_GE(cosine(*of_state, *of_none), 0.9999) << at;
+      ASSERT_GE(cosine(*of_io, *of_none), 0.9999) << at;
+    }
+    // Greedy, but for a step aside now and then: tiny models with random weights soon repeat themselves.
+    ids.push_back(at % 7 == 6 ? std::int64_t(at % 23) : best(*of_state));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Windows, LongRun, testing::Values("mistral", "gemma3"));
+
 TEST(Families, SayWhatTheyDoNotKnow) {
   Checkpoint checkpoint = checkpoint_of(case_named("llama"));
   auto message = [&](auto change) {

@@ -2,9 +2,11 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 
 from coremltools.proto import Model_pb2
 
@@ -45,6 +47,21 @@ class Split(unittest.TestCase):
     def generated(self, model):
         return answer("generate", model, "--prompt", "Apples are", "--raw", "--max-tokens", 8)["tokens"]
 
+    def perplexity(self, model):
+        text = pathlib.Path(os.environ["POMONA_SOURCE"]) / "LICENSE"
+        return answer("perplexity", model, "--text", text, "--context", 64, "--chunks", 1)["perplexity"]
+
+    def served(self, model):
+        process = subprocess.Popen([POMONA, "serve", str(model), "--port", "0"], stderr=subprocess.PIPE, text=True)
+        try:
+            place = next(found[1] for line in process.stderr if (found := re.search(r"listening on (http://\S+)", line)))
+            question = dict(prompt="Apples are", max_tokens=6, temperature=0)
+            with urllib.request.urlopen(place + "/v1/completions", json.dumps(question).encode(), timeout=120) as response:
+                return json.load(response)["choices"][0]["text"]
+        finally:
+            process.terminate()
+            process.communicate()
+
     def test_parts_fit_together_and_say_what_the_whole_says(self):
         for engine in ("ane", "gpu"):
             whole, chain = self.at / f"{engine}.mlpackage", self.at / f"{engine}-chain"
@@ -68,6 +85,8 @@ class Split(unittest.TestCase):
                 # Each cache is with its layer, in one part.
                 self.assertEqual(sorted(states), sorted(f.name for f in before[border["name"]].state))
             self.assertEqual(self.generated(chain), self.generated(whole))
+            self.assertEqual(self.perplexity(chain), self.perplexity(whole))
+        self.assertEqual(self.served(chain), self.served(whole))
 
     def test_a_limit_in_bytes_holds(self):
         chain = self.at / "limited"

@@ -26,6 +26,10 @@ def model_of(nodes, inputs, outputs, constants=None, domains=()):
                              ir_version=9)
 
 
+def p_model():
+    return model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, {"y": [2]})
+
+
 class Building(unittest.TestCase):
     def test_a_network(self):
         weight, bias, scale = normal(8, 3, 3, 3), normal(8), normal(8, 1, 1)
@@ -144,8 +148,30 @@ class Building(unittest.TestCase):
             p.output("y", kept)
         with self.assertRaisesRegex(pomona.Error, "complete"):
             kept + 1
+        with self.assertRaisesRegex(pomona.Error, "complete"):
+            p.relu(x=kept)
+        with self.assertRaisesRegex(pomona.Error, "complete"):
+            p.output("z", kept)
         with self.assertRaises(ZeroDivisionError), pomona.program({"x": (2,)}) as p:
             p.cond(pred=True, true=lambda p: 1 / 0, false=lambda p: p.const(1))
+
+    def test_what_is_kept_too_long_is_of_no_use(self):
+        kept = []
+
+        def keep(p, *values):
+            kept.extend([p, *values, p.const([1.0])])
+            raise KeyError
+        with self.assertRaises(KeyError), pomona.program({"x": (2,)}) as p:
+            p.while_loop(loop_vars=[p["x"]], condition=keep, body=keep)
+        with self.assertRaises(KeyError):
+            pomona.convert(p_model(), rules=[Rule("r", pattern.relu(x=pattern.any("x")), lambda p, m: keep(p, m["x"]))])
+        with self.assertRaises(KeyError):
+            pomona.convert(p_model(), custom_ops={"Relu": lambda p, inputs, attributes: keep(p, *inputs)})
+        self.assertEqual(len(kept), 9)
+        for each in kept:
+            with self.assertRaisesRegex(pomona.Error, "complete"):
+                each.const(1) if hasattr(each, "const") else each.shape
+            repr(each)
 
     def test_help_is_the_op_table(self):
         with pomona.program({"x": (2,)}) as p:

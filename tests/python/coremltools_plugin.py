@@ -44,7 +44,7 @@ class _Test:
     predicted = 0
     worst = 0.0  # of fp16 results held to the wide tolerance
     id = ""
-    half = False  # whether a model that predicted computes in fp16
+    half = False  # whether a model that predicted holds anything in fp16
     missed = None  # by how much, where a tolerance that is narrower than fp16 was missed
 
 
@@ -106,6 +106,11 @@ if os.environ.get("POMONA_SUITE_FP32"):
         return _convert(*arguments, convert_to=convert_to, **options)
 
     testing_utils.ct_convert = _convert_in_fp32
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """As coremltools' tests of MIL have it, for all of its tests: otherwise ids would depend on which files are in a run."""
+    return f"{argname}={val}"
 
 
 def stable_ids(items):

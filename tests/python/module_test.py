@@ -151,6 +151,29 @@ class Errors(unittest.TestCase):
                     pass
 
 
+    def test_damaged_packages_raise(self):
+        random = numpy.random.default_rng(11)
+        with tempfile.TemporaryDirectory() as folder:
+            whole = os.path.join(folder, "whole.mlpackage")
+            pomona.convert(mlp(width=64, classes=64), whole, precision="fp32", verify=False)
+            files = [path for path in pathlib.Path(whole).rglob("*") if path.is_file()]
+            for file in files:
+                contents = file.read_bytes()
+                for _ in range(60):
+                    damaged = bytearray(contents)
+                    for at in random.integers(0, min(len(damaged), 6000), 1 + int(random.integers(3))):
+                        damaged[at] ^= int(random.integers(1, 256))
+                    file.write_bytes(damaged if random.random() < 0.7 else damaged[:int(random.integers(len(damaged)))])
+                    try:
+                        model = pomona.load(whole)
+                        model.predict(model.random_inputs())
+                    except pomona.Error:
+                        pass
+                file.write_bytes(contents)
+            model = pomona.load(whole)
+            self.assertEqual(len(model.predict(model.random_inputs())), 2)
+
+
 class Threads(unittest.TestCase):
     def test_one_model_from_many_threads(self):
         model, given = pomona.load(mlp().SerializeToString()), inputs()
