@@ -9,6 +9,7 @@
 #include "api/origin.h"
 #include "cli/flags.h"
 #include "cli/print.h"
+#include "cli/print_sizes.h"
 #include "cli/verbs.h"
 
 namespace pomona::cli {

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "api/open_sizes.h"
 #include "api/verify.h"
 #include "cli/command.h"
 #include "compress/policy.h"
@@ -20,9 +19,6 @@ void say_verification(const Session& session, const api::VerifyReport& report);
 // A line for every weight: what it is stored as now, or why it was left.
 Json weight_lines_json(const std::vector<compress::WeightLine>& lines);
 void say_weight_lines(const Session& session, const std::vector<compress::WeightLine>& lines);
-// Which dimension of which input makes which ops dynamic; in words the first few, or all of them.
-Json open_sizes_json(const std::vector<api::OpenSize>& sizes);
-Strings open_sizes_text(const std::vector<api::OpenSize>& sizes, std::size_t of_ops, bool all);
 // Draws on standard error while something takes long; does nothing unless that is a terminal.
 std::function<void(std::string_view, double)> progress(const Session& session);
 
