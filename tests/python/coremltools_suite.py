@@ -108,7 +108,7 @@ def judge(line):
         return "failed"
     if "for ML Programs and pipelines of them only" in reason:
         return "classic"
-    if outcome == "failed" and re.search(r"No module named|name '(torch|torchvision|torchaudio)' is not defined", reason):
+    if outcome == "failed" and re.search(r"No module named|name '(torch|torchvision|torchaudio)' is not defined|async def functions are not", reason):
         return "missing"
     if outcome == "failed" and "Error compiling model" in reason:
         return "failed"  # it would have predicted, had we loaded it
@@ -158,13 +158,13 @@ def reason_of(line):
     return re.sub(r"\d+", "N", text)[:140].replace("|", "\\|")
 
 
-def table(tallies, samples):
+def table(tallies, samples, note):
     text = ["# coremltools' own tests, with Pomona's runtime", "",
             "coremltools 9.0 ships its tests in its wheel; they were written against Apple's Core ML. `tests/python/coremltools_suite.py` runs",
             "them with `pomona.coremltools_backend` in Core ML's place, prediction parts not skipped, and wrote this page. \"Tight\" holds fp16",
             "results to 5e-3 of the output's scale, as the tests' own tolerance for fp16 (0.5) proves little. What does not count is",
             "explained in the script. Tests are drawn by chance, 3,000 of each of the first two parts; a run may be stopped and go on later,",
-            "and the second column says how many it has come to.", ""]
+            "and the second column says how many it has come to.", "", *([note, ""] if note else [])]
     text += ["| part | run | counted | as shipped | bar | tight | bar | rounding | classic | missing package | no prediction, skipped |",
              "|---|---|---|---|---|---|---|---|---|---|---|"]
     for tally in tallies:
@@ -194,6 +194,7 @@ def main():
     parser.add_argument("--without-torch", action="store_true", help="leave out tests that need PyTorch, as if it were not there")
     parser.add_argument("--keep", help="folder for the lists and results; a run that was stopped goes on there")
     parser.add_argument("--table", help="write the table of results here")
+    parser.add_argument("--note", default="", help="a sentence for the table's page: what was run")
     parser.add_argument("--as-kept", action="store_true", help="run nothing: what the folder of --keep holds")
     arguments = parser.parse_args()
     folder = pathlib.Path(arguments.keep or tempfile.mkdtemp(prefix="coremltools-suite-"))
@@ -215,7 +216,7 @@ def main():
         tallies.append(Tally(part, run(part, ids, folder)))
         tallies[-1].report()
     if arguments.table:
-        pathlib.Path(arguments.table).write_text(table(tallies, samples))
+        pathlib.Path(arguments.table).write_text(table(tallies, samples, arguments.note))
     return 0 if all(tally.counted and tally.fits() for tally in tallies) else 1
 
 
