@@ -45,7 +45,7 @@ struct NodeCall {
 struct FieldRule {
   enum class Kind : std::uint8_t { attribute, input, variadic, tensor, graph, type } kind = Kind::attribute;
   int since = 1, until = 1 << 30;  // operator sets [since, until)
-  bool sequence = false;  // an input that may be a sequence
+  bool sequence = false;           // an input that may be a sequence
   bool required = false;
 };
 
