@@ -8,6 +8,7 @@
 #include "api/border.h"
 #include "api/convert_border.h"
 #include "api/convert_checkpoint.h"
+#include "api/convert_engine.h"
 #include "api/convert_parts.h"
 #include "api/dump.h"
 #include "api/mixed.h"
@@ -189,16 +190,27 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   POM_REQUIRE(options.against->empty() || *options.against == "onnxruntime", "--against takes 'onnxruntime', not '{}'",
               *options.against);
   auto pipeline = POM_TRY(pipeline_options(options));
+  pipeline.engine = POM_TRY(engine_limits(options));
   BorderRequest border = POM_TRY(border_request(options));
 
   ConvertReport report;
   Stages stage(report, progress);
   OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants, border.custom_ops};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
+  std::vector<std::string> fixed;
+  if (pipeline.engine && !is_core_ml(model)) fixed = fix_sizes(model, border);
+  if (!fixed.empty()) {
+    open.shapes = border.shapes;
+    auto again = stage("read", [&] { return open_model(source, open); });
+    if (!again)
+      return std::move(again).error().advise("give its sizes with --input: they were chosen for the Neural Engine");
+    model = std::move(*again);
+  }
   report.source_format = model.format;
   report.source_bytes = size_on_disk(source);
   report.output = output;
   report.border = POM_TRY(apply(border, model.program));
+  report.border.insert(report.border.begin(), fixed.begin(), fixed.end());
   // A package keeps saying what it was made from in the first place.
   POM_TRY(set_metadata(model.program, is_core_ml(model) ? "" : model.path, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));

@@ -40,7 +40,10 @@ struct ConvertOptions {
              "suppression behind the model, with its thresholds as inputs");
   POM_OPTION(io_dtype, std::string, "fp32 or fp16: of floating inputs and outputs") = "fp32";
   POM_OPTION(compress, std::string, "scheme for the weights: int8, int4, lut4, ...");
-  Option<"for", std::string, "ane or gpu: the engine that a checkpoint's program is written for; without it gpu">
+  Option<
+      "for", std::string,
+      "ane or gpu: the engine that the program is written for; ane fixes open sizes and says in other forms what the "
+      "Neural Engine would not take; without it gpu">
       engine;
   POM_OPTION(cache, std::string,
              "state, io or none: where a language model's keys and values live; without it as the engine likes");

@@ -198,7 +198,6 @@ Result<bool> is_checkpoint(const std::string& source) { return is_checkpoint_for
 
 std::string checkpoint_option_given(const ConvertOptions& options) {
   ConvertOptions usual;
-  if (!options.engine->empty()) return "--for";
   if (!options.cache->empty()) return "--cache";
   if (*options.context != *usual.context) return "--context";
   if (*options.prefill != *usual.prefill) return "--prefill";

@@ -56,10 +56,10 @@ Outcome machine_verb(const Session& session) {
 Outcome explain_verb(const Session& session, const std::string& text) {
   Json json{{"error_text", text}, {"meanings", Json::array()}};
   auto found = silicon::explain(text);
-  for (const auto* hit : found) {
+  for (const auto& [error, spelling] : found) {
     json["meanings"].push_back(
-        {{"fragment", hit->fragment}, {"meaning", hit->meaning}, {"advice", hit->advice}, {"source", hit->source}});
-    session.say(fmt::format("{}\n  try: {}\n  source: {}", hit->meaning, hit->advice, hit->source));
+        {{"fragment", spelling}, {"meaning", error->meaning}, {"advice", error->advice}, {"source", error->source}});
+    session.say(fmt::format("{}\n  try: {}\n  source: {}", error->meaning, error->advice, error->source));
   }
   if (found.empty()) session.say("no known error of Core ML or the Neural Engine is in that text");
   return Outcome{json, !found.empty()};

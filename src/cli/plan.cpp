@@ -4,19 +4,22 @@
 #include <nlohmann/json.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "api/files.h"
 #include "api/plan_json.h"
 #include "cli/flags.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
+#include "report/plan_page.h"
+#include "silicon/rule_book.h"
 
 namespace pomona::cli {
 namespace {
 
 struct Arguments {
   std::string model, rows, fit, measured, output, html;
-  bool force = false, ops = false;
+  bool force = false, ops = false, rules = false;
   api::PlanOptions options;
 };
 
@@ -40,7 +43,7 @@ void say_reasons(const Session& session, const silicon::Placement& placement) {
   for (const auto& op : placement.ops) {
     if (op.free) continue;
     for (const auto* rule : op.rules) {
-      if (rule->engine != silicon::Engine::ane || rule->verdict < silicon::Verdict::unlikely) continue;
+      if (rule->engine != silicon::Engine::ane || silicon::runs(rule->verdict)) continue;
       Hits& hits = reasons[rule];
       if (!hits.count++) hits.first = op.node->output_count() ? op.node->output().name() : op.node->name;
       ++hits.kinds[op.node->op->name];
@@ -55,7 +58,7 @@ void say_reasons(const Session& session, const silicon::Placement& placement) {
     session.say(fmt::format("  {} [{}, {}] {} ops: {}", rule->id, silicon::name(rule->verdict), rule->confidence,
                             hits.count, rule->why));
     session.say(fmt::format("    {}; first '{}'", hits.text(), hits.first));
-    if (!rule->mend.empty()) session.say(fmt::format("    try: {}", rule->mend));
+    if (!rule->mend.empty()) session.say(fmt::format("    try: {}", silicon::mend_text(*rule)));
     session.say(fmt::format("    source: {}", rule->source));
   }
 }
@@ -95,9 +98,11 @@ void say_chip(const Session& session, const api::ChipPlan& plan) {
     session.say(table(rows));
     if (p.segments.size() > 20) session.say(fmt::format("... and {} more", p.segments.size() - 20));
   }
-  for (const auto& b : p.breaks)
+  for (const auto& b : p.breaks) {
     session.say(fmt::format("{} breaks by {} (first {}) cost {} ms: {}", b.count, b.op->node->op->name,
                             b.op->node->label(), ms(b.seconds), b.rule ? b.rule->why : "cheaper there"));
+    if (b.rule && !b.rule->mend.empty()) session.say("    try: " + silicon::mend_text(*b.rule));
+  }
   say_reasons(session, p);
 }
 
@@ -223,6 +228,30 @@ Result<Outcome> plan_verb(const Session& session, const Arguments& a) {
   return Outcome{json, true};
 }
 
+// Every rule with its source, and what is known and no rule.
+Outcome rules_verb(const Session& session) {
+  Json json{{"rules", Json::array()}, {"known", Json::array()}};
+  for (const silicon::PlacementRule& rule : silicon::placement_rules()) {
+    json["rules"].push_back(report::rule_json(rule));
+    session.say(fmt::format("{} [{}: {}, {}] {}", rule.id, silicon::name(rule.engine), silicon::name(rule.verdict),
+                            rule.confidence, rule.why));
+    if (!rule.mend.empty()) session.say("    try: " + silicon::mend_text(rule));
+    session.say(fmt::format("    source: {}", rule.source));
+  }
+  session.say("\nwhat is known, and which record holds it:");
+  for (const silicon::BookEntry& entry : silicon::rule_book()) {
+    json["known"].push_back({{"id", entry.id},
+                             {"says", entry.says},
+                             {"confidence", std::string(1, entry.confidence)},
+                             {"records", entry.records},
+                             {"otherwise", entry.otherwise}});
+    session.say(fmt::format("{} [{}] {}", entry.id, entry.confidence, entry.says));
+    if (!entry.records.empty()) session.say(fmt::format("    {}", fmt::join(entry.records, ", ")));
+    if (!entry.otherwise.empty()) session.say(fmt::format("    {}", entry.otherwise));
+  }
+  return Outcome{json, true};
+}
+
 }  // namespace
 
 Run declare_plan(CLI::App& app) {
@@ -235,9 +264,11 @@ Run declare_plan(CLI::App& app) {
   app.add_option("-o,--output", a->output, "of --rows (CSV) and --fit (JSON)");
   app.add_option("--html", a->html, "also write the plan of the (first) chip as a page for a browser");
   app.add_flag("--force", a->force, "replace an existing output");
+  app.add_flag("--rules", a->rules, "no plan: every placement rule with its source, and what else is known");
   app.add_flag("--ops", a->ops, "with --json: every op with its verdicts, rules and time");
   add_flags(app, a->options);
   return [a](const Session& session) -> Result<Outcome> {
+    if (a->rules) return rules_verb(session);
     int asked = !a->rows.empty() + !a->fit.empty() + (!a->model.empty() || !a->measured.empty());
     if (asked != 1) return fail("plan takes a MODEL, or --rows FILE.csv, or --fit FILE.csv");
     if (!a->rows.empty()) return rows_verb(session, *a);

@@ -29,7 +29,7 @@ button { font: inherit; color: inherit; background: var(--panel); border: 1px so
 #list .item.chosen { background: color-mix(in srgb, var(--focus) 22%, transparent); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; } td, th { text-align: left; padding: .25rem .5rem;
   border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; } th, td:first-child { white-space: nowrap; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } a { color: var(--gpu); }
 )css";
 
 }  // namespace

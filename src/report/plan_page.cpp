@@ -49,7 +49,7 @@ const total = data.segments.reduce((s, x) => s + x[2], 0) || 1; let t0 = 0, tz =
 function drawTime() { const [g, w, h] = canvas('time'), k = w / total * tz; let at = 0; g.font = '12px system-ui';
   for (const [e, , sec, count] of data.segments) { const x = (at - t0) * k, d = sec * k; at += sec; if (x + d < 0 || x > w) continue;
     g.fillStyle = colour(kinds[e]); g.fillRect(x, 12, Math.max(d - 1, 1), h - 34);
-    if (d > 70) { g.fillStyle = '#fff'; g.fillText(engines[e] + ', ' + count + ' ops', Math.max(x, 0) + 6, 34); } }
+    for (const label of [engines[e] + ', ' + count + ' ops', '' + count]) if (g.measureText(label).width < Math.min(x + d, w) - Math.max(x, 0) - 10) { g.fillStyle = colour('paper'); g.fillText(label, Math.max(x, 0) + 6, 34); break; } }
   g.fillStyle = colour('soft'); g.fillText(ms(t0), 4, h - 6); const end = ms(Math.min(total, t0 + total / tz)); g.fillText(end, w - g.measureText(end).width - 4, h - 6); }
 const clampT = () => { t0 = Math.max(0, Math.min(t0, total - total / tz)); };
 function zoomT(f, share) { const at = t0 + total / tz * share; tz = Math.max(1, Math.min(tz * f, 1e5)); t0 = at - total / tz * share; clampT(); drawTime(); }
@@ -82,7 +82,12 @@ function choose(i) { chosen = Math.max(0, Math.min(ops.length - 1, i)); const o 
   d.append(text('div', engines.map((n, e) => n + ': ' + data.verdicts[o.v[e]]).join('; '), 'soft'));
   for (const r of o.rules) d.append(rule(data.rules[r])); if (!o.rules.length) d.append(text('div', 'no rule speaks against any engine', 'soft'));
   const y = chosen * row; if (y < gy || y > gy + 400) { gy = y - 200; clampG(); } drawGraph(); const at = shown.indexOf(o); if (at >= 0 && (at * 26 < list.scrollTop || at * 26 > list.scrollTop + 390)) list.scrollTop = at * 26 - 180; drawList(); }
-function rule(r) { const e = text('div', ''); e.append(text('b', r.id + ' '), text('span', r.why + ' '), text('span', '[' + r.verdict + ', confidence ' + r.confidence + '] '), text('span', r.mend ? 'Try: ' + r.mend + '. ' : ''), text('span', 'Source: ' + r.source, 'soft')); return e; }
+function rule(r) { const e = text('div', ''); e.append(text('b', r.id + ' '), text('span', r.why + ' '), text('span', '[' + r.verdict + ', confidence ' + r.confidence + '] '), text('span', r.mend ? 'Try: ' + r.mend + '. ' : ''), text('span', 'Source: ', 'soft'), cite(r.source)); return e; }
+// Sources with a place of their own are links; the page itself fetches nothing.
+const homes = { coremltools: 'apple/coremltools', executorch: 'pytorch/executorch', onnxruntime: 'microsoft/onnxruntime', 'rf-detr': 'roboflow/rf-detr', 'coreai-models': 'apple/coreai-models', 'stablehlo-coreml': 'kasper0406/stablehlo-coreml', 'hollance/neural-engine': 'hollance/neural-engine', 'ml-ane-transformers': 'apple/ml-ane-transformers', 'maderix/ANE': 'maderix/ANE' };
+function cite(source) { const e = text('span', '', 'soft'), pattern = new RegExp('(' + Object.keys(homes).join('|') + ')(?: (?:issue|pull request)s? ([0-9]+))?', 'g'); let from = 0;
+  for (const m of source.matchAll(pattern)) { e.append(source.slice(from, m.index)); const a = text('a', m[0]); a.setAttribute('href', ['https:', '', 'github.com', homes[m[1]]].concat(m[2] ? ['issues', m[2]] : []).join('/')); a.setAttribute('rel', 'noreferrer'); a.target = '_blank'; e.append(a); from = m.index + m[0].length; }
+  e.append(source.slice(from)); return e; }
 function search() { const q = $('search').value.trim().toLowerCase(); shown = !q ? ops : ops.filter(o => (o.op + ' ' + o.name + ' ' + engines[o.e] + ' ' + o.rules.map(r => data.rules[r].id).join(' ')).toLowerCase().includes(q));
   match = q ? new Set(shown.map(o => o.i)) : null; $('hits').textContent = shown.length + ' of ' + ops.length + ' operations'; list.scrollTop = 0; drawList(); if (q && shown.length) choose(shown[0].i); else drawGraph(); }
 function drag(id, move) { let from = null, moved = false; const c = $(id); c.onpointerdown = e => { from = [e.clientX, e.clientY]; moved = false; c.setPointerCapture(e.pointerId); };
@@ -95,10 +100,10 @@ $('time').onkeydown = e => { const s = { ArrowLeft: -0.1, ArrowRight: 0.1 }[e.ke
 $('graph').onkeydown = $('list').onkeydown = e => { const s = { ArrowDown: 1, ArrowUp: -1, j: 1, k: -1, PageDown: 15, PageUp: -15 }[e.key]; if (s) { choose(chosen + s); e.preventDefault(); } if (e.key === '+') zoomG(1.3, 200); if (e.key === '-') zoomG(0.77, 200); };
 document.onkeydown = e => { if (e.key === '/' && document.activeElement !== $('search')) { $('search').focus(); e.preventDefault(); } };
 $('in').onclick = () => zoomG(1.3, 200); $('out').onclick = () => zoomG(0.77, 200); $('search').oninput = search; list.onscroll = drawList;
-function fill(id, head, rows) { const t = $(id); const tr = text('tr', ''); for (const h of head) tr.append(text('th', h)); t.append(tr); for (const r of rows) { const line = text('tr', ''); for (const c of r) line.append(text('td', c)); t.append(line); } }
+function fill(id, head, rows) { const t = $(id); const tr = text('tr', ''); for (const h of head) tr.append(text('th', h)); t.append(tr); for (const r of rows) { const line = text('tr', ''); for (const c of r) { const cell = text('td', ''); cell.append(c); line.append(cell); } t.append(line); } }
 fill('breaks', ['operation', 'how many', 'cost', 'why', 'what would mend it'], data.breaks.map(b => [b[0], '' + b[1], ms(b[2]), b[3] < 0 ? 'it is cheaper elsewhere' : data.rules[b[3]].why, b[3] < 0 ? '' : data.rules[b[3]].mend]));
 const counts = new Map(); for (const o of ops) for (const r of o.rules) counts.set(r, (counts.get(r) || 0) + 1);
-fill('rules', ['rule', 'ops', 'verdict', 'why', 'try', 'source'], [...counts].sort((a, b) => b[1] - a[1]).map(([r, n]) => { const x = data.rules[r]; return [x.id, '' + n, x.engine + ': ' + x.verdict + ' (' + x.confidence + ')', x.why, x.mend, x.source]; }));
+fill('rules', ['rule', 'ops', 'verdict', 'why', 'try', 'source'], [...counts].sort((a, b) => b[1] - a[1]).map(([r, n]) => { const x = data.rules[r]; return [x.id, '' + n, x.engine + ': ' + x.verdict + ' (' + x.confidence + ')', x.why, x.mend, cite(x.source)]; }));
 function all() { drawTime(); drawGraph(); drawList(); } window.onresize = all; matchMedia('(prefers-color-scheme: dark)').onchange = all; search(); all(); document.body.dataset.ready = '1';
 )js";
 
@@ -155,7 +160,8 @@ Json rule_json(const silicon::PlacementRule& rule) {
           {"verdict", silicon::name(rule.verdict)},
           {"confidence", std::string(1, rule.confidence)},
           {"why", rule.why},
-          {"mend", rule.mend},
+          {"mend", silicon::mend_text(rule)},
+          {"mended_by_convert", rule.mended_by_convert},
           {"source", rule.source}};
 }
 
@@ -164,7 +170,7 @@ std::string plan_page(const std::string& title, const silicon::Placement& placem
   RuleList rules;
   Json data{{"title", title},
             {"totals", totals_of(placement, chip)},
-            {"verdicts", {"can", "only rewritten", "unlikely", "cannot"}}};
+            {"verdicts", {"can", "prefers another form", "only rewritten", "unlikely", "cannot"}}};
   std::unordered_map<const Node*, std::size_t> place;
   Json ops = Json::array();
   for (std::size_t i = 0; i < placement.ops.size(); ++i) {

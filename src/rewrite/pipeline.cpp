@@ -99,6 +99,11 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(run("limit_rank", [&] { return limit_rank(program); }));
   POM_TRY(check("limit_rank"));
   POM_TRY(run("fit_target", [&] { return fit_target(program); }));
+  if (options.engine) {
+    POM_TRY(clean());  // so that what is constant is seen to be
+    add_sentences(POM_TRY(run("suit_engine", [&] { return suit_engine(program, *options.engine); })));
+    POM_TRY(check("suit_engine"));
+  }
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
   if (options.precision == Precision::half)

@@ -7,11 +7,13 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
 #include "ir/program.h"
+#include "rewrite/passes/passes.h"
 #include "rewrite/rule.h"
 
 namespace pomona::rewrite {
@@ -30,7 +32,8 @@ struct PipelineOptions {
   bool half_border = false;  // fp16 inputs and outputs
   // With half precision: the nodes it names compute in fp32 all the same. Asked once for each function.
   ChooseSingle stay_single = {};
-  bool check_each_pass = false;  // an error names the first pass that leaves a broken program
+  std::optional<EngineLimits> engine = {};  // in forms that the Neural Engine takes
+  bool check_each_pass = false;             // an error names the first pass that leaves a broken program
   // Called after each pass, with its name as the report has it.
   std::function<Status(std::string_view pass, const Program&)> after = {};
   RuleList rules = {};   // the user's, applied before all others

@@ -8,20 +8,12 @@
 
 #include "ir/op.h"
 #include "ir/walk.h"
+#include "silicon/known_bad.h"
+#include "silicon/placement.h"
 #include "silicon/rule.h"
 
 namespace pomona::silicon {
 namespace {
-
-// One line for all ops of a kind: the first, and how many.
-struct Tally {
-  std::size_t count = 0;
-  std::string first;
-  void add(const Node& node) {
-    if (!count++) first = node.label();
-  }
-  std::string place() const { return count > 1 ? fmt::format("{} and {} more", first, count - 1) : first; }
-};
 
 void opset(const CheckAt& at, std::vector<Concern>& found) {
   std::map<Target, Tally> newer;
@@ -60,12 +52,15 @@ void states(const CheckAt& at, std::vector<Concern>& found) {
       Value input = function->body.input(i);
       if (input.type().kind != Type::Kind::state) continue;
       ++count;
-      if (input.rank() && input.shape().back().known() && input.shape().back().value() % 32)
-        found.push_back(
-            {"state.size", Weightiness::warning, "state '" + input.name() + "'",
-             fmt::format("its last size is {}, no multiple of 32: the Neural Engine's compiler may fail (-14)",
-                         input.shape().back().value()),
-             "round it up", "coremltools issue 2631", 'B'});
+      for (std::size_t back = 1; back <= std::min<std::size_t>(2, input.rank()); ++back) {
+        const Dim& size = input.shape()[input.rank() - back];
+        if (!size.known() || size.value() % 32 == 0 || size.value() == 1) continue;
+        found.push_back({"state.size", Weightiness::warning, "state '" + input.name() + "'",
+                         fmt::format("its {}last size is {}, no multiple of 32: the Neural Engine's compiler may fail "
+                                     "(-14)",
+                                     back == 1 ? "" : "second to ", size.value()),
+                         "round it up", "coremltools issue 2631", 'B'});
+      }
     }
     if (count > 1)
       found.push_back({"state.count", Weightiness::note, "function " + function->name,
@@ -91,24 +86,14 @@ void tables(const CheckAt& at, std::vector<Concern>& found) {
                      "executorch pull requests 7616 and 6777", 'B'});
 }
 
-// Whether an element is -inf or below `least`, by the bits of floats alone: weights are scanned as they are mapped.
-template <class Float>
-bool any_below(std::span<const Float> elements, Float least) {
+// Whether any element is so. Weights are scanned as they are mapped, by pieces without a branch in the loop, so that it
+// is done in vectors.
+template <class Element, class Test>
+bool any_of_many(std::span<const Element> elements, Test test) {
   constexpr std::size_t piece = 4096;
   for (std::size_t begin = 0; begin < elements.size(); begin += piece) {
-    bool below = false;  // without a branch in the loop, so that it is done in vectors
-    for (Float x : elements.subspan(begin, std::min(piece, elements.size() - begin))) below |= x < least;
-    if (below) return true;
-  }
-  return false;
-}
-
-// As any_below of fp16: negative numbers grow with their bits, and 0xfc00 is -inf.
-bool any_minus_infinity(std::span<const std::uint16_t> halves) {
-  constexpr std::size_t piece = 4096;
-  for (std::size_t begin = 0; begin < halves.size(); begin += piece) {
     bool found = false;
-    for (std::uint16_t bits : halves.subspan(begin, std::min(piece, halves.size() - begin))) found |= bits == 0xfc00;
+    for (Element x : elements.subspan(begin, std::min(piece, elements.size() - begin))) found |= test(x);
     if (found) return true;
   }
   return false;
@@ -125,9 +110,11 @@ bool may_be_mask(const Node& node) {
   return false;
 }
 
+// -inf, or below what fp16 holds.
 bool holds_mask_values(const Tensor& tensor) {
-  if (tensor.dtype() == DType::fp16) return any_minus_infinity(tensor.view<std::uint16_t>());
-  if (tensor.dtype() == DType::fp32) return any_below<float>(tensor.view<float>(), -65504);
+  if (tensor.dtype() == DType::fp16)
+    return any_of_many(tensor.view<std::uint16_t>(), [](std::uint16_t bits) { return bits == 0xfc00; });
+  if (tensor.dtype() == DType::fp32) return any_of_many(tensor.view<float>(), [](float x) { return x < -65504; });
   return false;
 }
 
@@ -188,6 +175,13 @@ void shapes(const CheckAt& at, std::vector<Concern>& found) {
       if (open)
         found.push_back({"shapes.open", Weightiness::failure, place, "has a size without an upper bound",
                          "convert with --dynamic and bounds", "Apple, flexible inputs"});
+      if (feature.enumerated.size() > 1)
+        found.push_back({"shapes.enumerated", Weightiness::note, place,
+                         fmt::format("has {} enumerated shapes: given in changing order they were seen at 2 % on the "
+                                     "Neural Engine",
+                                     feature.enumerated.size()),
+                         "keep to one shape for many calls, or make a function for each", "coremltools issue 2370",
+                         'B'});
       if (ranged)
         found.push_back({"shapes.range", Weightiness::warning, place,
                          "has a range of sizes: such a program stays off the Neural Engine",
@@ -199,27 +193,6 @@ void shapes(const CheckAt& at, std::vector<Concern>& found) {
                        "several inputs with enumerated shapes need iOS18", "use --target iOS18",
                        "Apple, flexible inputs"});
   }
-}
-
-void schemes(const CheckAt& at, std::vector<Concern>& found) {
-  Tally scaled, low_bits;
-  each_node(at.program, [&](const Node& node) {
-    if (!node.op || node.op->name != "constexpr_lut_to_dense" || !node.op->input_index("lut")) return;
-    Value table = node.input("lut");
-    if (table && table.producer() && table.producer()->op && table.producer()->op->constexpr_op) scaled.add(node);
-    for (const Node* user : node.output().users())
-      if (user->op && user->op->name == "constexpr_blockwise_shift_scale") scaled.add(node);
-    if (info(node.input("indices").dtype()).bits <= 3) low_bits.add(node);
-  });
-  if (scaled.count && at.target >= Target::iOS18)
-    found.push_back({"scheme.table_scale", Weightiness::warning, scaled.place(),
-                     "has a look-up table with scales: on the GPU of macOS 26 such programs crash (mps.dequantize)",
-                     "load with CPU and Neural Engine, or compress without per-channel scale",
-                     "coremltools pull request 2688", 'B'});
-  if (low_bits.count)
-    found.push_back({"scheme.low_bits", Weightiness::note, low_bits.place(),
-                     "has 3 bits or fewer per weight: without data language models give gibberish so",
-                     "compress with --calibrate, and look at perplexity", "CoreML-LLM", 'C'});
 }
 
 void wide_axes(const CheckAt& at, std::vector<Concern>& found) {
@@ -258,6 +231,72 @@ void single_precision(const CheckAt& at, std::vector<Concern>& found) {
          "convert with --precision fp16", "Apple, coreai-models neural_engine_rules.md"});
 }
 
+// What programs take and give lies in memory with its last axis in steps of 64 bytes.
+void alignment(const CheckAt& at, std::vector<Concern>& found) {
+  constexpr std::int64_t step = 64, worth_saying = 4096;
+  auto look = [&](Value value, std::string_view what) {
+    if (value.type().kind != Type::Kind::tensor || value.rank() < 3 || !all_known(value.shape())) return;
+    std::int64_t width = std::max<std::int64_t>(1, info(value.dtype()).bits / 8), last = value.shape().back().value();
+    if (last * width % step == 0 || element_count(known_sizes(value.shape())) < worth_saying) return;
+    std::int64_t padded = (last * width + step - 1) / step * step;
+    double times = double(padded) / double(last * width);
+    found.push_back({"alignment", times >= 2 ? Weightiness::warning : Weightiness::note,
+                     fmt::format("{} '{}'", what, value.name()),
+                     fmt::format("has a last axis of {}: on the Neural Engine each row is padded to 64 bytes, {:.3g} "
+                                 "times the memory",
+                                 last, times),
+                     "put the longest axis last, or make it a multiple of 32 elements",
+                     "Apple, coreai-models neural_engine_rules.md"});
+  };
+  for (const auto& function : at.program.functions) {
+    for (std::size_t i = 0; i < function->body.input_count(); ++i) look(function->body.input(i), "input");
+    for (Value result : function->body.results()) look(result, "output");
+  }
+}
+
+// Compiling for the engine takes long, or fails, with very many ops; and only some of it may be for the engine at all.
+void first_load(const CheckAt& at, std::vector<Concern>& found) {
+  constexpr std::size_t many = 5000;
+  for (const auto& function : at.program.functions) {
+    std::size_t ops = 0;
+    each_node(function->body, [&](const Node& node) { ops += !node.literal && node.op && !node.op->constexpr_op; });
+    if (ops > many)
+      found.push_back({"first_load", Weightiness::warning, "function " + function->name,
+                       fmt::format("{} operations: the first load compiles for the Neural Engine, which takes minutes "
+                                   "for thousands of them",
+                                   ops),
+                       "split the model (pomona split)", "whisper.cpp issues 937 and 2126; coremltools issue 1814",
+                       'B'});
+  }
+}
+
+void off_the_engine(const CheckAt& at, std::vector<Concern>& found) {
+  // Concerns of their own are left to these.
+  constexpr std::string_view elsewhere[] = {"ane.fp32",        "ane.flexible", "ane.axis",       "ane.per_block",
+                                            "ane.gather.rows", "any.rank",     "ane.state.many", "ane.state.size"};
+  for (const auto& function : at.program.functions) {
+    PlaceOptions options;
+    options.chip = &at.chip;
+    options.system = at.target;
+    auto placement = place(*function, options);
+    if (!placement) continue;
+    std::map<const PlacementRule*, Tally> tallies;
+    std::size_t all = placement->counted();
+    for (const OpPlacement& op : placement->ops)
+      for (const PlacementRule* rule : op.rules)
+        if (!op.free && rule->engine == Engine::ane && !runs(rule->verdict) &&
+            std::find(std::begin(elsewhere), std::end(elsewhere), rule->id) == std::end(elsewhere))
+          tallies[rule].add(*op.node);
+    for (const PlacementRule& rule : placement_rules())
+      if (auto hit = tallies.find(&rule); hit != tallies.end())
+        found.push_back(
+            {rule.id, Weightiness::note, hit->second.place(),
+             fmt::format("{} of {} operations leave the Neural Engine: {}", hit->second.count, all, rule.why),
+             rule.mend.empty() ? "see what it costs with `pomona plan`" : mend_text(rule),
+             std::string_view(rule.source), rule.confidence});
+  }
+}
+
 const Check table[] = {
     {"opset", "every operation exists on the oldest system", opset},
     {"rank", "no tensor has a rank above 5", rank},
@@ -267,9 +306,12 @@ const Check table[] = {
     {"weights", "weight files stay below the limits", weight_file},
     {"blocks", "weight scales are per channel for the Neural Engine", blocks},
     {"shapes", "flexible shapes are ones that Core ML and the Neural Engine take", shapes},
-    {"schemes", "no scheme is known to fail", schemes},
+    {"schemes", "no scheme is known to fail on a system", known_bad_schemes},
     {"axes", "no axis is longer than the Neural Engine takes", wide_axes},
     {"precision", "operations compute in fp16", single_precision},
+    {"alignment", "rows of inputs and outputs fill 64 bytes", alignment},
+    {"first_load", "the Neural Engine's compiler can be expected to end", first_load},
+    {"engine", "operations stay on the Neural Engine", off_the_engine},
 };
 
 }  // namespace

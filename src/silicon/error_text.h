@@ -1,6 +1,6 @@
 // What the error texts of Core ML and the Neural Engine's compiler mean.
 //
-//   for (const ErrorText* hit : explain("... ANECCompile() FAILED ...")) hit->meaning
+//   for (const Explained& hit : explain("... ANECCompile() FAILED ...")) hit.error->meaning
 #pragma once
 #include <span>
 #include <string_view>
@@ -9,11 +9,16 @@
 namespace pomona::silicon {
 
 struct ErrorText {
-  std::string_view fragment;  // of the error, in lower case
+  std::vector<std::string_view> spellings;  // pieces of the error, any of which tells it
   std::string_view meaning, advice, source;
 };
 std::span<const ErrorText> error_texts();
-// Those whose fragment occurs in `text`, case aside.
-std::vector<const ErrorText*> explain(std::string_view text);
+
+struct Explained {
+  const ErrorText* error;
+  std::string_view spelling;  // that was found
+};
+// Those of which a spelling occurs in `text`; case, spaces, quotes, brackets and the kind of dash do not count.
+std::vector<Explained> explain(std::string_view text);
 
 }  // namespace pomona::silicon

@@ -9,6 +9,7 @@
 #include "ir/op.h"
 #include "ir/walk.h"
 #include "silicon/cost.h"
+#include "silicon/order.h"
 
 namespace pomona::silicon {
 namespace {
@@ -82,13 +83,14 @@ class Placer {
 
   Placement run() {
     judge(function_.body);
-    choose();
-    make_segments();
-    find_breaks();
     if (options_.memory)
       placement_.memory = *options_.memory;
     else
       measure_memory();
+    reorder();
+    choose();
+    make_segments();
+    find_breaks();
     for (const Segment& segment : placement_.segments) placement_.seconds += segment.seconds;
     placement_.low_seconds = placement_.seconds / 2;
     placement_.high_seconds = placement_.seconds * 2;
@@ -118,8 +120,8 @@ class Placer {
       op.weight_bytes = work.weight_bytes;
       op.activation_bytes = work.activation_bytes;
       for (std::size_t e = 0; e < engine_count; ++e) {
-        bool possible = op.verdicts[e] < Verdict::unlikely && allowed(Engine(e), options_.units);
-        double slower = op.verdicts[e] == Verdict::rewritten ? 1.5 : 1;
+        bool possible = runs(op.verdicts[e]) && allowed(Engine(e), options_.units);
+        double slower = op.verdicts[e] == Verdict::prefers ? 1.5 : 1;
         prices_.push_back(possible ? costs_.op_seconds(work, Engine(e)) * slower : never);
       }
       std::uint64_t handed = 0;
@@ -129,6 +131,56 @@ class Placer {
       placement_.ops.push_back(std::move(op));
       for (const auto& inner : node->blocks) judge(*inner);
     }
+  }
+
+  // The engine an op would go to if it were alone; -1 for what goes with any.
+  int kind_of(std::size_t i) const {
+    if (placement_.ops[i].free) return -1;
+    for (std::size_t e = 0; e < engine_count; ++e)
+      if (prices_[i * engine_count + e] != never) return int(e);
+    return int(engine_count) - 1;
+  }
+
+  // Groups the ops of the function's own block by engine as far as their operands allow; ops of inner blocks stay
+  // behind the op that has them.
+  void reorder() {
+    std::vector<std::size_t> heads;  // of each item: an op and those of its blocks
+    std::unordered_map<const Node*, std::size_t> item_of;
+    for (std::size_t i = 0; i < placement_.ops.size(); ++i) {
+      const Node* node = placement_.ops[i].node;
+      if (node->block() == &function_.body) heads.push_back(i);
+      item_of[node] = heads.size() - 1;
+    }
+    std::vector<std::vector<std::size_t>> after(heads.size());
+    std::vector<int> kind;
+    for (std::size_t head : heads) kind.push_back(kind_of(head));
+    std::optional<std::size_t> last_effect;  // states are read and written in the program's order
+    for (std::size_t i = 0; i < placement_.ops.size(); ++i) {
+      const Node& node = *placement_.ops[i].node;
+      std::size_t item = item_of[&node];
+      bool effect = node.op->side_effects;
+      for (Value input : node.inputs()) {
+        effect |= input.type().kind == Type::Kind::state;
+        auto found = item_of.find(input.producer());
+        if (input.producer() && found != item_of.end() && found->second != item) after[item].push_back(found->second);
+      }
+      if (effect && last_effect && *last_effect != item) after[item].push_back(*last_effect);
+      if (effect) last_effect = item;
+    }
+    std::vector<OpPlacement> ops;
+    std::vector<double> prices;
+    std::vector<std::uint64_t> handed;
+    for (std::size_t item : grouped_order(after, kind)) {
+      std::size_t end = item + 1 < heads.size() ? heads[item + 1] : placement_.ops.size();
+      for (std::size_t i = heads[item]; i < end; ++i) {
+        ops.push_back(std::move(placement_.ops[i]));
+        handed.push_back(handed_[i]);
+        prices.insert(prices.end(), &prices_[i * engine_count], &prices_[i * engine_count] + engine_count);
+      }
+    }
+    placement_.ops = std::move(ops);
+    prices_ = std::move(prices);
+    handed_ = std::move(handed);
   }
 
   // The cheapest way through: for each op and engine the least cost so far, and the engine before.
@@ -188,7 +240,7 @@ class Placer {
       const PlacementRule* rule = nullptr;
       for (std::size_t i = segments[s].begin; i < segments[s].end && !rule; ++i)
         for (const PlacementRule* each : placement_.ops[i].rules)
-          if (each->engine == Engine::ane && each->verdict >= Verdict::unlikely && !rule) {
+          if (each->engine == Engine::ane && !runs(each->verdict) && !rule) {
             rule = each;
             culprit = &placement_.ops[i];
           }
@@ -245,7 +297,7 @@ class Placer {
   void note_small() {
     if (options_.units == Units::cpu || options_.units == Units::cpu_gpu) return;
     std::size_t could = 0;
-    for (const OpPlacement& op : placement_.ops) could += !op.free && op.verdicts[0] < Verdict::unlikely;
+    for (const OpPlacement& op : placement_.ops) could += !op.free && runs(op.verdicts[0]);
     if (could * 2 > placement_.counted() && placement_.count(Engine::ane) == 0)
       placement_.note = fmt::format(
           "{} of {} ops could run on the Neural Engine, but the graph is so small that starting it costs more than it gains",

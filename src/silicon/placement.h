@@ -64,7 +64,7 @@ struct Break {
 };
 
 struct Placement {
-  std::vector<OpPlacement> ops;
+  std::vector<OpPlacement> ops;  // in an order that keeps engines together where the graph leaves it open
   std::vector<Segment> segments;
   std::vector<Break> breaks;
   double seconds = 0, low_seconds = 0, high_seconds = 0;

@@ -12,7 +12,7 @@ std::string_view name(Engine engine) {
 }
 
 std::string_view name(Verdict verdict) {
-  constexpr std::string_view names[] = {"can", "only rewritten", "unlikely", "cannot"};
+  constexpr std::string_view names[] = {"can", "prefers another form", "only rewritten", "unlikely", "cannot"};
   return names[std::size_t(verdict)];
 }
 
@@ -52,6 +52,11 @@ const PlacementRule* find_rule(std::string_view id) {
   for (const PlacementRule& rule : placement_rules())
     if (rule.id == id) return &rule;
   return nullptr;
+}
+
+std::string mend_text(const PlacementRule& rule) {
+  std::string text(rule.mend);
+  return rule.mended_by_convert ? text + " (`convert --for ane` does it)" : text;
 }
 
 }  // namespace pomona::silicon

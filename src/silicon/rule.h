@@ -22,11 +22,13 @@ std::string_view name(Engine engine);  // "Neural Engine", "GPU", "CPU"
 
 enum class Verdict : std::uint8_t {
   can,
+  prefers,    // runs, but would rather have the form that `mend` names
   rewritten,  // only after the change that `mend` names
   unlikely,
   cannot,
 };
 std::string_view name(Verdict verdict);
+inline bool runs(Verdict verdict) { return verdict <= Verdict::prefers; }
 
 // What a rule may look at. Sizes are those of the plan: flexible dimensions have their default.
 struct RuleAt {
@@ -54,11 +56,14 @@ struct PlacementRule {
   std::string_view mend;    // what to do; empty: nothing is known
   std::string_view source;  // where it is from
   bool (*matches)(const RuleAt& at);
+  bool mended_by_convert = false;  // `convert --for ane` makes the change
 };
 
 // Every rule, in the order in which reasons are told.
 std::span<const PlacementRule> placement_rules();
 const PlacementRule* find_rule(std::string_view id);
+// What to do about the rule, and whether `convert --for ane` does it; may be empty.
+std::string mend_text(const PlacementRule& rule);
 
 // Whether a constexpr op scales by blocks: by more than one axis.
 bool scales_blocks(const Node& decoder);
@@ -68,11 +73,5 @@ std::span<const PlacementRule> dtype_and_shape_rules();
 std::span<const PlacementRule> op_rules();
 std::span<const PlacementRule> weight_rules();
 std::span<const PlacementRule> state_rules();
-
-// What the fact sheet of rules says and no per-op record can: and why not.
-struct RuleNote {
-  std::string_view about, why_no_record;
-};
-std::span<const RuleNote> rules_without_record();
 
 }  // namespace pomona::silicon

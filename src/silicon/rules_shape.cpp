@@ -36,7 +36,7 @@ const PlacementRule table[] = {
     {"ane.int32", Engine::ane, Verdict::cannot, 'B', "the Neural Engine has no int32 data",
      "int16 or uint16 indices need iOS17", "community notes on 'Unsupported tensor data type: int32'; ANEForge",
      [](const RuleAt& at) {
-       return !computes_shapes(at) && !at.is_any_of({"gather", "cast"}) && any_type(at, is_wide_integer);
+       return !computes_shapes(at) && !at.is_any_of({"gather", "gather_along_axis"}) && any_type(at, is_wide_integer);
      }},
     {"ane.bool", Engine::ane, Verdict::unlikely, 'C', "bool inputs and outputs are not on the Neural Engine",
      "give masks as fp16 values", "ANEForge",
@@ -44,10 +44,11 @@ const PlacementRule table[] = {
        auto at_border = [](Value v) { return v.dtype() == DType::boolean && !v.producer() && !v.block()->owner(); };
        return std::any_of(at.node.inputs().begin(), at.node.inputs().end(), at_border);
      }},
-    {"ane.flexible", Engine::ane, Verdict::cannot, 'A', "the Neural Engine wants every size fixed; this one is a range",
+    {"ane.flexible", Engine::ane, Verdict::rewritten, 'A',
+     "the Neural Engine wants every size fixed; this one is a range",
      "fix the shape with --input, or list the sizes with --enumerate",
      "Apple, neural_engine_rules.md; executorch's partitioner",
-     [](const RuleAt& at) { return at.flexible && !at.enumerated; }},
+     [](const RuleAt& at) { return at.flexible && !at.enumerated; }, true},
     {"ane.axis", Engine::ane, Verdict::cannot, 'B',
      "an axis is longer than this Neural Engine takes (16,384; 65,536 from the A16 class on)",
      "split the layer, for a language model's head with --split-head", "ANEForge; onnxruntime issue 19543",
@@ -68,21 +69,26 @@ const PlacementRule table[] = {
      [](const RuleAt& at) {
        return any_sizes(at, [](const Sizes& sizes, const RuleAt&) { return sizes.size() > 5; });
      }},
+    {"ane.sdpa", Engine::ane, Verdict::prefers, 'A', "attention over several heads at once is not fused there",
+     "write it out as products and a softmax", engine_rules,
+     [](const RuleAt& at) { return at.op() == "scaled_dot_product_attention"; }, true},
     {"ane.sdpa.rank5", Engine::ane, Verdict::unlikely, 'B',
-     "attention of rank 5 is slower, and on iOS 26 it lost accuracy", "write it out per head, as --for ane does",
+     "attention of rank 5 is slower, and on iOS 26 it lost accuracy", "write it out as products and a softmax",
      "executorch llama readme and issue 15833",
      [](const RuleAt& at) {
        return at.op() == "scaled_dot_product_attention" && !at.sizes.empty() && at.sizes[0].size() >= 5;
-     }},
+     },
+     true},
     {"ane.sdpa.small", Engine::ane, Verdict::unlikely, 'C',
      "the attention op goes to the Neural Engine only from about 2 million elements of query, key and value each on",
-     "write it out per head, as --for ane does", "vx-lang issue 437",
+     "write it out as products and a softmax", "vx-lang issue 437",
      [](const RuleAt& at) {
        if (at.op() != "scaled_dot_product_attention" || at.sizes.size() < 3) return false;
        return std::any_of(at.sizes.begin(), at.sizes.begin() + 3,
                           [](const Sizes& sizes) { return element_count(sizes) < 2'000'000; });
-     }},
-    {"ane.last_axis", Engine::ane, Verdict::rewritten, 'A',
+     },
+     true},
+    {"ane.last_axis", Engine::ane, Verdict::prefers, 'A',
      "a last axis of 1 is padded to 64 bytes: 32 times the memory in fp16", "put the longest axis last", engine_rules,
      [](const RuleAt& at) {
        for (std::size_t i = at.node.inputs().size(); i < at.sizes.size(); ++i)

@@ -24,7 +24,29 @@ bool stands_alone(const RuleAt& at) {
   return true;
 }
 
+// A cache whose oldest part is cut off and the newest joined on: concat of a slice of what came in, on its way out.
+bool shifts_cache(const RuleAt& at) {
+  if (at.op() != "concat") return false;
+  bool kept = false;
+  for (const Node* user : at.node.output().users()) kept |= !user->op || user->op->name == "write_state";
+  if (!kept) return false;
+  for (Value part : at.node.inputs()) {
+    const Node* slice = part.producer();
+    if (!slice || !slice->op || slice->op->name != "slice_by_index") continue;
+    Value cut = slice->input("x");
+    bool came_in = cut && (!cut.producer() || cut.producer()->op->name == "read_state");
+    if (came_in && cut.rank() == at.node.output().rank() && cut.shape() == at.node.output().shape()) return true;
+  }
+  return false;
+}
+
 const PlacementRule table[] = {
+    {"ane.shifted_cache", Engine::ane, Verdict::unlikely, 'C',
+     "a cache that is cut and joined anew is refused (status -14); one that is overwritten in a ring, under a mask, works",
+     "write new rows over old ones, or give them as outputs: --cache io", "CoreML-LLM", shifts_cache},
+    {"ane.state.inputs", Engine::ane, Verdict::prefers, 'A',
+     "the Neural Engine prefers caches as inputs, with new keys and values as outputs", "convert with --cache io",
+     "Apple, coreai-models neural_engine_rules.md", touches_state},
     {"ane.state.slice", Engine::ane, Verdict::cannot, 'C',
      "slice_update outside the chain read_state, slice_update, write_state is refused ('Cannot support standalone "
      "slice_update')",
@@ -42,30 +64,8 @@ const PlacementRule table[] = {
      }},
 };
 
-const RuleNote notes[] = {
-    {"no rank-0 result of a full reduction", "a matter of the format: the importer writes shape (1,)"},
-    {"fp16 casting leaves ops whose constants overflow", "about converting; convert says which ops it left in fp32"},
-    {"the order of table and scale before iOS26", "about writing the package; the writer follows it"},
-    {"2- and 3-bit tables of language models are gibberish", "about quality, which compress and verify measure"},
-    {"enumerated shapes in random order run slowly", "about how a program is called, not about an op"},
-    {"masks of -inf", "known only from the data; doctor looks at constant masks"},
-    {"sums of integers are exact to 2048", "known only from the data; verify measures it"},
-    {"slices by more than 4094 on older engines", "one doubtful report of a clamp that depends on data"},
-    {"silu, tanh and norms as they are best written", "the rewriter's forms; no verdict follows from them"},
-    {"concat of x and -x before layer_norm", "a form the language models' builder chooses for --for ane"},
-    {"rotary tables of rank 4", "covered by ane.gather_nd"},
-    {"prefill in chunks of 64; embedding and head apart", "choices of the language models' builder"},
-    {"shift-and-concat caches are rejected",
-     "no builder of ours makes them; seen as slice and concat they are no pattern of one op"},
-    {"119 compilations per process; dispatch floors", "constants of the cost model, or about the calling program"},
-    {"PSNR that Apple asks for", "bars for verify, chosen by the user"},
-    {"power of the engines", "not predicted"},
-    {"files of 1 and 2 GB, 31 layers per program", "about the whole program; doctor and the plan's warnings"},
-};
-
 }  // namespace
 
 std::span<const PlacementRule> state_rules() { return table; }
-std::span<const RuleNote> rules_without_record() { return notes; }
 
 }  // namespace pomona::silicon

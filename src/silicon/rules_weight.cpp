@@ -40,7 +40,7 @@ const PlacementRule table[] = {
        return decoder && decoder->op->name == "constexpr_blockwise_shift_scale" && !scales_blocks(*decoder) &&
               info(decoder->input("data").dtype()).bits < 8;
      }},
-    {"ane.many_tables", Engine::ane, Verdict::rewritten, 'A',
+    {"ane.many_tables", Engine::ane, Verdict::prefers, 'A',
      "more tables make the Neural Engine slower; groups of 8 or 16 channels still gain",
      "compress with --group-size 16 or more", "Apple, Core ML Tools guide, palettization performance",
      [](const RuleAt& at) {
@@ -50,10 +50,10 @@ const PlacementRule table[] = {
        const Shape& shape = decoder->output().shape();
        return tables > 1 && !shape.empty() && shape[0].known() && shape[0].value() / tables < 8;
      }},
-    {"gpu.activations", Engine::gpu, Verdict::rewritten, 'A', "quantised activations slow the GPU and the CPU down",
+    {"gpu.activations", Engine::gpu, Verdict::prefers, 'A', "quantised activations slow the GPU and the CPU down",
      "use them where all runs on the Neural Engine", "Apple, Core ML Tools guide, quantization performance",
      [](const RuleAt& at) { return at.is_any_of({"quantize", "dequantize"}); }},
-    {"ane.activations", Engine::ane, Verdict::rewritten, 'A',
+    {"ane.activations", Engine::ane, Verdict::prefers, 'A',
      "quantised activations run faster only on A17 Pro and M4 or later", "",
      "Apple, Core ML Tools guide, quantization performance",
      [](const RuleAt& at) { return at.is_any_of({"quantize", "dequantize"}) && at.chip.generation < 4; }},

@@ -17,6 +17,7 @@
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
+#include "ops/pool.h"
 #include "ops/reduction.h"
 #include "ops/shape.h"
 #include "ops/tensor_operation.h"
@@ -221,6 +222,91 @@ TEST_F(PassTest, TheSpectrumUnderALogarithmStaysSingle) {
 }
 
 // Multi-head attention with a feed-forward part, as exporters of PyTorch write it.
+// What the Neural Engine does not take, in forms that it does: each program as before, and none of the old form left.
+struct EngineTest : PassTest {
+  void suited(Value result, double tolerance = 1e-4) {
+    f.body.set_results({result});
+    keeps_results([&] { return suit_engine(program, {.axis = 40, .depth = 48, .kernel = 5}); }, tolerance);
+  }
+  Value conv(Value x, const Sizes& weight, mil::conv op) {
+    op.x = x;
+    op.weight = g.constant(numbers(weight));
+    return g.add(op);
+  }
+};
+
+TEST_F(EngineTest, StridesBecomeChannels) {
+  Value x = input("x", {2, 4, 23, 17});
+  Value bias = g.constant(numbers({6}));
+  mil::conv grouped{.strides = {5, 7}, .pad_type = "custom", .pad = {2, 1, 0, 3}, .groups = 2};
+  grouped.bias = bias;
+  suited(conv(x, {6, 2, 6, 3}, grouped));
+  for (auto& node : f.body.nodes()) {
+    if (!is<mil::conv>(node.get())) continue;
+    EXPECT_EQ(std::get<Ints>(node->attribute("strides")), (Ints{1, 1}));
+  }
+}
+
+TEST_F(EngineTest, StridesOfOneAxisAndSamePadding) {
+  suited(conv(input("x", {1, 3, 61}), {4, 3, 10}, {.strides = {5}, .pad_type = "same"}));
+  EXPECT_EQ(count("conv"), 1u);
+  EXPECT_GE(count("transpose"), 1u);
+}
+
+TEST_F(EngineTest, WideKernelsAndOddDilationsComeApart) {
+  Value x = input("x", {1, 4, 30, 30});
+  Value a = conv(x, {3, 4, 1, 12}, {.pad_type = "same"});
+  Value b = conv(x, {3, 4, 3, 3}, {.pad_type = "custom", .pad = {5, 5, 5, 5}, .dilations = {5, 5}});
+  suited(g.add(mil::add{.x = a, .y = b}));
+  EXPECT_EQ(count("conv"), 3u + 9u);
+}
+
+TEST_F(EngineTest, PoolingsInSteps) {
+  Value x = input("x", {1, 3, 18, 16});
+  Value a = g.add(mil::avg_pool{.exclude_padding_from_average = true,
+                                .x = x,
+                                .kernel_sizes = {3, 2},
+                                .strides = {3, 2},
+                                .pad_type = "custom",
+                                .pad = {0, 0, 1, 1}});
+  Value b = g.add(mil::max_pool{.x = x, .kernel_sizes = {6, 5}, .strides = {6, 3}, .pad_type = "valid"});
+  Value c = g.add(mil::max_pool{.x = x, .kernel_sizes = {18, 16}, .strides = {18, 16}, .pad_type = "valid"});
+  Value d = g.add(mil::avg_pool{.x = x, .kernel_sizes = {2, 16}, .strides = {2, 16}, .pad_type = "valid"});
+  Value first = g.add(mil::reduce_sum{.x = a, .axes = {2, 3}, .keep_dims = true});
+  Value second = g.add(mil::reduce_sum{.x = b, .axes = {2, 3}, .keep_dims = true});
+  Value third = g.add(mil::reduce_sum{.x = d, .axes = {2, 3}, .keep_dims = true});
+  suited(g.add(mil::concat{.values = Values{first, second, c, third}, .axis = 1}));
+  EXPECT_EQ(count("reduce_max"), 1u);
+  for (auto& node : f.body.nodes()) {
+    if (!node->op->attribute_index("kernel_sizes")) continue;
+    for (std::int64_t stride : std::get<Ints>(node->attribute("strides"))) EXPECT_TRUE(stride <= 2 || stride == 4);
+  }
+}
+
+TEST_F(EngineTest, LayersInPartsAndSumsAsProducts) {
+  Value x = input("x", {2, 3, 100});
+  Value wide = g.add(mil::linear{.x = x, .weight = g.constant(numbers({90, 100})), .bias = g.constant(numbers({90}))});
+  Value sums = g.add(mil::cumsum{.x = wide, .axis = 2, .exclusive = true, .reverse = true});
+  suited(g.add(mil::cumsum{.x = sums, .axis = 1}), 1e-3);
+  EXPECT_EQ(count("cumsum"), 0u);
+  EXPECT_EQ(count("linear"), 9u);  // three parts of results, of three parts of inputs each
+}
+
+TEST_F(EngineTest, LookUpsAndAttention) {
+  Value ids = f.body.add_input("ids", tensor_type(DType::int32, {2, 5}));
+  inputs["ids"] = Tensor::from_numbers(DType::int32, {2, 5}, {0, 1, 39999, 2, 3, 4, 5, 32768, 7, 8});
+  Value table = g.constant(numbers({40000, 8}));
+  Value rows = g.add(mil::gather{.x = table, .indices = ids});
+  Value heads = g.add(mil::expand_dims{.x = rows, .axes = {1}});
+  Value mask = g.constant(Tensor::from_numbers(DType::boolean, {1, 5}, {1, 1, 0, 1, 0}));
+  suited(g.add(mil::scaled_dot_product_attention{.query = heads, .key = heads, .value = heads, .attn_mask = mask}));
+  EXPECT_EQ(count("scaled_dot_product_attention"), 0u);
+  for (auto& node : f.body.nodes()) {
+    if (!is<mil::gather>(node.get())) continue;
+    EXPECT_EQ(node->input("indices").dtype(), DType::uint16);
+  }
+}
+
 struct PipelineTest : PassTest {
   Value linear(Value x, std::int64_t in, std::int64_t out) {
     Value y = g.add(mil::matmul{.x = x, .y = g.constant(numbers({in, out}))});

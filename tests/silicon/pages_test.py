@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 
 pomona = os.environ["POMONA_BINARY"]
 browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-keep = os.environ.get("POMONA_SCREENSHOTS")
+keep = os.environ.get("POMONA_SCREENSHOTS", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "build", "artifacts"))
+os.makedirs(keep, exist_ok=True)
 
 
 def pomona_json(*arguments, statuses=(0,)):
@@ -57,7 +58,7 @@ def looked_at(page, folder):
     if not browser:
         return html
     base = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder}/profile"]
-    shot = os.path.join(keep or folder, os.path.basename(page) + ".png")
+    shot = os.path.join(keep, os.path.basename(page) + ".png")
 
     def wall(path, *options):
         started = time.monotonic()
@@ -90,15 +91,60 @@ def looked_at(page, folder):
     return dump
 
 
+# What a hand on the keyboard does: each step notes what it changed. The page is as wide as a phone's.
+KEYS = """<script>{
+const note = {}, key = (id, k) => (id ? document.getElementById(id) : document).dispatchEvent(new KeyboardEvent('keydown', { key: k, bubbles: true }));
+const detail = document.getElementById('detail');
+if (detail) {
+  key('graph', 'ArrowDown'); const first = detail.textContent; key('graph', 'j'); note.steps = first !== detail.textContent;
+  key('graph', 'PageDown'); key('graph', 'k'); note.chosen = document.querySelectorAll('.item.chosen').length === 1;
+  const before = row; key('graph', '+'); note.zoom = row > before; key('graph', '-');
+  const span = tz; key('time', '+'); note.time = tz > span; const left = t0; key('time', 'ArrowRight'); note.moves = t0 >= left; key('time', '-');
+  const s = document.getElementById('search'); s.value = 'Neural Engine'; s.dispatchEvent(new Event('input'));
+  note.found = shown.length > 0 && shown.length < ops.length; s.value = ''; s.dispatchEvent(new Event('input'));
+  note.cited = !data.rules.length || document.querySelectorAll('#rules a, #detail a').length > 0;
+} else {
+  key('bars', 'ArrowRight'); const first = document.getElementById('bar-text').textContent; key('bars', 'ArrowRight');
+  note.steps = first !== document.getElementById('bar-text').textContent;
+  const before = zoom; key('bars', '+'); note.zoom = zoom > before || bars.length <= 4; key('bars', '-');
+}
+key('', '/'); note.slash = document.activeElement === document.getElementById('search');
+note.fits = document.documentElement.scrollWidth <= window.innerWidth;
+note.tabs = document.querySelectorAll('canvas:not([tabindex])').length === 0;
+document.body.dataset.note = JSON.stringify(note);
+}</script>"""
+
+
+def by_keyboard(page, folder):
+    """A phone's width, light and dark, everything done by keys; pictures of both are kept."""
+    if not browser:
+        return
+    html = open(page, encoding="utf-8").read()
+    path, name = os.path.join(folder, "keys.html"), os.path.basename(page)
+    open(path, "w", encoding="utf-8").write(html.replace("</body>", KEYS + "</body>"))
+    base = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder}/profile", "--window-size=500,1000"]
+    done = subprocess.run([*base, "--dump-dom", f"file://{path}"], check=True, capture_output=True, text=True, timeout=120)
+    note = json.loads(re.search(r'data-note="([^"]*)"', done.stdout).group(1).replace("&quot;", '"'))
+    assert all(note.values()), (name, note)
+    pictures = []
+    for look, setting in (("phone", []), ("dark", ["--blink-settings=preferredColorScheme=0"])):
+        shot = os.path.join(keep, f"{name}.{look}.png")
+        subprocess.run([*base, *setting, f"--screenshot={shot}", f"file://{page}"], check=True, capture_output=True, timeout=120)
+        pictures.append(open(shot, "rb").read())
+    assert pictures[0] != pictures[1], f"{name} looks the same in the dark"
+
+
 with tempfile.TemporaryDirectory() as folder:
     at = lambda name: os.path.join(folder, name)
     model(at("small.onnx"), 6, 128)
     pomona_json("convert", at("small.onnx"), "-o", at("small.mlpackage"))
     pomona_json("compress", at("small.mlpackage"), "-o", at("small4.mlpackage"), "--scheme", "lut4", "--html", at("compress.html"))
     assert "lut" in looked_at(at("compress.html"), folder)
+    by_keyboard(at("compress.html"), folder)
     found = pomona_json("verify", at("small4.mlpackage"), "--against", at("small.mlpackage"), "--bisect", "--html", at("verify.html"), statuses=(0, 1))
     assert found["html"] == at("verify.html")
     assert "cosine" in looked_at(at("verify.html"), folder)
+    by_keyboard(at("verify.html"), folder)
     again = subprocess.run([pomona, "verify", at("small4.mlpackage"), "--against", at("small.mlpackage"), "--html", at("verify.html")], capture_output=True, text=True)
     assert again.returncode not in (0, 1) or "exists" in again.stderr, "an existing page is not replaced without --force"
 
@@ -115,4 +161,5 @@ with tempfile.TemporaryDirectory() as folder:
     pomona_json("plan", at("deep.mlpackage"), "--html", at("plan.html"))
     print("plan of 10,000 operations:", round(time.time() - started, 2), "s with reading and writing")
     looked_at(at("plan.html"), folder)
+    by_keyboard(at("plan.html"), folder)
 sys.exit(0)

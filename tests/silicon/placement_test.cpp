@@ -16,7 +16,9 @@
 #include "ops/tensor_operation.h"
 #include "silicon/check.h"
 #include "silicon/error_text.h"
+#include "silicon/known_bad.h"
 #include "silicon/placement.h"
+#include "silicon/rule_book.h"
 
 namespace pomona::silicon {
 namespace {
@@ -182,6 +184,41 @@ TEST(Rules, HaveSourcesAndUniqueNames) {
   EXPECT_GE(names.size(), 35u);
 }
 
+// Everything known is held by records that exist, or says why it is not; and every record is from what is known.
+TEST(Rules, TheBookIsKept) {
+  std::set<std::string> ids, checks_there, kept;
+  for (const Check& check : checks()) checks_there.insert(std::string(check.id));
+  for (const BookEntry& entry : rule_book()) {
+    EXPECT_TRUE(ids.insert(std::string(entry.id)).second) << entry.id;
+    EXPECT_TRUE(entry.confidence >= 'A' && entry.confidence <= 'C') << entry.id;
+    EXPECT_TRUE(!entry.records.empty() || entry.otherwise.size() > 15) << entry.id << " has neither record nor reason";
+    for (std::string_view record : entry.records) {
+      std::size_t space = record.find(' ');
+      std::string kind(record.substr(0, space)), name(record.substr(space + 1));
+      kept.insert(name);
+      bool there = kind == "rule"    ? find_rule(name) != nullptr
+                   : kind == "check" ? checks_there.count(name) > 0
+                   : kind == "bad"   ? is_known_bad(name)
+                                     : kind == "error" && !explain(name).empty();
+      EXPECT_TRUE(there) << entry.id << ": " << record;
+    }
+  }
+  std::map<std::string, std::size_t> chapters;
+  for (const std::string& id : ids) ++chapters[id.substr(0, id.find('.'))];
+  EXPECT_EQ(chapters, (std::map<std::string, std::size_t>{{"format", 15},
+                                                          {"system", 7},
+                                                          {"weights", 13},
+                                                          {"shape", 16},
+                                                          {"op", 16},
+                                                          {"llm", 8},
+                                                          {"size", 7},
+                                                          {"speed", 7},
+                                                          {"error", 13}}));
+  for (const PlacementRule& rule : placement_rules())
+    EXPECT_TRUE(rule.engine != Engine::ane || kept.count(std::string(rule.id)) || rule.id == "cpu_only.lists")
+        << rule.id;
+}
+
 TEST(Rules, StridesAndKernels) {
   Made m;
   Value x = m.input({1, 64, 80, 80});
@@ -215,8 +252,41 @@ TEST(Checks, SayWhatWillGoWrong) {
 }
 
 TEST(ErrorTexts, AreExplained) {
-  ASSERT_EQ(explain("Error: Weight file size (2525476480 bytes) exceeds the maximum (2147483648 bytes)").size(), 1u);
-  EXPECT_TRUE(explain("all is well").empty());
+  struct Pasted {
+    const char *text, *means;
+  };
+  for (auto [text, means] : {
+           Pasted{"Error: Weight file size (2525476480 bytes) exceeds the maximum (2147483648 bytes)", "2 GiB"},
+           {"ANECCompile() FAILED", "compiler refuses"},
+           {"E5RT: ANECCompile(model) : error code: \xe2\x88\x92"
+            "14",
+            "compiler refuses"},
+           {"ANE compile returned status=-14 for /var/x", "compiler refuses"},
+           {"Status Code = \"-14\"", "compiler refuses"},
+           {"program load failed, status 0x1D", "more than one state"},
+           {"IOReturn: 0x20004.", "too large"},
+           {"ANE only support per-cout/per-tensor quantization", "scale per block"},
+           {"Core ML only supports tensors with rank \xe2\x89\xa4 5. Layer x has rank 6", "rank 6"},
+           {"CoreML does not support input dim > 16384. Input:x", "axis longer"},
+           {"Cannot support standalone slice_update", "cache update"},
+           {"Unsupported tensor data type:  INT32", "int32"},
+           {"Unsupported gather index type", "indices are int32"},
+           {"Invalid output tensor format: fp32", "fp32"},
+           {"Unable to parse ML Program: Unknown opset 'CoreML8'", "older than"},
+           {"in the operator set: opset CoreML9 is not known here", "older than"},
+           {"The input feature k_cache must be an MLState", "as an array"},
+           {"error: 'mps.dequantize' op failed to verify", "per-channel scales"},
+           {"zsh: killed     python3 predict.py", "memory"},
+           {"Process finished with exit code 137 (interrupted by signal 9: SIGKILL)", "memory"},
+           {"Model prediction is only available on macOS", "Macs only"},
+       }) {
+    auto found = explain(text);
+    ASSERT_EQ(found.size(), 1u) << text;
+    EXPECT_NE(found[0].error->meaning.find(means), std::string_view::npos) << text;
+    EXPECT_FALSE(found[0].error->advice.empty());
+  }
+  for (const char* text : {"all is well", "status -140", "code 0x1d4", "rank 5", ""})
+    EXPECT_TRUE(explain(text).empty()) << text;
 }
 
 }  // namespace

@@ -4,31 +4,13 @@
 
 #include "base/bits.h"
 #include "ir/builder.h"
-#include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/constexpr.h"
-#include "ops/elementwise_binary.h"
-#include "ops/linear.h"
+#include "rewrite/passes/attention_steps.h"
 #include "rewrite/passes/passes.h"
 
 namespace pomona::rewrite {
 namespace {
-
-// softmax(query key^T / sqrt(E) + mask) value. The scale goes into the query first, so that fp16 does not overflow.
-Value attention_in_steps(const Node& node, Builder& g) {
-  Value q = node.input("query"), mask = node.input("attn_mask");
-  if (!q.shape().back().known())
-    return g.refuse(fail("the size of a query is not known, so attention cannot be taken apart"));
-  double width = double(q.shape().back().value());
-  Value scaled = g.add(mil::mul{.x = q, .y = g.number(q, 1 / std::sqrt(width))});
-  Value scores = g.add(mil::matmul{.x = scaled, .y = node.input("key"), .transpose_y = true});
-  if (mask && mask.dtype() == DType::boolean)
-    scores = g.add(mil::select{.cond = mask, .a = scores, .b = g.number(q, -HUGE_VAL)});
-  else if (mask)
-    scores = g.add(mil::add{.x = scores, .y = mask});
-  Value weights = g.add(mil::softmax{.x = scores, .axis = -1});
-  return g.add(mil::matmul{.x = weights, .y = node.input("value")});
-}
 
 // Tables of iOS16 hold packed indices and a shape, those of iOS18 indices that have the shape and the width.
 Weight unpacked_indices(const Weight& packed, const Sizes& sizes, DType dtype) {
@@ -98,7 +80,7 @@ class Fitting {
       if (is<mil::scaled_dot_product_attention>(&node)) {
         Builder g(block, &node);
         g.source = node.source;
-        Value steps = attention_in_steps(node, g);
+        Value steps = attention_in_steps(node, g, -HUGE_VAL);
         POM_TRY_IN(Status(g.status()), "{}", node.label());
         take_name(node.output(), steps);
         replace_uses(node.output(), steps);

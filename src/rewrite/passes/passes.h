@@ -74,4 +74,14 @@ Result<std::vector<std::string>> use_half(Program& program, const HalfOptions& o
 // stay; types of function inputs, block inputs and results stay as they are.
 Status use_single(Program& program);
 
+struct EngineLimits {
+  std::int64_t axis = 16384;   // the longest
+  std::int64_t depth = 16384;  // of a matrix product
+  std::int64_t kernel = 13;    // the widest of a convolution
+};
+// Says in forms that the Neural Engine takes what it does not take otherwise, with the same results: strides, kernels,
+// dilations and poolings (engine_windows.h), attention written out, layers with long axes in parts, 16-bit indices,
+// running sums as products, masks of -40000. Only where sizes are known. Returns a sentence per kind of change.
+Result<std::vector<std::string>> suit_engine(Program& program, const EngineLimits& limits);
+
 }  // namespace pomona::rewrite
