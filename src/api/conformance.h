@@ -17,7 +17,8 @@ namespace pomona::api {
 struct ConformanceOptions {
   POM_OPTION(list, std::string, "file with names or folders of cases, one a line; without it, all below DIR");
   POM_OPTION(outputs, std::string, "folder for NAME.npz or NAME.err of every case");
-  POM_OPTION(precision, std::string, "fp32 or fp16") = "fp32";
+  POM_OPTION(precision, std::string,
+             "fp32, or fp16 with differences up to 1e-2 of a value and 1e-3 of the largest") = "fp32";
   POM_OPTION(target, std::string, "oldest system") = "iOS18";
   POM_OPTION(rtol, double, "difference allowed, relative to the expected value") = 1e-3;
   POM_OPTION(atol, double, "difference allowed besides") = 1e-7;

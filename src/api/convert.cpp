@@ -133,6 +133,7 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   report.border.insert(report.border.end(), rewritten.sentences.begin(), rewritten.sentences.end());
   note_shapes(program);
   for (const auto& function : program.functions) count_ops(function->body, report.ops);
+  report.open_sizes = open_sizes(program.main());
   return {};
 }
 

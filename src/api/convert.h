@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "api/mixed.h"
+#include "api/open_sizes.h"
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
@@ -93,6 +94,7 @@ struct ConvertReport {
   std::uint64_t source_bytes = 0, output_bytes = 0, peak_memory = 0;
   std::vector<std::string> border;  // what changed at the border, and what was decided there
   std::map<std::string, std::size_t> ops;
+  std::vector<OpenSize> open_sizes;           // of the package's program
   std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
   std::vector<std::string> dumps;            // files, with --dump-after

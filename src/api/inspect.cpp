@@ -63,6 +63,7 @@ class Inspector {
     }
     for (Value result : function.body.results()) facts.outputs.push_back(line_of(function.outputs, result));
     look_at(function.body, facts);
+    facts.open_sizes = open_sizes(function);
     found_.functions.push_back(std::move(facts));
   }
 

@@ -4,6 +4,7 @@
 //   Inspection found = POM_TRY(inspect("model.onnx"));
 #pragma once
 #include "api/model.h"
+#include "api/open_sizes.h"
 
 namespace pomona::api {
 
@@ -26,6 +27,7 @@ struct FunctionFacts {
   std::map<std::string, std::size_t> ops;  // histogram, constants left out
   Target needs = Target::iOS15;            // the oldest target that has every op as it is used
   std::string needs_because;               // a node that needs it
+  std::vector<OpenSize> open_sizes;        // which dimension of which input makes which ops dynamic
 };
 struct Inspection {
   std::string path, format;

@@ -9,6 +9,7 @@
 #include "api/origin.h"
 #include "cli/flags.h"
 #include "cli/print.h"
+#include "cli/print_sizes.h"
 #include "cli/verbs.h"
 
 namespace pomona::cli {
@@ -40,7 +41,8 @@ Json to_json(const api::ConvertReport& report) {
             {"output_bytes", report.output_bytes},
             {"peak_memory_bytes", report.peak_memory},
             {"border", report.border},
-            {"ops", report.ops}};
+            {"ops", report.ops},
+            {"open_sizes", open_sizes_json(report.open_sizes)}};
   for (const api::Stage& stage : report.stages) json["seconds"][stage.name] = stage.seconds;
   if (!report.weights.empty()) json["weights"] = weight_lines_json(report.weights);
   if (!report.dumps.empty()) json["dumps"] = report.dumps;
@@ -75,6 +77,7 @@ void say(const Session& session, const api::ConvertReport& report, const api::Co
     seconds += fmt::format("{}{} {:.2f} s", seconds.empty() ? "" : ", ", stage.name, stage.seconds);
   std::size_t ops = 0;
   for (const auto& [name, count] : report.ops) ops += count;
+  for (const std::string& sentence : open_sizes_text(report.open_sizes, ops, session.verbose)) session.say(sentence);
   session.say(fmt::format("{}, {} -> {}", report.source_format, api::size_text(report.source_bytes),
                           options.dry_run
                               ? "nothing was written (--dry-run)"

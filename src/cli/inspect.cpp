@@ -9,6 +9,7 @@
 
 #include "api/files.h"
 #include "cli/print.h"
+#include "cli/print_sizes.h"
 #include "cli/verbs.h"
 
 namespace pomona::cli {
@@ -62,7 +63,8 @@ Json to_json(const api::Inspection& found, const Arguments& a) {
                                  {"inputs", features_json(f.inputs)},
                                  {"outputs", features_json(f.outputs)},
                                  {"states", features_json(f.states)},
-                                 {"ops", f.ops}};
+                                 {"ops", f.ops},
+                                 {"open_sizes", open_sizes_json(f.open_sizes)}};
   if (a.ops)
     for (const api::OpLine& op : found.ops)
       json["ops"].push_back({{"name", op.name}, {"op", op.op}, {"types", op.types}, {"source", op.source}});
@@ -90,6 +92,8 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
     total += count;
   }
   session.answer(fmt::format("  {} ops: {}", total, line));
+  for (const std::string& sentence : open_sizes_text(f.open_sizes, total, session.verbose))
+    session.answer("  " + sentence);
 }
 
 void say(const Session& session, const api::Inspection& found, const Arguments& a) {

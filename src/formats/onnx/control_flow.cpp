@@ -42,7 +42,7 @@ struct If {
     POM_REQUIRE(then_branch && else_branch, "a branch is missing");
     if (auto known = g.as_constant(cond).number()) {
       const GraphProto& taken = *known != 0 ? *then_branch.proto : *else_branch.proto;
-      for (const Entry& e : POM_TRY(g.graphs().lower_graph(taken, g.block(), {}))) POM_TRY(g.result(e.value, e.elem));
+      for (const Entry& e : POM_TRY(g.graphs().lower_graph(taken, g.block(), {}))) POM_TRY(g.give(e));
       return {};
     }
     for (auto [a, b] : {std::pair(then_branch.proto, else_branch.proto), {else_branch.proto, then_branch.proto}})
@@ -57,7 +57,10 @@ struct If {
       blocks.push_back(std::make_unique<Block>(&g.block().function()));
       entries = POM_TRY(g.graphs().lower_graph(*graph, *blocks.back(), {}));
       Values results;
-      for (const Entry& e : entries) results.push_back(e.value);
+      for (const Entry& e : entries) {
+        POM_REQUIRE(e.value, "a branch gives no tensor, and which one is taken is not known before the model runs");
+        results.push_back(e.value);
+      }
       blocks.back()->set_results(std::move(results));
     }
     Values all = g.add_call(def<mil::cond>(), {}, {as_scalar(g, cond)}, {1}, std::move(blocks));
@@ -76,7 +79,7 @@ auto round_of(Lowering& g, const GraphProto& body) {
 struct Loop {
   ONNX_OPTIONAL(M);
   ONNX_OPTIONAL(cond);
-  ONNX_VARIADIC(v_initial);
+  ONNX_VARIADIC(v_initial, .sequence = true);
   ONNX_GRAPH(body);
   Status lower(Lowering& g) const {
     POM_REQUIRE(body, "the body is missing");
@@ -89,7 +92,7 @@ struct Loop {
     double first = cond ? g.as_constant(cond).number().value_or(unknown) : 1;
     if (rounds != unknown && first != unknown && rounds <= double(most_rounds)) {
       if (auto written_out = POM_TRY(try_rounds(g, first != 0 ? std::int64_t(rounds) : 0))) {
-        for (const Entry& e : *written_out) POM_TRY(g.result(e.value, e.elem));
+        for (const Entry& e : *written_out) POM_TRY(g.give(e));
         return {};
       }
     }
@@ -106,11 +109,12 @@ struct Loop {
       std::vector<Entry> inputs{{g.integer(i), Elem::int64}, {g.scalar(DType::boolean, 1), Elem::boolean}};
       inputs.insert(inputs.end(), state.begin(), state.end());
       std::vector<Entry> out = POM_TRY(g.graphs().lower_graph(*body.proto, g.block(), inputs));
-      auto again = g.as_constant(out[0].value).number();
+      auto again = out[0].value ? g.as_constant(out[0].value).number() : std::nullopt;
       if (!again && i + 1 < rounds) return std::optional<std::vector<Entry>>();
       std::copy_n(out.begin() + 1, state.size(), state.begin());
       for (std::size_t s = 0; s < scans; ++s) {
         const Entry& e = out[1 + state.size() + s];
+        POM_REQUIRE(e.value, "a loop collects tensors only");
         collected[s].push_back(e.value);
         elems[s] = e.elem;
       }
@@ -252,24 +256,12 @@ struct ScanByBatch {
   }
 };
 
-// A tensor is an optional that is there.
-struct OptionalHasElement {
-  ONNX_OPTIONAL(input);
-  Status lower(Lowering& g) const { return g.result(g.scalar(DType::boolean, input ? 1 : 0), Elem::boolean); }
-};
-struct OptionalGetElement {
-  ONNX_IN(input);
-  Status lower(Lowering& g) const { return g.result(input, input.elem()); }
-};
-
 }  // namespace
 
 Rules control_flow_chapter() {
   return {
       rule<If>("If"),
       rule<Loop>("Loop"),
-      rule<OptionalGetElement>("OptionalGetElement", 15),
-      rule<OptionalHasElement>("OptionalHasElement", 15),
       rule<Scan>("Scan", 9),
       rule<ScanByBatch>("Scan", 8, 9),
   };

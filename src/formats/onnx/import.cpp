@@ -304,6 +304,8 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
       if (!fallback) continue;
       scope.entries.erase(initial);
     }
+    POM_REQUIRE(input.kind != ValueInfoProto::Kind::sequence,
+                "input '{}' is a sequence, of which the model does not say how many tensors it holds", input.name);
     POM_REQUIRE(input.kind == ValueInfoProto::Kind::tensor, "input '{}' is no tensor", input.name);
     const ElemInfo* elem = find_elem(input.elem_type);
     POM_REQUIRE(elem && elem->elem != Elem::string, "input '{}' holds {}, which is not supported", input.name,
@@ -349,6 +351,8 @@ Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
   for (const ValueInfoProto& output : model_.graph.output) {
     const Entry* entry = scope.find(output.name);
     POM_REQUIRE(entry && *entry, "output '{}' is made by no node", output.name);
+    POM_REQUIRE(entry->value, "output '{}' is a sequence of {} tensors; a Core ML program gives tensors only",
+                output.name, entry->items->size());
     Value value = entry->value;
     // An output is a value of its own: not an input, not a constant, not another output.
     bool taken = !value.producer() || value.literal() || value.name() != output.name ||
@@ -459,7 +463,8 @@ Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& blo
     if (!made) return std::move(made).error();
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (node.output[i].empty()) continue;
-      POM_REQUIRE(i < made->size() && (*made)[i], "output {} ('{}') is not supported", i, node.output[i]);
+      POM_REQUIRE(i < made->size() && ((*made)[i] || (*made)[i].absent), "output {} ('{}') is not supported", i,
+                  node.output[i]);
       outputs[i] = (*made)[i];
     }
   }
@@ -486,7 +491,7 @@ Result<std::vector<Entry>> Importer::lower_graph(const GraphProto& graph, Block&
   for (const ValueInfoProto& output : graph.output) {
     const Entry* entry = scope.find(output.name);
     POM_REQUIRE(entry, "output '{}' of a subgraph is made by no node", output.name);
-    POM_REQUIRE(*entry, "a node of the subgraph cannot be converted");
+    POM_REQUIRE(*entry || entry->absent, "a node of the subgraph cannot be converted");
     outputs.push_back(*entry);
   }
   return outputs;

@@ -211,6 +211,12 @@ Status Lowering::result(Value value, std::optional<Elem> elem) {
   return {};
 }
 
+Status Lowering::give(Entry entry) {
+  if (!status()) return status().error();
+  outputs_.push_back(std::move(entry));
+  return {};
+}
+
 Status Lowering::results(const Values& values) {
   if (!status()) return status().error();
   for (Value value : values) POM_TRY(result(value));

@@ -71,6 +71,8 @@ class Lowering {
   // Sets the node's next output. Without an element type: that of the first input of the same dtype, or the usual one.
   Status result(Value value, std::optional<Elem> elem = {});
   Status results(const Values& values);
+  // The same of a sequence, or of an optional that is not there.
+  Status give(Entry entry);
   const std::vector<Entry>& outputs() const { return outputs_; }
   const Status& status() const { return builder_.status(); }
 

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "formats/onnx/lowering.h"
@@ -26,6 +28,8 @@ struct Decision {
   std::int64_t feature = 0;
   std::string mode;
   double value = 0;
+  bool missing_is_true = false;  // where NaN goes
+  std::vector<double> members;   // of BRANCH_MEMBER
 };
 struct Tree {
   std::vector<Decision> decisions;
@@ -36,14 +40,73 @@ Value vector_of(Lowering& g, DType dtype, const std::vector<double>& numbers) {
   return g.constant(Tensor::from_numbers(dtype, {std::int64_t(numbers.size())}, numbers));
 }
 
-Result<Value> decided(Lowering& g, Value columns, Value values, const std::string& mode) {
-  if (mode == "BRANCH_LEQ") return g.add(mil::less_equal{.x = columns, .y = values});
-  if (mode == "BRANCH_LT") return g.add(mil::less{.x = columns, .y = values});
-  if (mode == "BRANCH_GTE") return g.add(mil::greater_equal{.x = columns, .y = values});
-  if (mode == "BRANCH_GT") return g.add(mil::greater{.x = columns, .y = values});
-  if (mode == "BRANCH_EQ") return g.add(mil::equal{.x = columns, .y = values});
-  if (mode == "BRANCH_NEQ") return g.add(mil::not_equal{.x = columns, .y = values});
-  return fail("decisions by '{}' are not supported", mode);
+// Whether each column is one of the numbers of its decision: [N, D].
+Value is_member(Lowering& g, Value columns, const std::vector<Decision>& decisions) {
+  std::size_t most = 0;
+  for (const Decision& d : decisions) most = std::max(most, d.members.size());
+  std::vector<double> table;
+  for (const Decision& d : decisions)
+    for (std::size_t k = 0; k < most; ++k)
+      table.push_back(k < d.members.size() ? d.members[k] : std::numeric_limits<double>::quiet_NaN());
+  Value sets =
+      g.constant(Tensor::from_numbers(DType::fp32, {std::int64_t(decisions.size()), std::int64_t(most)}, table));
+  Value same = g.add(mil::equal{.x = g.expand_dims(columns, {2}), .y = sets});
+  Value any = g.add(mil::reduce_max{.x = g.cast(same, DType::int32), .axes = Ints{2}, .keep_dims = false});
+  return g.cast(any, DType::boolean);
+}
+
+Result<Value> decided(Lowering& g, Value columns, const std::vector<Decision>& decisions) {
+  const std::string& mode = decisions[0].mode;
+  std::vector<double> numbers, missing;
+  bool tracks = false;
+  for (const Decision& d : decisions) {
+    numbers.push_back(d.value);
+    missing.push_back(d.missing_is_true);
+    tracks = tracks || d.missing_is_true;
+  }
+  Value values = vector_of(g, DType::fp32, numbers), yes;
+  if (mode == "BRANCH_LEQ")
+    yes = g.add(mil::less_equal{.x = columns, .y = values});
+  else if (mode == "BRANCH_LT")
+    yes = g.add(mil::less{.x = columns, .y = values});
+  else if (mode == "BRANCH_GTE")
+    yes = g.add(mil::greater_equal{.x = columns, .y = values});
+  else if (mode == "BRANCH_GT")
+    yes = g.add(mil::greater{.x = columns, .y = values});
+  else if (mode == "BRANCH_EQ")
+    yes = g.add(mil::equal{.x = columns, .y = values});
+  else if (mode == "BRANCH_NEQ")
+    yes = g.add(mil::not_equal{.x = columns, .y = values});
+  else if (mode == "BRANCH_MEMBER")
+    yes = is_member(g, columns, decisions);
+  else
+    return fail("decisions by '{}' are not supported", mode);
+  if (!tracks) return yes;
+  Value unknown = g.add(mil::not_equal{.x = columns, .y = columns});
+  Value onward =
+      g.cast(g.constant(Tensor::from_numbers(DType::int32, {std::int64_t(missing.size())}, missing)), DType::boolean);
+  return g.add(mil::logical_or{.x = yes, .y = g.add(mil::logical_and{.x = unknown, .y = onward})});
+}
+
+// Decisions of one kind stand together; those of a tree that has several are put in a row, kind by kind.
+Result<Value> all_decided(Lowering& g, Value x, const Tree& tree, std::vector<std::size_t>& place) {
+  std::map<std::string, std::vector<std::size_t>> kinds;
+  for (std::size_t i = 0; i < tree.decisions.size(); ++i) kinds[tree.decisions[i].mode].push_back(i);
+  place.assign(tree.decisions.size(), 0);
+  std::size_t next = 0;
+  Values parts;
+  for (const auto& [mode, numbers] : kinds) {
+    std::vector<double> features;
+    std::vector<Decision> decisions;
+    for (std::size_t i : numbers) {
+      place[i] = next++;
+      decisions.push_back(tree.decisions[i]);
+      features.push_back(double(tree.decisions[i].feature));
+    }
+    Value columns = g.add(mil::gather{.x = x, .indices = vector_of(g, DType::int32, features), .axis = 1});
+    parts.push_back(g.cast(POM_TRY(decided(g, columns, decisions)), DType::fp32));
+  }
+  return g.concat(parts, 1);
 }
 
 // [N, targets]: what the tree adds for each row of x.
@@ -57,20 +120,13 @@ Result<Value> sum_of(Lowering& g, Value x, const Tree& tree, std::int64_t target
     }
   Value table = g.constant(Tensor::from_numbers(DType::fp32, {leaves, targets}, outputs));
   if (decisions == 0) return g.plus(g.times(g.slice(x, 1, 0, 1), 0), g.slice(table, 0, 0, 1));
-  std::vector<double> features, values;
-  for (const Decision& d : tree.decisions) {
-    POM_REQUIRE(d.mode == tree.decisions[0].mode, "a tree decides in different ways, which is not supported");
-    features.push_back(double(d.feature));
-    values.push_back(d.value);
-  }
-  Value columns = g.add(mil::gather{.x = x, .indices = vector_of(g, DType::int32, features), .axis = 1});
-  Value taken =
-      g.cast(POM_TRY(decided(g, columns, vector_of(g, DType::fp32, values), tree.decisions[0].mode)), DType::fp32);
+  std::vector<std::size_t> place;
+  Value taken = POM_TRY(all_decided(g, x, tree, place));
   std::vector<double> ways(std::size_t(decisions * leaves)), needed;
   for (std::size_t l = 0; l < tree.leaves.size(); ++l) {
     double yes = 0;
     for (auto [decision, way] : tree.leaves[l].path) {
-      ways[decision * std::size_t(leaves) + l] = way ? 1 : -1;
+      ways[place[decision] * std::size_t(leaves) + l] = way ? 1 : -1;
       yes += way;
     }
     needed.push_back(yes);
@@ -101,6 +157,7 @@ struct NodeLists {
   const Ints &trees, &nodes, &features, &yes, &no;
   const Strings& modes;
   const Floats& values;
+  const Ints& missing;
   const Ints &leaf_trees, &leaf_nodes, &leaf_ids;
   const Floats& leaf_weights;
 
@@ -109,6 +166,7 @@ struct NodeLists {
     POM_REQUIRE(count > 0 && count <= most_nodes && trees.size() == count && features.size() == count &&
                     yes.size() == count && no.size() == count && modes.size() == count && values.size() == count,
                 "the lists of nodes differ in length");
+    POM_REQUIRE(missing.empty() || missing.size() == count, "the lists of nodes differ in length");
     POM_REQUIRE(leaf_trees.size() == leaf_nodes.size() && leaf_ids.size() == leaf_nodes.size() &&
                     leaf_weights.size() == leaf_nodes.size(),
                 "the lists of leaves differ in length");
@@ -146,7 +204,7 @@ struct NodeLists {
           further.path.emplace_back(made.decisions.size(), way);
           pending.emplace_back(next->second, std::move(further));
         }
-        made.decisions.push_back({features[i], modes[i], values[i]});
+        made.decisions.push_back({features[i], modes[i], values[i], !missing.empty() && missing[i] != 0, {}});
       }
     }
     return all;
@@ -176,9 +234,9 @@ struct TreeEnsembleRegressor {
     POM_REQUIRE(*post_transform == "NONE" && (*aggregate_function == "SUM" || *aggregate_function == "AVERAGE"),
                 "post_transform '{}' with aggregate_function '{}' is not supported", *post_transform,
                 *aggregate_function);
-    NodeLists lists{*nodes_treeids,      *nodes_nodeids, *nodes_featureids, *nodes_truenodeids,
-                    *nodes_falsenodeids, *nodes_modes,   *nodes_values,     *target_treeids,
-                    *target_nodeids,     *target_ids,    *target_weights};
+    NodeLists lists{*nodes_treeids,      *nodes_nodeids,  *nodes_featureids, *nodes_truenodeids,
+                    *nodes_falsenodeids, *nodes_modes,    *nodes_values,     *nodes_missing_value_tracks_true,
+                    *target_treeids,     *target_nodeids, *target_ids,       *target_weights};
     auto trees = POM_TRY(lists.read());
     Value y = POM_TRY(sum_of_trees(g, X, trees, *n_targets));
     if (*aggregate_function == "AVERAGE") y = g.over(y, double(trees.size()));
@@ -213,8 +271,8 @@ struct TreeEnsembleClassifier {
         std::any_of(class_ids->begin(), class_ids->end(), [&](std::int64_t id) { return id != class_ids->front(); });
     POM_REQUIRE(several || classlabels_int64s->size() != 2, "binary ensembles with one score are not supported");
     NodeLists lists{*nodes_treeids,      *nodes_nodeids, *nodes_featureids, *nodes_truenodeids,
-                    *nodes_falsenodeids, *nodes_modes,   *nodes_values,     *class_treeids,
-                    *class_nodeids,      *class_ids,     *class_weights};
+                    *nodes_falsenodeids, *nodes_modes,   *nodes_values,     *nodes_missing_value_tracks_true,
+                    *class_treeids,      *class_nodeids, *class_ids,        *class_weights};
     auto trees = POM_TRY(lists.read());
     Value scores = POM_TRY(sum_of_trees(g, X, trees, std::int64_t(classlabels_int64s->size())));
     if (!base_values->empty()) scores = g.plus(scores, vector_of(g, DType::fp32, *base_values));
@@ -230,10 +288,112 @@ struct TreeEnsembleClassifier {
   }
 };
 
+// The operator that took the place of both: nodes and leaves are lists of their own, and a decision may be by
+// membership.
+struct TreeEnsemble {
+  ONNX_IN(X);
+  ONNX_ATTR(aggregate_function, int) = 1;
+  ONNX_ATTR(leaf_targetids, Ints, .required = true);
+  ONNX_TENSOR(leaf_weights, .required = true);
+  ONNX_TENSOR(membership_values);
+  ONNX_ATTR(n_targets, int) = 1;
+  ONNX_ATTR(nodes_falseleafs, Ints, .required = true);
+  ONNX_ATTR(nodes_falsenodeids, Ints, .required = true);
+  ONNX_ATTR(nodes_featureids, Ints, .required = true);
+  ONNX_TENSOR(nodes_hitrates);
+  ONNX_ATTR(nodes_missing_value_tracks_true, Ints);
+  ONNX_TENSOR(nodes_modes, .required = true);
+  ONNX_TENSOR(nodes_splits, .required = true);
+  ONNX_ATTR(nodes_trueleafs, Ints, .required = true);
+  ONNX_ATTR(nodes_truenodeids, Ints, .required = true);
+  ONNX_ATTR(post_transform, int) = 0;
+  ONNX_ATTR(tree_roots, Ints, .required = true);
+
+  static Result<std::vector<double>> numbers(Lowering& g, const TensorField& field) {
+    if (!field) return std::vector<double>();
+    Weight weight = POM_TRY(stored_weight(*field.proto, g.graphs().files()));
+    return POM_TRY(weight.materialise()).numbers();
+  }
+  // The numbers of each decision by membership stand one after the other, NaN behind each lot.
+  Result<std::vector<Decision>> decisions(Lowering& g) const {
+    static constexpr const char* names[] = {"BRANCH_LEQ", "BRANCH_LT",  "BRANCH_GTE",   "BRANCH_GT",
+                                            "BRANCH_EQ",  "BRANCH_NEQ", "BRANCH_MEMBER"};
+    auto modes = POM_TRY(numbers(g, nodes_modes)), splits = POM_TRY(numbers(g, nodes_splits)),
+         members = POM_TRY(numbers(g, membership_values));
+    const Ints& missing = *nodes_missing_value_tracks_true;
+    std::size_t count = modes.size(), next = 0;
+    POM_REQUIRE(count > 0 && count <= most_nodes && splits.size() == count && nodes_featureids->size() == count &&
+                    nodes_truenodeids->size() == count && nodes_falsenodeids->size() == count &&
+                    nodes_trueleafs->size() == count && nodes_falseleafs->size() == count &&
+                    (missing.empty() || missing.size() == count),
+                "the lists of nodes differ in length");
+    std::vector<Decision> all;
+    for (std::size_t i = 0; i < count; ++i) {
+      POM_REQUIRE(modes[i] >= 0 && modes[i] < double(std::size(names)), "a node decides by the mode {}", modes[i]);
+      Decision& d = all.emplace_back();
+      d = {(*nodes_featureids)[i], names[std::size_t(modes[i])], splits[i], !missing.empty() && missing[i] != 0, {}};
+      if (d.mode != "BRANCH_MEMBER") continue;
+      while (next < members.size() && !std::isnan(members[next])) d.members.push_back(members[next++]);
+      ++next;
+      POM_REQUIRE(!d.members.empty(), "a decision by membership has no numbers");
+    }
+    return all;
+  }
+  Result<Tree> tree_at(std::int64_t root, const std::vector<Decision>& decisions,
+                       const std::vector<double>& weights) const {
+    struct Step {
+      std::int64_t node;
+      bool leaf;
+      Leaf path;
+    };
+    Tree tree;
+    std::vector<Step> pending{{root, false, {}}};
+    while (!pending.empty()) {
+      Step step = std::move(pending.back());
+      pending.pop_back();
+      auto at = std::size_t(step.node);
+      if (step.leaf) {
+        POM_REQUIRE(step.node >= 0 && at < weights.size() && at < leaf_targetids->size(), "there is no leaf {}",
+                    step.node);
+        step.path.values = {{(*leaf_targetids)[at], weights[at]}};
+        tree.leaves.push_back(std::move(step.path));
+        continue;
+      }
+      POM_REQUIRE(step.node >= 0 && at < decisions.size(), "there is no node {}", step.node);
+      POM_REQUIRE(tree.decisions.size() <= decisions.size(), "a tree goes in a circle");
+      for (bool way : {true, false}) {
+        Leaf further = step.path;
+        further.path.emplace_back(tree.decisions.size(), way);
+        pending.push_back({way ? (*nodes_truenodeids)[at] : (*nodes_falsenodeids)[at],
+                           (way ? (*nodes_trueleafs)[at] : (*nodes_falseleafs)[at]) != 0, std::move(further)});
+      }
+      tree.decisions.push_back(decisions[at]);
+    }
+    return tree;
+  }
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(*aggregate_function == 0 || *aggregate_function == 1, "aggregate_function {} is not supported",
+                *aggregate_function);
+    POM_REQUIRE(*n_targets > 0 && !tree_roots->empty(), "there are {} targets and {} trees", *n_targets,
+                tree_roots->size());
+    auto all = POM_TRY(decisions(g));
+    auto weights = POM_TRY(numbers(g, leaf_weights));
+    std::vector<Tree> trees;
+    for (std::int64_t root : *tree_roots) trees.push_back(POM_TRY(tree_at(root, all, weights)));
+    Value y = POM_TRY(sum_of_trees(g, X, trees, *n_targets));
+    if (*aggregate_function == 0) y = g.over(y, double(trees.size()));
+    if (*post_transform == 1) y = g.add(mil::softmax{.x = y, .axis = -1});
+    if (*post_transform == 2) y = g.add(mil::sigmoid{.x = y});
+    POM_REQUIRE(*post_transform >= 0 && *post_transform <= 2, "post_transform {} is not supported", *post_transform);
+    return g.result(g.cast(y, X.dtype()), X.elem());
+  }
+};
+
 }  // namespace
 
 Rules ml_tree_chapter() {
   return {
+      rule<TreeEnsemble>("TreeEnsemble", 5, always, domain),
       rule<TreeEnsembleClassifier>("TreeEnsembleClassifier", 1, always, domain),
       rule<TreeEnsembleRegressor>("TreeEnsembleRegressor", 1, always, domain),
   };

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/gather_scatter.h"
 #include "ops/shape.h"
@@ -119,8 +119,14 @@ struct Pad {
     for (std::size_t i = first; i < rank; ++i) {
       if (before[i] == 0 && after[i] == 0) continue;
       Dim size = x.shape()[i];
-      POM_REQUIRE(size.known() && size.value() > 0 && size.value() + before[i] + after[i] < (1 << 24),
-                  "{} padding of dim {} needs a known size", *mode, i);
+      if (!size.known()) {
+        x = taken(g, x, source_places(g, g.dim(x, i), before[i], after[i]), i);
+        if (!x) return g.status();
+        continue;
+      }
+      POM_REQUIRE(size.value() > 0 && size.value() + before[i] + after[i] < (1 << 24),
+                  "{} padding of dim {} of {} by {} and {} is not supported", *mode, i, size.value(), before[i],
+                  after[i]);
       Ints places;
       for (std::int64_t at = -before[i]; at < size.value() + after[i]; ++at)
         places.push_back(source_of_place(mode, at, size.value()));
@@ -129,6 +135,19 @@ struct Pad {
       if (!x) return g.status();
     }
     return g.result(x, data.elem());
+  }
+
+  // The same as source_of_place, for a size that is known when the model runs.
+  Value source_places(Lowering& g, Value size, std::int64_t before, std::int64_t after) const {
+    Value places = count_up(g, g.integer(-before), g.plus(size, double(after)));
+    Value last = g.minus(size, 1);
+    if (*mode == "edge")
+      return g.add(mil::maximum{.x = g.add(mil::minimum{.x = places, .y = last}), .y = g.integer(0)});
+    if (*mode == "wrap") return g.add(mil::mod{.x = places, .y = size});
+    // One element is its own mirror.
+    Value period = g.add(mil::maximum{.x = g.times(last, 2), .y = g.integer(1)});
+    Value at = g.add(mil::mod{.x = places, .y = period});
+    return g.add(mil::minimum{.x = at, .y = g.minus(period, at)});
   }
 
   // Amounts that are only known when the model runs.
@@ -158,8 +177,11 @@ struct CenterCropPad {
     for (std::size_t k = 0; k < along.size(); ++k) {
       std::size_t a = POM_TRY(g.axis(along[k], rank));
       Dim size = input_data.shape()[a];
-      POM_REQUIRE(size.known() && wanted[k] > 0 && wanted[k] < (1 << 28), "dim {} goes from {} to {}", a, size.text(),
-                  wanted[k]);
+      POM_REQUIRE(wanted[k] > 0 && wanted[k] < (1 << 28), "dim {} goes from {} to {}", a, size.text(), wanted[k]);
+      if (!size.known()) {
+        x = fitted(g, x, a, wanted[k]);
+        continue;
+      }
       std::int64_t have = size.value(), want = wanted[k];
       if (have > want) x = g.slice(x, a, (have - want) / 2, (have - want) / 2 + want);
       if (have >= want || !x) continue;
@@ -176,6 +198,26 @@ struct CenterCropPad {
       x = g.concat(parts, int(a));
     }
     return g.result(x, input_data.elem());
+  }
+  // Of an open size: each place shows what lies there once the middles are laid upon each other, or 0.
+  static Value fitted(Lowering& g, Value x, std::size_t axis, std::int64_t want) {
+    auto half_of_excess = [&](Value a, Value b) {
+      Value excess = g.add(mil::maximum{.x = g.minus(a, b), .y = g.integer(0)});
+      return g.add(mil::floor_div{.x = excess, .y = g.integer(2)});
+    };
+    Value have = g.dim(x, axis), wanted = g.integer(want);
+    Value shift = g.minus(half_of_excess(have, wanted), half_of_excess(wanted, have));
+    Value places = g.plus(count_up(g, wanted), shift), zero = g.integer(0);
+    Value inside = g.add(mil::logical_and{.x = g.add(mil::greater_equal{.x = places, .y = zero}),
+                                          .y = g.add(mil::less{.x = places, .y = have})});
+    Value safe = g.add(mil::maximum{.x = g.add(mil::minimum{.x = places, .y = g.minus(have, 1)}), .y = zero});
+    Ints others;
+    for (std::size_t i = 0; i < x.rank(); ++i)
+      if (i != axis) others.push_back(std::int64_t(i));
+    Value mask = g.expand_dims(inside, others), all = taken(g, x, safe, axis);
+    if (!all) return {};
+    if (all.dtype() == DType::boolean) return g.add(mil::logical_and{.x = all, .y = mask});
+    return g.select(mask, all, g.number(all, 0));
   }
 };
 

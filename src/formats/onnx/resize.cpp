@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
@@ -14,12 +14,6 @@
 // an axis is a gather (nearest) or the product with a constant matrix of interpolation weights.
 namespace pomona::onnx {
 namespace {
-
-struct ResizeOptions {
-  std::string grid = "half_pixel", mode = "nearest", nearest = "round_prefer_floor";
-  double cubic_a = -0.75, extrapolation = 0;
-  bool exclude_outside = false, antialias = false;
-};
 
 // Resizing along one axis, with known sizes.
 struct AxisResize {
@@ -119,23 +113,33 @@ std::string sampling_mode(const ResizeOptions& o) {
 
 bool whole(double v) { return v >= 1 && v == std::floor(v) && v < 1 << 20; }
 
+// Whether MIL's upsampling does it, the input's size being unknown.
+bool upsamples(Value x, const ResizeOptions& o, const Floats& scales) {
+  std::size_t rank = x.rank();
+  if (rank < 3 || !is_float(x.dtype())) return false;
+  for (std::size_t i = 0; i < rank; ++i)
+    if (scales[i] != 1 && (i + 2 < rank || !whole(scales[i]))) return false;
+  if (o.mode == "nearest")
+    return repeats(o, std::int64_t(scales[rank - 2])) && repeats(o, std::int64_t(scales[rank - 1]));
+  return o.mode == "linear" && !sampling_mode(o).empty() && !o.exclude_outside;
+}
+
 // By scales alone, the input's size being unknown.
 Result<Value> resize_by_scale(Lowering& g, Value x, const ResizeOptions& o, const Floats& scales) {
-  std::size_t rank = x.rank();
-  POM_REQUIRE(rank >= 3, "an input of rank {} needs a known size", rank);
-  for (std::size_t i = 0; i < rank; ++i)
-    POM_REQUIRE(scales[i] == 1 || (i + 2 >= rank && whole(scales[i])), "resizing by {} needs an input of known size",
-                scales[i]);
-  double h = scales[rank - 2], w = scales[rank - 1];
-  if (o.mode == "nearest") {
-    POM_REQUIRE(repeats(o, std::int64_t(h)) && repeats(o, std::int64_t(w)),
-                "coordinate_transformation_mode '{}' with nearest_mode '{}' needs an input of known size", o.grid,
-                o.nearest);
-    return g.add(mil::upsample_nearest_neighbor{.x = x, .scale_factor_height = h, .scale_factor_width = w});
+  if (!upsamples(x, o, scales)) {
+    for (std::size_t i = 0; i < x.rank(); ++i) {
+      if (scales[i] == 1) continue;
+      Value in = g.dim(x, i), scale = g.scalar(DType::fp32, scales[i]);
+      Value length = g.times(g.cast(in, DType::fp32), scale);
+      Value out = whole(scales[i]) ? g.times(in, scales[i]) : g.cast(g.add(mil::floor{.x = length}), DType::int32);
+      x = POM_TRY(resize_open(g, x, o, {i, in, out, scale}));
+    }
+    return x;
   }
+  double h = scales[x.rank() - 2], w = scales[x.rank() - 1];
+  if (o.mode == "nearest")
+    return g.add(mil::upsample_nearest_neighbor{.x = x, .scale_factor_height = h, .scale_factor_width = w});
   std::string grid = sampling_mode(o);
-  POM_REQUIRE(o.mode == "linear" && !grid.empty() && !o.exclude_outside,
-              "mode '{}' with coordinate_transformation_mode '{}' needs an input of known size", o.mode, o.grid);
   return g.add(mil::upsample_bilinear{.x = x,
                                       .scale_factor_height = h,
                                       .scale_factor_width = w,
@@ -248,8 +252,8 @@ struct Resize {
     }
     bool known = true;
     for (std::size_t i : along) known = known && (X.shape()[i].known() || (!by_sizes && factors[i] == 1));
+    if (by_sizes && (!known || !g.constant_ints(sizes, "sizes"))) return lower_open_sizes(g, o, along);
     if (!known) {
-      POM_REQUIRE(!by_sizes, "sizes with an input of unknown size are not supported");
       return g.result(POM_TRY(resize_by_scale(g, X, o, factors)), X.elem());
     }
     if (by_sizes) return lower_sizes(g, o, along, rois);
@@ -260,6 +264,40 @@ struct Resize {
           {i, in, std::int64_t(std::floor(double(in) * factors[i])), factors[i], rois[i], rois[rank + i]});
     }
     return g.result(POM_TRY(resize(g, X, o, changes)), X.elem());
+  }
+  // Sizes that are computed, or of an input whose own sizes are open. One that is a whole multiple is a scale.
+  Status lower_open_sizes(Lowering& g, const ResizeOptions& o, const std::vector<std::size_t>& along) const {
+    POM_REQUIRE(*keep_aspect_ratio_policy == "stretch",
+                "keep_aspect_ratio_policy '{}' needs an input of known size and known sizes",
+                *keep_aspect_ratio_policy);
+    POM_REQUIRE(sizes.rank() == 1 && sizes.shape()[0] == std::int64_t(along.size()),
+                "there are not as many sizes as axes");
+    auto contents = g.as_constant(sizes).contents();
+    Floats factors(X.rank(), 1);
+    std::vector<bool> open(X.rank());
+    for (std::size_t k = 0; k < along.size(); ++k) {
+      Dim in = X.shape()[along[k]];
+      std::optional<Dim> ratio;
+      if (contents && in.known() && (*contents)[k].known()) {
+        if ((*contents)[k].value() % std::max<std::int64_t>(in.value(), 1) == 0) ratio = exact_div((*contents)[k], in);
+      } else if (contents) {
+        ratio = exact_div((*contents)[k], in);
+      }
+      if (ratio && ratio->known() && ratio->value() > 0)
+        factors[along[k]] = double(ratio->value());
+      else
+        open[along[k]] = true;
+    }
+    Value x = X;
+    if (std::any_of(factors.begin(), factors.end(), [](double f) { return f != 1; }))
+      x = POM_TRY(resize_by_scale(g, x, o, factors));
+    for (std::size_t k = 0; k < along.size(); ++k) {
+      if (!open[along[k]]) continue;
+      Value in = g.dim(X, along[k]), out = g.squeeze(g.slice(sizes, 0, std::int64_t(k), std::int64_t(k) + 1), {0});
+      Value scale = g.over(g.cast(out, DType::fp32), g.cast(in, DType::fp32));
+      x = POM_TRY(resize_open(g, x, o, {along[k], in, out, scale}));
+    }
+    return g.result(x, X.elem());
   }
   Status lower_sizes(Lowering& g, const ResizeOptions& o, const std::vector<std::size_t>& along,
                      const Floats& rois) const {

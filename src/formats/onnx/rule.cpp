@@ -33,6 +33,7 @@ Status set_attribute(Field& field, const FieldRule& rule, const AttributeProto& 
     static_cast<TensorField&>(field).proto = a.t.get();
     return {};
   }
+  if (rule.kind == FieldRule::Kind::type) return {};
   if (rule.kind == FieldRule::Kind::graph) {
     POM_REQUIRE(a.g, "attribute '{}' is no graph", a.name);
     static_cast<GraphField&>(field).proto = a.g.get();
@@ -85,12 +86,14 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
     if (detail.kind == FieldRule::Kind::variadic) {
       for (; next < call.inputs.size(); ++next) {
         POM_REQUIRE(call.inputs[next], "input {} is missing", next);
+        POM_REQUIRE(!call.inputs[next].items || detail.sequence, "input {} is a sequence, not a tensor", next);
         static_cast<VariadicField&>(field).entries.push_back(call.inputs[next]);
       }
     } else if (detail.kind == FieldRule::Kind::input) {
       auto& input = static_cast<InputField&>(field);
       if (next < call.inputs.size()) input.set(call.inputs[next]);
-      POM_REQUIRE(!detail.required || input, "input '{}' is missing", field.info().name);
+      POM_REQUIRE(!detail.required || input.entry(), "input '{}' is missing", field.info().name);
+      POM_REQUIRE(!input.entry().items || detail.sequence, "input '{}' is a sequence, not a tensor", field.info().name);
       ++next;
     }
   }
@@ -102,14 +105,33 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
 
 const Rules& all_rules() {
   static const Rules all = [] {
-    constexpr Rules (*chapters[])() = {
-        math_chapter,      logical_chapter,     activation_chapter,        reduction_chapter,
-        shape_chapter,     generator_chapter,   gather_scatter_chapter,    matrix_chapter,
-        attention_chapter, convolution_chapter, pooling_chapter,           normalization_chapter,
-        padding_chapter,   resize_chapter,      recurrent_chapter,         quantization_chapter,
-        spectral_chapter,  loss_chapter,        control_flow_chapter,      sampling_chapter,
-        selection_chapter, contrib_chapter,     contrib_attention_chapter, contrib_quantization_chapter,
-        ml_chapter,        ml_tree_chapter};
+    constexpr Rules (*chapters[])() = {math_chapter,
+                                       logical_chapter,
+                                       activation_chapter,
+                                       reduction_chapter,
+                                       shape_chapter,
+                                       generator_chapter,
+                                       gather_scatter_chapter,
+                                       matrix_chapter,
+                                       attention_chapter,
+                                       convolution_chapter,
+                                       pooling_chapter,
+                                       normalization_chapter,
+                                       padding_chapter,
+                                       resize_chapter,
+                                       recurrent_chapter,
+                                       quantization_chapter,
+                                       spectral_chapter,
+                                       loss_chapter,
+                                       control_flow_chapter,
+                                       sequence_chapter,
+                                       sampling_chapter,
+                                       selection_chapter,
+                                       contrib_chapter,
+                                       contrib_attention_chapter,
+                                       contrib_quantization_chapter,
+                                       ml_chapter,
+                                       ml_tree_chapter};
     Rules all;
     for (auto chapter : chapters)
       for (const Rule& rule : chapter()) all.push_back(rule);

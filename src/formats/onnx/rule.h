@@ -12,6 +12,7 @@
 // fields; an attribute or input that no field declares at the model's operator set is an error. An operator whose
 // meaning changed entirely has one struct per meaning. All rules together are the coverage table: all_rules().
 #pragma once
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -24,12 +25,13 @@ namespace pomona::onnx {
 
 class Lowering;
 
-// What a name in an ONNX graph stands for.
+// What a name in an ONNX graph stands for: a tensor, or a sequence of which each item is known by itself.
 struct Entry {
   Value value;
   Elem elem = Elem::undefined;
   bool absent = false;  // an optional input that was not given; else an empty entry is a node that was refused
-  explicit operator bool() const { return bool(value); }
+  std::shared_ptr<const std::vector<Entry>> items = {};  // of a sequence
+  explicit operator bool() const { return bool(value) || items; }
 };
 
 // A node with its inputs looked up and its attributes resolved; what rules are filled from.
@@ -41,25 +43,27 @@ struct NodeCall {
 };
 
 struct FieldRule {
-  enum class Kind : std::uint8_t { attribute, input, variadic, tensor, graph } kind = Kind::attribute;
+  enum class Kind : std::uint8_t { attribute, input, variadic, tensor, graph, type } kind = Kind::attribute;
   int since = 1, until = 1 << 30;  // operator sets [since, until)
+  bool sequence = false;           // an input that may be a sequence
   bool required = false;
 };
 
 class InputField : public Field, public Value {
  public:
-  Elem elem() const { return elem_; }
+  Elem elem() const { return entry_.elem; }
+  const Entry& entry() const { return entry_; }
   Value operator*() const { return *this; }
   void set(const Entry& entry) {
     static_cast<Value&>(*this) = entry.value;
-    elem_ = entry.elem;
+    entry_ = entry;
   }
 
  protected:
   using Field::Field;
 
  private:
-  Elem elem_ = Elem::undefined;
+  Entry entry_;
 };
 class VariadicField : public Field {
  public:
@@ -80,6 +84,11 @@ class TensorField : public Field {
   const TensorProto* proto = nullptr;
   explicit operator bool() const { return proto != nullptr; }
 
+ protected:
+  using Field::Field;
+};
+// An attribute that says a type, which what it is about says, too.
+class TypeField : public Field {
  protected:
   using Field::Field;
 };
@@ -140,9 +149,14 @@ class RuleAttribute : public Field {
                            ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::input __VA_OPT__(, ) \
                                                          __VA_ARGS__}>                                             \
       name
-#define ONNX_VARIADIC(name)                                                                              \
-  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name,                                         \
-                           ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::variadic}> \
+#define ONNX_VARIADIC(name, ...)                                                                                      \
+  ::pomona::onnx::Declared<::pomona::onnx::VariadicField, #name,                                                      \
+                           ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::variadic __VA_OPT__(, ) \
+                                                         __VA_ARGS__}>                                                \
+      name
+#define ONNX_TYPE(name)                                                                              \
+  ::pomona::onnx::Declared<::pomona::onnx::TypeField, #name,                                         \
+                           ::pomona::onnx::FieldRule{.kind = ::pomona::onnx::FieldRule::Kind::type}> \
       name
 #define ONNX_ATTR(name, type, ...) \
   ::pomona::onnx::RuleAttribute<#name, type, ::pomona::onnx::FieldRule{__VA_ARGS__}> name
@@ -208,6 +222,7 @@ Rules quantization_chapter();
 Rules spectral_chapter();
 Rules loss_chapter();
 Rules control_flow_chapter();
+Rules sequence_chapter();
 Rules sampling_chapter();
 Rules selection_chapter();
 Rules sequence_chapter();

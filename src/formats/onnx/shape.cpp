@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
@@ -16,8 +16,8 @@ namespace pomona::onnx {
 namespace {
 
 struct Identity {
-  ONNX_IN(input);
-  Status lower(Lowering& g) const { return g.result(input, input.elem()); }
+  ONNX_IN(input, .sequence = true);
+  Status lower(Lowering& g) const { return g.give(input.entry()); }
 };
 
 struct Reshape {
@@ -103,9 +103,14 @@ struct Squeeze {
     if (!axes_input && !axes->has_value()) {
       for (std::size_t i = 0; i < data.rank(); ++i) {
         if (data.shape()[i] == 1) along.push_back(std::int64_t(i));
-        if (!data.shape()[i].known())
-          g.assume(fmt::format("size '{}' is taken for other than 1, and stays; --input can fix it",
-                               data.shape()[i].text()));
+        if (data.shape()[i].known()) continue;
+        // A size that the inputs' values decide can be fixed by nobody.
+        for (const std::string& name : data.shape()[i].symbols())
+          POM_REQUIRE(!name.starts_with('?'),
+                      "size '{}' depends on values, so that nobody knows whether it is 1; give the axes",
+                      data.shape()[i].text());
+        g.assume(
+            fmt::format("size '{}' is taken for other than 1, and stays; --input can fix it", data.shape()[i].text()));
       }
     }
     for (std::int64_t& a : along) {
@@ -187,8 +192,8 @@ struct Split {
     auto count = std::int64_t(num_outputs->value_or(int(g.output_count())));
     POM_REQUIRE(count > 0 && std::size_t(count) == g.output_count(), "there are {} outputs, but {} parts are wanted",
                 g.output_count(), count);
+    if (sizes.empty() && !size.known()) return lower_open(g, along, count);
     if (sizes.empty()) {
-      POM_REQUIRE(size.known(), "the size along axis {} is {}; give the sizes of the parts", *axis, size.text());
       // Equal parts; the last one may be smaller.
       std::int64_t part = (size.value() + count - 1) / count;
       for (std::int64_t i = 0, left = size.value(); i < count; ++i, left -= part)
@@ -209,6 +214,17 @@ struct Split {
     }
     POM_REQUIRE(!size.known() || begin == size.value(), "the parts add up to {}, but the size is {}", begin,
                 size.text());
+    return {};
+  }
+  // Equal parts of a size that is known when the model runs.
+  Status lower_open(Lowering& g, std::size_t along, std::int64_t count) const {
+    Value size = g.dim(input, along);
+    Value part = g.add(mil::floor_div{.x = g.plus(size, double(count - 1)), .y = g.integer(count)});
+    for (std::int64_t i = 0; i < count; ++i) {
+      Value begin = g.times(part, double(i));
+      Value end = i + 1 == count ? size : g.times(part, double(i + 1));
+      POM_TRY(g.result(sliced(g, input, along, begin, end), input.elem()));
+    }
     return {};
   }
 };

@@ -158,6 +158,7 @@ class HalfPass {
       find_index_arithmetic(node);
       find_integer_sum(node);
       find_logarithm(node);
+      find_rounding(node);
     });
     POM_TRY(convert(function_.body));
     std::vector<std::string> sentences;
@@ -243,9 +244,30 @@ class HalfPass {
     }
   }
 
+  // A power of two below a number, 2^floor(log2 x), is how numbers are rounded to a format of their own. Its range is
+  // that of fp32, and so is everything's that follows until the number is whole again.
+  void find_rounding(const Node& node) {
+    constexpr int steps_on = 14;
+    if (node.op->name != "exp2" || !is_single(node.output())) return;
+    const Node* from = node.input(0).producer();
+    if (from && from->op && from->op->name == "minimum") from = from->input(0).producer();
+    if (from && from->op && from->op->name == "floor") mark_onward(node, steps_on);
+  }
+  void mark_onward(const Node& node, int steps) {
+    if (steps == 0 || !node.op || !(node.op->elementwise || node.op->name == "select")) return;
+    roundings_.insert(&node);
+    for (Value input : node.inputs())
+      if (const Node* from = input.producer(); from && from->op && from->op->elementwise) roundings_.insert(from);
+    for (const Node* user : node.output().users())
+      if (!roundings_.count(user)) mark_onward(*user, steps - 1);
+  }
+
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
+    // Products leave any range soon, and corners of boxes in pixels are told apart to a fraction.
+    if (roundings_.count(&node) || node.op->name == "reduce_prod" || node.op->name == "non_maximum_suppression")
+      return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (POM_TRY(has_tiny_scale(node))) return true;
     if (stay_single_.count(&node)) return true;
@@ -430,7 +452,7 @@ class HalfPass {
   Function& function_;
   const HalfOptions& options_;
   std::map<std::string, std::size_t> changed_;  // in words, how often
-  std::unordered_set<const Node*> index_arithmetic_, logarithms_, stay_single_;
+  std::unordered_set<const Node*> index_arithmetic_, logarithms_, roundings_, stay_single_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;

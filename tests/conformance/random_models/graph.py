@@ -54,7 +54,7 @@ def answers(model, inputs):
 class Graph:
     def __init__(self, seed):
         self.rng = numpy.random.default_rng(seed)
-        self.opset = int(self.rng.choice([9, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22, 23]))
+        self.opset = int(self.rng.choice([9, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22, 23, 24]))
         self.nodes, self.initialisers, self.inputs, self.values = [], {}, [], []
         self.count = 0
         self.dynamic = self.rng.random() < 0.35
@@ -187,7 +187,7 @@ class Graph:
         return made
 
     def wrapped(self, graph):
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=10)
 
     def settled(self, value, step):
         """Whether rounding cannot decide what a jump at each multiple of `step` gives."""
@@ -242,6 +242,7 @@ def captured_names(nodes):
 def grow(seed):
     """A model, its inputs and the outputs that were computed in half precision."""
     import random_layers  # noqa: F401 (adds its operators)
+    import random_rare  # noqa: F401
     from random_operators import OPERATORS
     g = Graph(seed)
     weights = numpy.array([w for _, w in OPERATORS], float)

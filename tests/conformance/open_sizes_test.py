@@ -1,0 +1,78 @@
+"""Operators on inputs whose sizes are open: resizing, padding, cropping, splitting; and sequences and optionals whose length is known all the same.
+Models in ONNX's text form, converted in fp32, run, and compared with ONNX Runtime.
+"""
+import pathlib
+import sys
+
+import numpy
+from onnx import parser
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "random_models"))
+import trial  # noqa: E402
+
+rng = numpy.random.default_rng(0)
+CASES = []
+
+
+def add(opset, body, **inputs):
+    CASES.append((body, trial.Case(parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> open {body}'), inputs)))
+
+
+def real(*shape):
+    return rng.normal(size=shape).astype(numpy.float32)
+
+
+def add_resizing():
+    x, z = real(1, 2, 5, 7), real(1, 2, 9, 4)
+    for mode in ["nearest", "linear", "cubic"]:
+        for grid in ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]:
+            attributes = f'mode="{mode}", coordinate_transformation_mode="{grid}"'
+            # ONNX Runtime takes another length than the specification where align_corners meets a scale that leaves a rest.
+            for scales in ["1,1,2,2"] + ["1,1,1.5,2.25", "1,1,0.6,2.3"] * (grid != "align_corners"):
+                add(19, f'(float[1,2,h,w] x) => (float[?,?,?,?] y) <float[4] s = {{{scales}}}> {{ y = Resize<{attributes}>(x, "", s) }}', x=x)
+            for sizes in ["1,2,10,14", "1,2,3,9", "1,2,1,1"]:
+                add(19, f'(float[1,2,h,w] x) => (float[?,?,?,?] y) <int64[4] s = {{{sizes}}}> {{ y = Resize<{attributes}>(x, "", "", s) }}', x=x)
+            add(19, f'(float[1,2,h,w] x, float[1,2,p,q] z) => (float[?,?,?,?] y) {{ s = Shape(z) y = Resize<{attributes}>(x, "", "", s) }}', x=x, z=z)
+    add(19, '(float[1,2,4,4] x, float[1,2,p,q] z) => (float[?,?,?,?] y) { s = Shape(z) y = Resize<mode="linear">(x, "", "", s) }', x=real(1, 2, 4, 4), z=z)
+    add(19, '(int32[1,2,h,w] x) => (int32[?,?,?,?] y) <float[4] s = {1,1,2,1.5}> { y = Resize<mode="nearest">(x, "", s) }',
+        x=rng.integers(-9, 9, (1, 2, 3, 4)).astype(numpy.int32))
+
+
+def add_moves():
+    for mode in ["edge", "reflect", "wrap", "constant"]:
+        add(19, f'(float[a,b,c,d] x) => (float[?,?,?,?] y) <int64[8] s = {{0,1,2,3,0,1,0,2}}> {{ y = Pad<mode="{mode}">(x, s) }}', x=real(1, 2, 5, 7))
+        add(19, f'(int64[a,b] x) => (int64[?,?] y) <int64[4] s = {{1,2,2,1}}> {{ y = Pad<mode="{mode}">(x, s) }}', x=numpy.arange(12).reshape(3, 4))
+    for width in [3, 4, 5, 6, 8]:
+        add(19, f"(float[a,b] x) => (float[?,?] y) <int64[1] s = {{{width}}}> {{ y = CenterCropPad<axes=[1]>(x, s) }}", x=real(2, 5))
+    add(18, "(float[a,b] x) => (float[?,?] y, float[?,?] z) { y, z = Split<axis=1, num_outputs=2>(x) }", x=real(2, 5))
+    add(13, "(float[a,b] x) => (float[?,?] y, float[?,?] z) { y, z = Split<axis=1>(x) }", x=real(2, 6))
+
+
+def add_sequences():
+    add(17, "(float[a,3] x, float[a,3] y) => (float[?,?] z, int64 n) { s = SequenceConstruct(x, y, x) z = ConcatFromSequence<axis=-1>(s) n = SequenceLength(s) }",
+        x=real(2, 3), y=real(2, 3))
+    add(17, "(float[a,3] x, int64 i) => (float[?,?] z) { e = SequenceEmpty() p = Neg(x) s = SequenceInsert(e, x) t = SequenceInsert(s, p) z = SequenceAt(t, i) }",
+        x=real(2, 3), i=numpy.array(-1))
+    add(17, "(float[6,a] x) => (float[?,?] z, float[?,?,?] w) <int64 two = {2}, int64 one = {1}> { s = SplitToSequence<axis=0>(x, two) t = SequenceErase(s, one) "
+            "z = ConcatFromSequence<axis=0>(t) w = ConcatFromSequence<axis=1, new_axis=1>(s) }", x=real(6, 4))
+    add(17, "(float[3,a] x) => (float[?] z) <int64 one = {1}> { s = SplitToSequence<axis=0, keepdims=0>(x) z = SequenceAt(s, one) }", x=real(3, 4))
+    add(18, "(float[a] x) => (bool p, bool q, float[?] z) { o = Optional(x) p = OptionalHasElement(o) q = OptionalHasElement() z = OptionalGetElement(o) }", x=real(4))
+    add(17, "(float[a,3] x) => (float[?,?] z) { s = SequenceConstruct(x, x) m = SequenceMap<body = b (float[a,3] i) => (float[a,3] o) { o = Exp(i) }>(s) "
+            "z = ConcatFromSequence<axis=0>(m) }", x=real(2, 3))
+
+
+def main():
+    add_resizing()
+    add_moves()
+    add_sequences()
+    failed = 0
+    for (body, _), verdict in zip(CASES, trial.try_all([case for _, case in CASES])):
+        if verdict:
+            failed += 1
+            print(f"{body}\n    {verdict[0]}: {verdict[1]}")
+    print(f"{len(CASES)} cases, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
