@@ -118,8 +118,42 @@ Result<Members> members_of(const Json& document, const char* key) {
 
 // ---- our own documents
 
-Result<Recipe> own_recipe(const Json& document, const SchemeOptions& more) {
+// What is done with data, beside the schemes: taken out of the document.
+Status take_methods(Json& document, Recipe::Methods& methods) {
+  auto text = [&](const char* key, std::string& to) -> Status {
+    if (!document.contains(key)) return {};
+    POM_REQUIRE(document[key].is_string(), "'{}' is no text", key);
+    to = document[key].get<std::string>();
+    document.erase(key);
+    return {};
+  };
+  auto number = [&](const char* key, std::optional<double>& to) -> Status {
+    if (!document.contains(key)) return {};
+    POM_REQUIRE(document[key].is_number(), "'{}' is no number", key);
+    to = document[key].get<double>();
+    document.erase(key);
+    return {};
+  };
+  POM_TRY(text("scaling", methods.scaling));
+  POM_TRY(text("importance", methods.importance));
+  POM_TRY(number("smoothing_strength", methods.smoothing_strength));
+  POM_TRY(number("damping", methods.damping));
+  for (const char* key : {"bias_correction", "activation_order"}) {
+    if (!document.contains(key)) continue;
+    POM_REQUIRE(document[key].is_boolean(), "'{}' is true or false", key);
+    bool value = document[key].get<bool>();
+    if (key == std::string_view("bias_correction"))
+      methods.bias_correction = value;
+    else
+      methods.activation_order = value;
+    document.erase(key);
+  }
+  return {};
+}
+
+Result<Recipe> own_recipe(Json document, const SchemeOptions& more) {
   Recipe recipe;
+  POM_TRY(take_methods(document, recipe.methods));
   bool flat = document.contains("scheme");
   static constexpr std::string_view levels[] = {"global", "types", "names", "exclude"};
   Json global = document;

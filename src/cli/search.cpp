@@ -18,7 +18,8 @@ Json point_json(const api::SearchPoint& point) {
           {"bytes", point.bytes},
           {"error", number(point.error)},
           {"cosine", number(point.cosine)},
-          {"kl", number(point.kl)}};
+          {"kl", number(point.kl)},
+          {"metric", point.metric ? Json(*point.metric) : Json(nullptr)}};
 }
 
 void say_report(const Session& session, const api::SearchReport& report) {

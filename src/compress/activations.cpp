@@ -31,6 +31,7 @@ class ActivationsScheme : public Scheme {
  public:
   ActivationsScheme(ActivationCoding coding, std::shared_ptr<const Scheme> weights)
       : coding_(std::move(coding)), weights_(std::move(weights)) {}
+  std::string_view name() const override { return weights_ ? weights_->name() : "activations"; }
   const ActivationCoding* activations() const override { return &coding_; }
   std::int64_t weight_threshold() const override { return weights_ ? weights_->weight_threshold() : 0; }
   bool looks_at_all() const override { return weights_ && weights_->looks_at_all(); }
@@ -40,6 +41,9 @@ class ActivationsScheme : public Scheme {
       return fail("the program is for {}, but quantised activations need iOS17", name(opset))
           .advise("convert the model with --target iOS17");
     return weights_ ? weights_->check(opset) : Status();
+  }
+  Result<std::optional<Zeros>> zeros(const Candidate& candidate) const override {
+    return weights_ ? weights_->zeros(candidate) : std::optional<Zeros>();
   }
   Result<Encoded> encode(const Candidate& candidate) const override {
     POM_REQUIRE(weights_, "only activations are quantised");
