@@ -21,8 +21,14 @@ nanobind_add_stub(
   OUTPUT ${python_folder}/_native.pyi
   PYTHON_PATH $<TARGET_FILE_DIR:pomona_python>
   DEPENDS pomona_python)
+# The ops are methods that only the op table knows.
+add_custom_command(
+  OUTPUT ${python_folder}/_ops.pyi
+  COMMAND ${Python_EXECUTABLE} -B ${PROJECT_SOURCE_DIR}/cmake/ops_stub.py $<TARGET_FILE_DIR:pomona_python> ${python_folder}/_ops.pyi
+  DEPENDS pomona_python ${PROJECT_SOURCE_DIR}/cmake/ops_stub.py)
+add_custom_target(pomona_python_ops_stub ALL DEPENDS ${python_folder}/_ops.pyi)
 install(TARGETS pomona_python LIBRARY DESTINATION pomona COMPONENT python)
-install(FILES ${python_folder}/_native.pyi DESTINATION pomona COMPONENT python)
+install(FILES ${python_folder}/_native.pyi ${python_folder}/_ops.pyi DESTINATION pomona COMPONENT python)
 
 if(NOT DEFINED SKBUILD)
   file(MAKE_DIRECTORY ${python_folder})

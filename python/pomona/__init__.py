@@ -12,12 +12,16 @@
 `import pomona.coremltools_backend; pomona.coremltools_backend.install()` lets coremltools itself predict, on any machine.
 """
 
+from . import pattern
 from ._convert import bisect, compress, convert, decompress, inspect, verify
 from ._errors import Error
 from ._language import Chat, Generation, LanguageModel, Tokenizer, chat, generate
 from ._model import Feature, Model, State, load
 from ._native import __version__
 from ._plan import plan, search
+from ._program import Program, Symbol, program
+from .pattern import Rule
 
-__all__ = ["Chat", "Error", "Feature", "Generation", "LanguageModel", "Model", "State", "Tokenizer", "bisect", "chat", "compress",
-           "convert", "decompress", "generate", "inspect", "load", "plan", "search", "verify", "__version__"]
+__all__ = ["Chat", "Error", "Feature", "Generation", "LanguageModel", "Model", "Program", "Rule", "State", "Symbol", "Tokenizer",
+           "bisect", "chat", "compress", "convert", "decompress", "generate", "inspect", "load", "pattern", "plan", "program",
+           "search", "verify", "__version__"]

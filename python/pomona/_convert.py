@@ -10,8 +10,9 @@ import numpy
 from . import _native
 from ._errors import Error
 from ._model import Model, TemporaryFolder
+from .pattern import Rule
 
-# A path, the bytes of a file, an onnx.ModelProto or a Model.
+# A path, the bytes of a file, an onnx.ModelProto, a coremltools MLModel or a Model.
 Sourced = Any
 Progress = Union[Callable[[str, Union[float, None]], Any], bool, None]
 Shape = Union[str, Sequence[Any]]
@@ -53,19 +54,27 @@ class Source:
                 self._keep, self.path = temporary_place("model.mlpackage")
                 source.save(self.path)
             return
+        if _is_of(source, "torch"):
+            raise Error(f"a PyTorch {type(source).__name__} is not read yet",
+                        hint="torch.onnx.export, and convert the ONNX model; of a transformers model, the folder of save_pretrained()")
+        if _is_of(source, "coremltools") and hasattr(source, "get_spec"):
+            self._keep, self.path = temporary_place("model.mlpackage")
+            source.save(self.path)
+            return
         contents = source
-        kind = f"{type(source).__module__}.{type(source).__name__}"
         if hasattr(source, "graph") and hasattr(source, "SerializeToString"):
             contents = source.SerializeToString()
         if not isinstance(contents, (bytes, bytearray, memoryview)):
-            if kind.startswith("torch."):
-                raise Error("a PyTorch module or exported program is not read yet",
-                            hint="torch.onnx.export, and convert the ONNX model")
-            raise Error(f"a {kind} is no model that can be converted",
-                        hint="a path, the bytes of a file, an onnx.ModelProto or a pomona.Model")
+            raise Error(f"a {type(source).__module__}.{type(source).__name__} is no model that can be converted",
+                        hint="a path, the bytes of a file, an onnx.ModelProto, a coremltools MLModel or a pomona.Model")
         self._keep, self.path = temporary_place("model.onnx")
         with open(self.path, "wb") as file:
             file.write(contents)
+
+
+def _is_of(source: Any, package: str) -> bool:
+    """Whether the object, or what its class is made of, comes from a package; which need not be installed."""
+    return any(each.__module__.partition(".")[0] == package for each in type(source).__mro__)
 
 
 class Samples:
@@ -85,6 +94,11 @@ class Samples:
 def temporary_place(name: str) -> tuple[TemporaryFolder, str]:
     keep = TemporaryFolder()
     return keep, os.path.join(keep.path, name)
+
+
+def place_for(output: str | os.PathLike[str] | None, name: str) -> tuple[TemporaryFolder | None, str]:
+    """Where an output goes: where the user says, or a folder that lasts as long as what is kept."""
+    return temporary_place(name) if output is None else (None, os.fspath(output))
 
 
 def progress_of(progress: Progress) -> Callable[[str, float | None], Any] | None:
@@ -113,11 +127,13 @@ def _written(report: dict[str, Any], what: str) -> None:
 def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, target: str | None = None,
             precision: str | None = None, dynamic: Mapping[str, Shape] | None = None, compress: str | None = None,
             inputs: Mapping[str, Shape] | None = None, enumerated: Mapping[str, Shape] | None = None,
-            constants: Mapping[str, str] | None = None, force: bool = False, verify: bool = True, progress: Progress = None,
-            **options: Any) -> Model:
+            constants: Mapping[str, str] | None = None,
+            custom_ops: Mapping[str, Callable[..., Any] | str | os.PathLike[str]] | None = None, rules: Sequence[Rule] = (),
+            force: bool = False, verify: bool = True, progress: Progress = None, **options: Any) -> Model:
     """Converts a model to a Core ML package and gives it back as a Model, with the report in `.report`.
 
-    source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, or the bytes of a file
+    source      a path (a Hugging Face checkpoint's folder is one), an onnx.ModelProto, a coremltools
+                MLModel, or the bytes of a file
     output      where the package goes; without it, a temporary folder that lasts as long as the Model
     target      the oldest system it is to run on: "iOS15" ... "iOS26", "macOS12" ...; without it iOS18, or a package's own
     precision   "fp16", "fp32" or "mixed"; without it fp16, or a package's own
@@ -126,6 +142,10 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     inputs      {"x": (1, 3, 224, 224)}: the shapes of inputs
     constants   {"axis": "1,-1"}: inputs that become constants
     compress    a scheme for the weights: "int8", "int4", "lut4", ...
+    custom_ops  {"my.domain::Swish": lower}: what an ONNX operator stands for. lower(p, inputs, attributes) gives one value or a list of
+                them: `p` has the ops, as in pomona.program; `inputs` is a list of values, None where one is left out; `attributes`
+                a dict. Or a path of MIL text
+    rules       rewrite rules of your own; see pomona.pattern
     verify      whether what was written is held against the source
     progress    called now and then with (stage, share); True draws a bar
     options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...
@@ -137,15 +157,18 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     for name, value in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
         if value is not None:
             given[name] = _as_strings(value)
+    lowerings = {name: op for name, op in (custom_ops or {}).items() if callable(op)}
+    texts = [f"{name}={os.fspath(op)}" for name, op in (custom_ops or {}).items() if name not in lowerings]
+    if texts:
+        given["custom_op"] = texts + _as_strings(given.get("custom_op"))
     from_ = Source(source)
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
-    report = _native.convert(from_.path, os.fspath(output), given, progress_of(progress))
+    keep, output = place_for(output, "model.mlpackage")
+    report = _native.convert(from_.path, output, given, progress_of(progress), lowerings,
+                             [rule._native() for rule in rules])
     if given.get("dry_run"):
         return report
     _written(report, "converted")
-    return Model(_native.open_model(os.fspath(output)), keep=(keep, from_), report=report, converted_from=from_.path)
+    return Model(_native.open_model(output), keep=(keep, from_), report=report, converted_from=from_.path)
 
 
 def compress(source: Sourced, output: str | os.PathLike[str] | None = None, scheme: str | None = None, *,
@@ -167,24 +190,20 @@ def compress(source: Sourced, output: str | os.PathLike[str] | None = None, sche
     samples = Samples(calibrate)
     if samples.place is not None:
         given["calibrate"] = samples.place
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
+    keep, output = place_for(output, "model.mlpackage")
     from_ = Source(source)
-    report = _native.compress(from_.path, os.fspath(output), given, progress_of(progress))
+    report = _native.compress(from_.path, output, given, progress_of(progress))
     _written(report, "compressed")
-    return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
+    return Model(_native.open_model(output), keep=keep, report=report)
 
 
 def decompress(source: Sourced, output: str | os.PathLike[str] | None = None, *, force: bool = False,
                progress: Progress = None) -> Model:
     """The same package with plain weights."""
-    keep = None
-    if output is None:
-        keep, output = temporary_place("model.mlpackage")
+    keep, output = place_for(output, "model.mlpackage")
     from_ = Source(source)
-    report = _native.decompress(from_.path, os.fspath(output), force, progress_of(progress))
-    return Model(_native.open_model(os.fspath(output)), keep=keep, report=report)
+    report = _native.decompress(from_.path, output, force, progress_of(progress))
+    return Model(_native.open_model(output), keep=keep, report=report)
 
 
 def inspect(source: Sourced) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from typing import Any, Callable, Mapping, Sequence
 
 from . import _native
-from ._convert import Samples, Source, Sourced, progress_of, temporary_place
+from ._convert import Samples, Source, Sourced, place_for, progress_of
 from ._model import Model, load
 
 
@@ -53,11 +53,9 @@ def search(model: Sourced, recipe: str | os.PathLike[str] | None = None, *, max_
     samples = Samples(calibrate)
     if samples.place is not None:
         given["calibrate"] = samples.place
-    keep = None
-    if recipe is None:
-        keep, recipe = temporary_place("recipe.yaml")
+    keep, recipe = place_for(recipe, "recipe.yaml")
     from_ = Source(model)
-    found = _native.search(from_.path, os.fspath(recipe), engine, given, progress_of(progress))
+    found = _native.search(from_.path, recipe, engine, given, progress_of(progress))
     return Found(found, keep)
 
 

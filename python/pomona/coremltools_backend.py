@@ -41,11 +41,11 @@ def _set(owner, name, value):
     setattr(owner, name, value)
 
 
-def is_installed():
+def is_installed() -> bool:
     return bool(_before)
 
 
-def install():
+def install() -> None:
     """Puts Pomona's runtime in. Does nothing when it is there already."""
     if is_installed():
         return
@@ -77,7 +77,7 @@ def install():
                 _set(module, gate.__name__, gate)
 
 
-def uninstall():
+def uninstall() -> None:
     """Puts everything back as it was."""
     while _before:
         owner, name, value = _before.pop()

@@ -1,6 +1,8 @@
 #include "api/bisect.h"
 
 #include <cctype>
+#include <cmath>
+#include <limits>
 #include <unordered_map>
 
 #include "api/border.h"
@@ -14,6 +16,45 @@ std::string plain(std::string name) {
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
+}
+
+// fp16 has masks of -1e38 and beyond as its own least number, or, once something is added to them, as infinite, which
+// is no divergence: the reference's tensor with what the program has there.
+Tensor with_saturated_masks(const Tensor& want, const Tensor& got) {
+  constexpr double as_good_as_infinite = 1e38, nearly_largest_half = 6e4;
+  if (got.dtype() != DType::fp16 || want.dtype() != DType::fp32 || got.sizes() != want.sizes()) return want;
+  Tensor adapted = want;
+  adapted.mutable_data();
+  for (std::size_t i = 0; i < want.count(); ++i) {
+    double a = got.number(i), b = want.number(i);
+    bool saturated = std::fabs(b) >= as_good_as_infinite && std::fabs(a) >= nearly_largest_half &&
+                     std::signbit(a) == std::signbit(b);
+    if (saturated) adapted.set_number(i, a);
+  }
+  return adapted;
+}
+
+// The element that is furthest off, before all others one that is not a number on one side only.
+void note_worst(Divergence& found, const Tensor& got, const Tensor& want) {
+  double most = -1;
+  std::size_t worst = 0;
+  for (std::size_t i = 0; i < want.count(); ++i) {
+    double a = got.number(i), b = want.number(i);
+    double off = a == b || (std::isnan(a) && std::isnan(b)) ? 0 : std::fabs(a - b);
+    if (std::isnan(off)) off = std::numeric_limits<double>::infinity();
+    if (off > most) {
+      most = off;
+      worst = i;
+    }
+  }
+  found.got = got.number(worst);
+  found.expected = want.number(worst);
+  found.at = want.sizes();
+  for (std::size_t d = found.at.size(); d-- > 0;) {
+    std::int64_t size = found.at[d];
+    found.at[d] = std::int64_t(worst) % size;
+    worst /= std::size_t(size);
+  }
 }
 
 struct Traced {
@@ -50,7 +91,8 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       ++found.total;
       auto twin = twins.find(plain(node->output(k).name()));
       if (twin == twins.end()) continue;
-      const Tensor &got = mine.tensors[at->second], &want = theirs.tensors[twin->second];
+      const Tensor& got = mine.tensors[at->second];
+      const Tensor want = with_saturated_masks(theirs.tensors[twin->second], got);
       auto metrics = verify::compare(got, want);
       if (!metrics) continue;
       ++found.compared;
@@ -67,6 +109,7 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       found.op = node->label();
       found.source = origin ? (origin->source.empty() ? origin->label() : origin->source) : "";
       found.metrics = *metrics;
+      if (want.count()) note_worst(found, got, want);
     }
   return found;
 }

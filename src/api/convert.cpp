@@ -10,6 +10,7 @@
 #include "api/convert_checkpoint.h"
 #include "api/convert_parts.h"
 #include "api/dump.h"
+#include "api/mixed.h"
 #include "api/origin.h"
 #include "ir/border.h"
 #include "ir/op.h"
@@ -33,7 +34,7 @@ Result<std::optional<Target>> wanted_target(const ConvertOptions& options) {
 Result<rewrite::PipelineOptions> pipeline_options(const ConvertOptions& options) {
   rewrite::PipelineOptions pipeline;
   std::string_view precision = options.precision->empty() ? usual_precision : std::string_view(*options.precision);
-  // fp16 keeps in fp32 what would lose its meaning there, which is what others call mixed.
+  // fp16 keeps in fp32 what is known to lose its meaning there; mixed measures what else does.
   if (precision == "fp16" || precision == "mixed")
     pipeline.precision = rewrite::Precision::half;
   else if (precision == "fp32")
@@ -121,7 +122,9 @@ Status rewrite_program(Program& program, rewrite::PipelineOptions pipeline, cons
   if (dump.wanted())
     pipeline.after = [&](std::string_view pass, const Program& shown) { return dump.take(pass, shown); };
   pipeline.why = *options.why;
+  pipeline.rules = options.rules;
   POM_TRY(rewrite::optimise(program, pipeline, rewritten));
+  for (const rewrite::Rule* rule : options.rules) report.rules[std::string(rule->name)] = rewritten.rules[rule->name];
   POM_TRY(dump.check());
   report.dumps = dump.files();
   if (!options.why->empty()) report.why = rule_report(rewritten, options.why);
@@ -199,6 +202,20 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   POM_TRY(set_metadata(model.program, is_core_ml(model) ? "" : model.path, options));
   POM_TRY(aim(model.program, is_core_ml(model), target, options, pipeline));
   bool half = computes_in_half(model.program.main().body);
+  if (*options.precision == "mixed") {
+    auto import = [&]() -> Result<Model> {
+      Model again = POM_TRY(open_model(source, open));
+      POM_TRY(apply(border, again.program));
+      rewrite::PipelineOptions same = pipeline;
+      POM_TRY(aim(again.program, is_core_ml(again), target, options, same));
+      return again;
+    };
+    Strings inputs;
+    if (!options.calibrate->empty()) inputs.push_back(options.calibrate);
+    MixedRequest request{import, pipeline, inputs, half_tolerance, options.verify_seconds};
+    report.mixed = POM_TRY(stage("measure", [&] { return choose_mixed(request); }));
+    pipeline.stay_single = stay_single(*report.mixed);
+  }
   POM_TRY(stage("rewrite", [&] { return rewrite_program(model.program, pipeline, options, report); }));
   half = half || computes_in_half(model.program.main().body);
   if (!options.compress->empty())

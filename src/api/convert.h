@@ -9,9 +9,11 @@
 #include <functional>
 #include <optional>
 
+#include "api/mixed.h"
 #include "api/verify.h"
 #include "base/record.h"
 #include "compress/policy.h"
+#include "formats/onnx/import.h"
 #include "rewrite/rule.h"
 
 namespace pomona::api {
@@ -19,8 +21,9 @@ namespace pomona::api {
 struct ConvertOptions {
   POM_OPTION(target, std::string,
              "oldest system: iOS15 to iOS26, macOS12 to macOS26; without it iOS18, or a package's own");
-  POM_OPTION(precision, std::string,
-             "fp16, fp32, or mixed (fp16 where it is safe); without it fp16, or a package's own");
+  POM_OPTION(
+      precision, std::string,
+      "fp16, fp32, or mixed (fp16 but for ops that are measured to need fp32); without it fp16, or a package's own");
   POM_OPTION(input, Strings, "name=1x3x224x224[:dtype]: the shape of an input; ? leaves a size as it is");
   POM_OPTION(dynamic, Strings, "name=1..8x3x32..512x32..512: bounds of sizes that are left open");
   POM_OPTION(enumerate, Strings, "name=1x3x224x224,1x3x448x448: the only shapes allowed");
@@ -45,7 +48,8 @@ struct ConvertOptions {
   POM_OPTION(requantize, std::string,
              "scheme for a checkpoint's weights in place of the one they have: lut4, int8, ...");
   POM_OPTION(calibrate, std::string,
-             "with --requantize: a text that the weights' new codes are fitted to, as the model reads it");
+             "with --requantize: a text that the weights' new codes are fitted to, as the model reads it; with "
+             "--precision mixed: inputs to measure on (in.npz, in.json or name=x.npy), without it seeded ones");
   POM_OPTION(samples, int, "pieces of that text that are read") = 32;
   POM_OPTION(split_head, int, "parts of a language model's output projection; 0: as the engine needs");
   POM_OPTION(no_verify, bool, "do not check what was written");
@@ -64,6 +68,9 @@ struct ConvertOptions {
   POM_OPTION(output_description, Strings, "name=text: what an output is");
   POM_OPTION(rename, Strings, "old=new: another name for an input or output");
   POM_OPTION(meta, Strings, "key=value: further metadata, such as com.apple.coreml.model.preview.type=...");
+  // What has no text form: lowerings of operators by "DOMAIN::NAME", and rewrite rules that come before ours.
+  std::map<std::string, onnx::CustomOp> custom_bodies;
+  std::vector<const rewrite::Rule*> rules;
 };
 
 // Called now and then; `share` is 0 to 1, or negative when nobody knows.
@@ -85,8 +92,10 @@ struct ConvertReport {
   std::map<std::string, std::size_t> ops;
   std::vector<compress::WeightLine> weights;  // with --compress: a line for each
   std::vector<Stage> stages;
-  std::vector<std::string> dumps;  // files, with --dump-after
+  std::vector<std::string> dumps;            // files, with --dump-after
+  std::map<std::string, std::size_t> rules;  // how often each of the user's rules applied
   std::optional<RuleReport> why;
+  std::optional<MixedReport> mixed;
   std::optional<VerifyReport> verification;
 };
 

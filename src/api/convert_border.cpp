@@ -26,6 +26,14 @@ namespace {
 constexpr Feature::Range default_range{1, 512};
 // A size inside default_range that is not degenerate, and that networks with strides accept.
 constexpr std::int64_t default_size = 64;
+// The size of an axis with bounds when nobody says which: what a package starts with and is verified at. A batch is as
+// small as it may be; one element along any other axis would hide what happens between elements.
+std::int64_t usual_size(const Feature::Range& range, std::size_t axis) {
+  if (axis == 0) return range.lower;
+  for (std::int64_t size : {default_size, default_size / 2})
+    if (size >= range.lower && size <= range.upper) return size;
+  return range.lower > default_size ? range.lower : range.upper;
+}
 
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts;
@@ -206,7 +214,7 @@ Result<DetectorRequest> detector_from(const std::string& text) {
 
 Status take_custom_op(BorderRequest& request, const std::string& option) {
   auto [name, path] = POM_TRY(split_assignment(option, "--custom-op"));
-  request.custom_ops[name] = std::string(POM_TRY(map_file(path)).text());
+  request.custom_ops[name] = {std::string(POM_TRY(map_file(path)).text()), {}};
   return {};
 }
 
@@ -402,7 +410,7 @@ class Ranges {
                     ranges[d].lower, ranges[d].upper, dim.value());
         continue;
       }
-      auto [at, fresh] = bounds_.try_emplace(dim.text(), Bounds{ranges[d], ranges[d].lower});
+      auto [at, fresh] = bounds_.try_emplace(dim.text(), Bounds{ranges[d], usual_size(ranges[d], d)});
       POM_REQUIRE(fresh || at->second.range == ranges[d], "size '{}' is given two different bounds", dim.text());
     }
     return {};
@@ -427,7 +435,7 @@ class Ranges {
         feature.shape.push_back(dim.value());
         continue;
       }
-      auto [at, fresh] = bounds_.try_emplace(dim.text(), Bounds{default_range, d == 0 ? 1 : default_size});
+      auto [at, fresh] = bounds_.try_emplace(dim.text(), Bounds{default_range, usual_size(default_range, d)});
       if (fresh)
         said_.push_back(fmt::format("size '{}' of input '{}' has no bounds and gets {}..{}", dim.text(), input.name(),
                                     default_range.lower, default_range.upper));
@@ -526,6 +534,7 @@ Result<BorderRequest> border_request(const ConvertOptions& options) {
     POM_TRY_IN(take_enumeration(request, each), "--enumerate {}", each);
   for (const std::string& each : *options.constant) POM_TRY_IN(take_constant(request, each), "--constant {}", each);
   for (const std::string& each : *options.image) POM_TRY_IN(take_picture(request, each), "--image {}", each);
+  request.custom_ops = options.custom_bodies;
   for (const std::string& each : *options.custom_op) POM_TRY_IN(take_custom_op(request, each), "--custom-op {}", each);
   if (!options.detector->empty())
     request.detector = POM_TRY_IN(detector_from(options.detector), "--detector {}", *options.detector);

@@ -31,7 +31,7 @@ struct BorderRequest {
   std::map<std::string, std::vector<Sizes>> enumerated;
   std::map<std::string, PictureRequest> pictures;
   Strings labels;
-  std::map<std::string, std::string> custom_ops;
+  std::map<std::string, onnx::CustomOp> custom_ops;
   std::optional<DetectorRequest> detector;
   std::map<std::string, std::string> input_descriptions, output_descriptions;
 };

@@ -30,7 +30,9 @@ Status check_options(const ConvertOptions& options) {
   for (Given each : {Given{"--input", !options.input->empty()}, Given{"--dynamic", !options.dynamic->empty()},
                      Given{"--enumerate", !options.enumerate->empty()}, Given{"--image", !options.image->empty()},
                      Given{"--classes", !options.classes->empty()}, Given{"--constant", !options.constant->empty()},
-                     Given{"--rename", !options.rename->empty()}, Given{"--against", !options.against->empty()}})
+                     Given{"--rename", !options.rename->empty()}, Given{"--against", !options.against->empty()},
+                     Given{"--custom-op", !options.custom_op->empty() || !options.custom_bodies.empty()},
+                     Given{"a rewrite rule", !options.rules.empty()}})
     if (each.given)
       return fail("{} is not for checkpoints, whose program has inputs and outputs of its own", each.flag)
           .advise("--for, --cache, --context, --prefill, --requantize and --split-head, which say what is built");
@@ -202,7 +204,7 @@ std::string checkpoint_option_given(const ConvertOptions& options) {
   if (*options.context != *usual.context) return "--context";
   if (*options.prefill != *usual.prefill) return "--prefill";
   if (!options.requantize->empty()) return "--requantize";
-  if (!options.calibrate->empty()) return "--calibrate";
+  if (!options.calibrate->empty() && *options.precision != "mixed") return "--calibrate";
   if (*options.split_head != *usual.split_head) return "--split-head";
   return {};
 }

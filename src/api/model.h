@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "formats/onnx/import.h"
 #include "ir/program.h"
 
 namespace pomona::api {
@@ -26,7 +27,7 @@ struct OpenOptions {
   Target target = Target::iOS18;                  // of a format that has operator sets of its own
   std::map<std::string, Sizes> shapes;            // given to inputs; a negative size leaves the model's own
   std::map<std::string, Tensor> constants;        // inputs that become constants
-  std::map<std::string, std::string> custom_ops;  // MIL text for operators of the source, by "DOMAIN::NAME"
+  std::map<std::string, onnx::CustomOp> custom_ops;  // operators of the source that its user lowers
 };
 
 Result<Model> open_model(const std::string& path, const OpenOptions& options = {});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "api/bisect.h"
@@ -25,19 +26,22 @@ constexpr std::string_view onnxruntime_name = "onnxruntime";
 // Sizes for dimensions that are left open, in the order they are tried: first what the model suggests itself. Networks
 // that halve their input several times need multiples of 32, others a certain minimum.
 constexpr std::int64_t sizes_to_try[] = {0, 32, 64, 8, 128, 16, 1, 512};
+constexpr std::int64_t any_size = std::numeric_limits<std::int64_t>::max();
 
+using Limits = decltype(verify::InputChoice::limits);
 struct Sample {
   NamedTensors inputs, expected;
 };
 // Draws inputs and asks for the answers to them, with each of the sizes until one is accepted.
 Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed,
-                      const std::function<Result<NamedTensors>(const NamedTensors&)>& answer) {
+                      const std::function<Result<NamedTensors>(const NamedTensors&)>& answer,
+                      const Limits& limits = {}) {
   std::optional<Error> first;
   bool open_sizes = false;
   for (std::size_t i = 0; i < function.body.input_count(); ++i)
     open_sizes = open_sizes || !all_known(function.body.input(i).shape());
   for (std::int64_t size : sizes_to_try) {
-    auto inputs = verify::random_inputs(function, {.seed = seed, .default_size = size});
+    auto inputs = verify::random_inputs(function, {.seed = seed, .limits = limits, .default_size = size});
     if (!inputs) return std::move(inputs).error();
     NamedTensors outside = source_inputs(program, *inputs);
     auto expected = answer(outside);
@@ -46,6 +50,30 @@ Result<Sample> sample(const Program& program, const Function& function, std::uin
     if (!first) first = std::move(expected).error();
   }
   return std::move(*first).in("running the reference on random inputs");
+}
+
+// What the program made from `source` allows for sizes that the source leaves open.
+Limits::mapped_type limit_of(Value input, const Feature* feature, std::size_t d) {
+  if (input.shape()[d].known()) return {input.shape()[d].value(), input.shape()[d].value()};
+  if (!feature || feature->kind == Feature::Kind::image) return {1, any_size};
+  if (!feature->enumerated.empty() && d < feature->shape.size()) return {feature->shape[d], feature->shape[d]};
+  if (d >= feature->ranges.size()) return {1, any_size};
+  const Feature::Range& range = feature->ranges[d];
+  return {range.lower, range.upper < 0 ? any_size : range.upper};
+}
+Limits limits_of(const Program& program, const Function& function, const Program& source) {
+  Limits limits;
+  const Block& open = source.main().body;
+  for (std::size_t i = 0; i < open.input_count(); ++i)
+    for (std::size_t k = 0; k < function.body.input_count(); ++k) {
+      Value theirs = open.input(i), mine = function.body.input(k);
+      if (source_name(source, true, theirs.name()) != source_name(program, true, mine.name())) continue;
+      if (mine.type().kind != Type::Kind::tensor || theirs.rank() != mine.rank()) continue;
+      for (std::size_t d = 0; d < mine.rank(); ++d)
+        if (auto symbol = theirs.shape()[d].symbol())
+          limits[*symbol] = limit_of(mine, find_feature(function.inputs, mine.name()), d);
+    }
+  return limits;
 }
 
 constexpr const char* deadline_words = "the time for verifying is over";
@@ -288,8 +316,10 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
       // An import knows more of its inputs (sizes that are equal, tables that are indexed) than a package does.
       bool other = reference.model && reference.model->format == "ONNX";
       const Program& program = other ? reference.model->program : model.program;
-      s = POM_TRY(sample(program, other ? program.main() : function, std::uint64_t(*options.seed + i),
-                         [&](const NamedTensors& given) { return reference(given); }));
+      Limits limits = other ? limits_of(model.program, function, program) : Limits();
+      s = POM_TRY(sample(
+          program, other ? program.main() : function, std::uint64_t(*options.seed + i),
+          [&](const NamedTensors& given) { return reference(given); }, limits));
     } else {
       s.inputs = options.given ? *options.given : POM_TRY(read_tensors(*options.inputs, model.program, function));
       s.expected = POM_TRY_IN(reference(s.inputs), "the reference, {}", reference.words);

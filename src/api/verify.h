@@ -62,6 +62,8 @@ struct Divergence {
   bool found = false;
   std::string value, op, source;  // in MODEL; the node of the reference it came from
   verify::Metrics metrics;
+  Sizes at;                             // the element that is furthest off
+  double got = 0, expected = 0;         // its value here and in the reference
   std::string last_good;                // the last compared tensor before it that was within the tolerance
   std::vector<LayerLine> layers;        // all that were compared, in the program's order
   std::size_t compared = 0, total = 0;  // tensors of MODEL that have a twin of the same name and shape, of all

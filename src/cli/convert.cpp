@@ -19,6 +19,19 @@ struct Arguments {
   api::ConvertOptions options;
 };
 
+Json mixed_json(const api::MixedReport& mixed) {
+  Json json{{"ops", mixed.ops}, {"trials", mixed.trials}, {"note", mixed.note}, {"kept", Json::array()}};
+  for (const api::KeptOp& kept : mixed.kept)
+    json["kept"].push_back({{"op", kept.op}, {"value", kept.value}, {"source", kept.source}, {"reason", kept.reason}});
+  return json;
+}
+void say_mixed(const Session& session, const api::MixedReport& mixed) {
+  session.say(mixed.note);
+  for (const api::KeptOp& kept : mixed.kept)
+    session.say(fmt::format("  {} '{}'{}: {}", kept.op, kept.value,
+                            kept.source.empty() ? "" : fmt::format(" ({})", kept.source), kept.reason));
+}
+
 Json to_json(const api::ConvertReport& report) {
   Json json{{"format", report.source_format},
             {"output", report.output},
@@ -37,6 +50,7 @@ Json to_json(const api::ConvertReport& report) {
       json["why"]["refusals"].push_back(
           {{"node", refusal.node}, {"reason", refusal.reason}, {"matched", refusal.depth}});
   }
+  if (report.mixed) json["mixed"] = mixed_json(*report.mixed);
   if (report.verification) json["verification"] = verification_json(*report.verification);
   return json;
 }
@@ -52,6 +66,7 @@ void say_why(const Session& session, const api::RuleReport& why, const std::stri
 
 void say(const Session& session, const api::ConvertReport& report, const api::ConvertOptions& options) {
   for (const std::string& sentence : report.border) session.note(sentence);
+  if (report.mixed) say_mixed(session, *report.mixed);
   if (report.why) say_why(session, *report.why, options.why);
   for (const std::string& file : report.dumps) session.say("wrote " + file);
   if (!report.weights.empty()) say_weight_lines(session, report.weights);

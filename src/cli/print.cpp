@@ -52,6 +52,9 @@ Json metrics_json(const verify::Metrics& m) {
           {"non_finite", m.non_finite}};
 }
 
+// JSON has no infinity.
+static Json worded(double value) { return std::isfinite(value) ? Json(value) : Json(fmt::format("{}", value)); }
+
 Json verification_json(const api::VerifyReport& report) {
   Json json{{"passed", report.passed}, {"reference", report.reference}, {"seconds", report.seconds}};
   if (!report.note.empty()) json["note"] = report.note;
@@ -68,6 +71,9 @@ Json verification_json(const api::VerifyReport& report) {
                              {"op", d.op},
                              {"source", d.source},
                              {"last_good", d.last_good},
+                             {"at", std::vector<std::int64_t>(d.at.begin(), d.at.end())},
+                             {"value", worded(d.got)},
+                             {"expected", worded(d.expected)},
                              {"metrics", metrics_json(d.metrics)}});
   }
   return json;
@@ -94,8 +100,8 @@ void say_verification(const Session& session, const api::VerifyReport& report) {
     if (d.found)
       session.say(
           fmt::format("bisect: the first that leaves the tolerance is '{}', made by {}\n        its source: {}\n"
-                      "        cosine {:.7f}, max abs {:.3g}; the last good one before it: {}",
-                      d.value, d.op, d.source, d.metrics.cosine, d.metrics.max_abs,
+                      "        {} instead of {} at {}; cosine {:.7f}, max abs {:.3g}; the last good one before it: {}",
+                      d.value, d.op, d.source, d.got, d.expected, to_string(d.at), d.metrics.cosine, d.metrics.max_abs,
                       d.last_good.empty() ? "none" : "'" + d.last_good + "'"));
     else
       session.say("bisect: every compared tensor is within the tolerance");

@@ -134,7 +134,8 @@ Status place_input(Block& block, const Call& call, std::size_t index, const Call
     const CallOperand& operand = argument.operands[i];
     Value value = operand.value;
     if (!value) {
-      std::string name = call.name + "_" + argument.field + "_" + std::to_string(i);
+      std::string owner = call.name.empty() ? std::string(call.op->name) : call.name;
+      std::string name = owner + "_" + argument.field + "_" + std::to_string(i);
       value = add_constant(block, operand.literal, name);
     }
     parts.inputs[index].push_back(value);
@@ -164,6 +165,11 @@ Result<Parts> sort_arguments(Block& block, const Call& call) {
       return unknown_field(op, argument.field);
   }
   return parts;
+}
+
+void name_results(Node& node, const std::string& name) {
+  for (std::size_t i = 0; i < node.output_count() && !name.empty(); ++i)
+    node.output(i).set_name(node.output_count() == 1 ? name : name + "_" + std::to_string(i));
 }
 
 Status check_results(Node& node, const Call& call) {
@@ -198,7 +204,9 @@ Status complete(Node& node, const Call& call) {
   node.set_output_types(POM_TRY(infer_types(*node.op, node.attributes, operands, at)));
   if (node.output_count() && node.op->contents)
     node.output().info().contents = node.op->contents(*node.op, node.attributes, operands, at);
-  return check_results(node, call);
+  if (!call.results_as_inferred) return check_results(node, call);
+  name_results(node, call.name);
+  return {};
 }
 
 // The dtype that the type variable of an attribute has at this node, when an input binds it.

@@ -41,6 +41,7 @@ struct Call {
   std::string name;
   std::vector<CallArgument> arguments;
   std::vector<CallResult> results;
+  bool results_as_inferred = false;  // `results` is empty; they are named after the call
   // Fills the node's blocks, when its inputs are set and before its types are inferred.
   std::function<Status(Node&)> fill_blocks;
 };

@@ -49,6 +49,16 @@ Status check_shape(const InputField& field, const char* field_name, const Shape&
   return {};
 }
 
+// A row for each sequence of the batch. Rows beyond them are not looked at: converters give some, and Core ML takes it.
+Status check_initial(const InputField& field, const char* field_name, const Shape& wanted) {
+  Shape rows = field.shape();
+  if (rows.size() == 2 && rows[0].known() && wanted[0].known() && rows[0].value() > wanted[0].value())
+    rows[0] = wanted[0];
+  bool fits = rows.size() == 2 && may_equal(rows[0], wanted[0]) && may_equal(rows[1], wanted[1]);
+  POM_REQUIRE(fits, "{} has shape {}, not {}", field_name, to_string(field.shape()), to_string(wanted));
+  return {};
+}
+
 Status check_optional(const InputField& field, const char* field_name, Dim size) {
   return field ? check_shape(field, field_name, {size}) : Status();
 }
@@ -184,8 +194,8 @@ Result<Types> lstm::infer(const At&) const {
     POM_TRY(check_optional(bias_back, "bias_back", 4 * hidden));
     POM_TRY(check_optional(peephole_back, "peephole_back", 3 * hidden));
   }
-  POM_TRY(check_shape(initial_h, "initial_h", {layout.batch, width}));
-  POM_TRY(check_shape(initial_c, "initial_c", {layout.batch, width}));
+  POM_TRY(check_initial(initial_h, "initial_h", {layout.batch, width}));
+  POM_TRY(check_initial(initial_c, "initial_c", {layout.batch, width}));
   return results_of(x, layout, width, output_sequence, 2);
 }
 Result<Tensors> lstm::eval(const At& at) const {
@@ -231,7 +241,7 @@ Result<Types> gru::infer(const At&) const {
   Layout layout = POM_TRY(layout_of(x, weight_ih, weight_hh, 3));
   POM_TRY(check_optional(bias, "bias", 3 * layout.hidden));
   POM_TRY(check_optional(input_bias, "input_bias", 3 * layout.hidden));
-  POM_TRY(check_shape(initial_h, "initial_h", {layout.batch, layout.hidden}));
+  POM_TRY(check_initial(initial_h, "initial_h", {layout.batch, layout.hidden}));
   return results_of(x, layout, layout.hidden, output_sequence, 1);
 }
 Result<Tensors> gru::eval(const At& at) const {
@@ -269,7 +279,7 @@ Result<Types> rnn::infer(const At&) const {
   POM_TRY(activation_named(*activation));
   Layout layout = POM_TRY(layout_of(x, weight_ih, weight_hh, 1));
   POM_TRY(check_optional(bias, "bias", layout.hidden));
-  POM_TRY(check_shape(initial_h, "initial_h", {layout.batch, layout.hidden}));
+  POM_TRY(check_initial(initial_h, "initial_h", {layout.batch, layout.hidden}));
   return results_of(x, layout, layout.hidden, output_sequence, 1);
 }
 Result<Tensors> rnn::eval(const At& at) const {

@@ -37,4 +37,12 @@ void throw_error(const Error& error) {
   throw nb::python_error();
 }
 
+void add_place(nb::python_error& error, const std::string& place) {
+  nb::object value = nb::borrow<nb::object>(error.value());
+  if (nb::hasattr(value, "places"))
+    value.attr("places") = value.attr("places") + nb::object(nb::make_tuple(text_of(place)));
+  else if (nb::hasattr(value, "add_note"))  // from Python 3.11 on
+    value.attr("add_note")(text_of("at " + place));
+}
+
 }  // namespace pomona::python

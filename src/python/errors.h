@@ -15,6 +15,8 @@ namespace pomona::python {
 nanobind::str text_of(std::string_view text);
 
 [[noreturn]] void throw_error(const Error& error);
+// Says where an exception that is on its way happened: to ours a place, to others a note.
+void add_place(nanobind::python_error& error, const std::string& place);
 
 template <class T>
 T value_or_throw(Result<T> result) {

@@ -1,3 +1,5 @@
+#include "python/callbacks.h"
+#include "python/graph.h"
 #include "python/model.h"
 
 NB_MODULE(_native, m) {
@@ -6,4 +8,7 @@ NB_MODULE(_native, m) {
   pomona::python::bind_verbs(m);
   pomona::python::bind_plans(m);
   pomona::python::bind_language(m);
+  pomona::python::bind_graph(m);
+  pomona::python::bind_build(m);
+  pomona::python::bind_callbacks(m);
 }

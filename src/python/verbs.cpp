@@ -12,6 +12,7 @@
 #include "api/verify.h"
 #include "pomona/version.h"
 #include "python/arrays.h"
+#include "python/callbacks.h"
 #include "python/calls.h"
 #include "python/model.h"
 #include "python/options.h"
@@ -20,6 +21,18 @@
 namespace pomona::python {
 namespace nb = nanobind;
 namespace {
+
+nb::list texts_list(const Strings& texts) {
+  nb::list list;
+  for (const std::string& text : texts) list.append(text_of(text));
+  return list;
+}
+
+nb::list sizes_list(const Sizes& sizes) {
+  nb::list list;
+  for (std::int64_t size : sizes) list.append(size);
+  return list;
+}
 
 nb::dict metrics_dict(const verify::Metrics& m) {
   nb::dict d;
@@ -43,6 +56,9 @@ nb::dict divergence_dict(const api::Divergence& found) {
   d["op"] = text_of(found.op);
   d["source"] = text_of(found.source);
   d["last_good"] = text_of(found.last_good);
+  d["at"] = sizes_list(found.at);
+  d["got"] = found.got;
+  d["expected"] = found.expected;
   d["compared"] = found.compared;
   d["total"] = found.total;
   d["metrics"] = metrics_dict(found.metrics);
@@ -68,18 +84,6 @@ nb::dict verification_dict(const api::VerifyReport& report) {
   return d;
 }
 
-nb::list texts_list(const Strings& texts) {
-  nb::list list;
-  for (const std::string& text : texts) list.append(text_of(text));
-  return list;
-}
-
-nb::list sizes_list(const Sizes& sizes) {
-  nb::list list;
-  for (std::int64_t size : sizes) list.append(size);
-  return list;
-}
-
 nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
   auto number = [](std::optional<double> value) { return value ? nb::object(nb::float_(*value)) : nb::none(); };
   nb::list all;
@@ -102,13 +106,36 @@ nb::list weight_lines(const std::vector<compress::WeightLine>& lines) {
   return all;
 }
 
-nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress) {
+nb::dict mixed_dict(const api::MixedReport& report) {
+  nb::list kept;
+  for (const api::KeptOp& op : report.kept) {
+    nb::dict d;
+    d["op"] = text_of(op.op);
+    d["value"] = text_of(op.value);
+    d["source"] = text_of(op.source);
+    d["reason"] = text_of(op.reason);
+    kept.append(d);
+  }
+  nb::dict d;
+  d["kept"] = kept;
+  d["ops"] = report.ops;
+  d["trials"] = report.trials;
+  d["note"] = text_of(report.note);
+  return d;
+}
+
+nb::dict convert(const std::string& source, const std::string& output, const nb::dict& given, nb::object progress,
+                 const nb::dict& lowerings, const nb::list& given_rules) {
   auto options = options_of<api::ConvertOptions>(given);
+  UserRules rules(given_rules);
+  options.custom_bodies = custom_bodies(lowerings);
+  options.rules = rules.pointers();
   auto report = without_gil([&] { return api::convert(source, output, options, progress_to(progress)); });
   nb::list stages;
   for (const api::Stage& stage : report.stages) stages.append(nb::make_tuple(text_of(stage.name), stage.seconds));
-  nb::dict d, ops;
+  nb::dict d, ops, applied;
   for (const auto& [op, count] : report.ops) ops[text_of(op)] = count;
+  for (const auto& [rule, count] : report.rules) applied[text_of(rule)] = count;
   d["written"] = report.written;
   d["source_format"] = text_of(report.source_format);
   d["output"] = text_of(report.output);
@@ -117,6 +144,8 @@ nb::dict convert(const std::string& source, const std::string& output, const nb:
   d["peak_memory"] = report.peak_memory;
   d["border"] = texts_list(report.border);
   d["ops"] = ops;
+  d["rules"] = applied;
+  d["mixed"] = report.mixed ? nb::object(mixed_dict(*report.mixed)) : nb::none();
   d["stages"] = stages;
   d["weights"] = weight_lines(report.weights);
   d["verification"] = report.verification ? nb::object(verification_dict(*report.verification)) : nb::none();
@@ -255,7 +284,7 @@ nb::dict random_inputs(const SharedModel& model, const std::string& function_nam
 void bind_verbs(nb::module_& m) {
   m.attr("__version__") = text_of(version());
   m.def("convert", convert, nb::arg("source"), nb::arg("output"), nb::arg("options"),
-        nb::arg("progress").none() = nb::none());
+        nb::arg("progress").none() = nb::none(), nb::arg("lowerings") = nb::dict(), nb::arg("rules") = nb::list());
   m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"),
         nb::arg("progress").none() = nb::none());
   m.def("decompress", decompress, nb::arg("source"), nb::arg("output"), nb::arg("force"),

@@ -56,6 +56,7 @@ Status check_contract(const Program& program, std::string_view pass) {
 Status optimise(Program& program, const PipelineOptions& options, Report& report) {
   std::vector<std::string_view> known;
   for (const Rule* rule : all_rules()) known.push_back(rule->name);
+  for (const Rule* rule : options.rules) known.push_back(rule->name);
   if (!options.why.empty() && std::find(known.begin(), known.end(), options.why) == known.end()) {
     std::string near = nearest_word(options.why, known);
     return fail("there is no rule '{}'", options.why).advise(near.empty() ? "one of those in src/rewrite/rules" : near);
@@ -85,6 +86,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
     return check(topic);
   };
   POM_TRY(clean());
+  if (!options.rules.empty()) POM_TRY(apply("rules_of_the_user", {options.rules}));
   // One spelling first, so that patterns need not know all of them.
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
@@ -100,7 +102,7 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(apply("cleaning", {cleaning_rules()}));
   POM_TRY(clean());
   if (options.precision == Precision::half)
-    add_sentences(POM_TRY(run("use_half", [&] { return use_half(program, {.keep_single = options.keep_single}); })));
+    add_sentences(POM_TRY(run("use_half", [&] { return use_half(program, {.stay_single = options.stay_single}); })));
   if (options.precision == Precision::single) POM_TRY(run("use_single", [&] { return use_single(program); }));
   POM_TRY(check("use_half"));
   add_sentences(POM_TRY(run("adapt_border", [&] { return adapt_border(program, {.half = options.half_border}); })));

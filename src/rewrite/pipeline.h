@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "ir/program.h"
@@ -21,14 +22,18 @@ enum class Precision : std::uint8_t {
   kept     // as the program has it
 };
 
+// Says which nodes of a function, which computes in fp32 still, are to stay as they are.
+using ChooseSingle = std::function<Result<std::unordered_set<const Node*>>(Function& function)>;
+
 struct PipelineOptions {
   Precision precision = Precision::half;
   bool half_border = false;  // fp16 inputs and outputs
-  // With half precision: nodes for which this is true compute in fp32 all the same.
-  bool (*keep_single)(const Node& node) = nullptr;
+  // With half precision: the nodes it names compute in fp32 all the same. Asked once for each function.
+  ChooseSingle stay_single = {};
   bool check_each_pass = false;  // an error names the first pass that leaves a broken program
   // Called after each pass, with its name as the report has it.
   std::function<Status(std::string_view pass, const Program&)> after = {};
+  RuleList rules = {};   // the user's, applied before all others
   std::string why = {};  // a rule whose refusals are reported
 };
 

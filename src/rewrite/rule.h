@@ -13,6 +13,7 @@
 //
 // No rule sees more than its pattern: what depends on the whole program is a pass (passes/passes.h).
 #pragma once
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -113,9 +114,9 @@ struct Rule {
   std::string_view name, doc;
   Pattern pattern;
   // Why the rule does not apply here after all; empty when it does.
-  std::string_view (*condition)(const Match&) = nullptr;
+  std::function<std::string_view(const Match&)> condition = nullptr;
   // The value that takes the root's place; its nodes are added before the root.
-  Value (*replace)(const Match&, Builder&) = nullptr;
+  std::function<Value(const Match&, Builder&)> replace = nullptr;
   Target since = iOS15;
 };
 

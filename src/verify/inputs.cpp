@@ -1,5 +1,6 @@
 #include "verify/inputs.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -67,7 +68,12 @@ Result<Sizes> sizes_of(Value input, const Function& function, const InputChoice&
     if (fallback == 0)
       fallback = feature && feature->kind == Feature::Kind::array && d < feature->shape.size() ? feature->shape[d] : 8;
     Dim::Bindings sizes_by_name = choice.sizes;
-    for (const std::string& symbol : dim.symbols()) sizes_by_name.try_emplace(symbol, fallback);
+    for (const std::string& symbol : dim.symbols()) {
+      auto limit = choice.limits.find(symbol);
+      bool free = limit == choice.limits.end();
+      sizes_by_name.try_emplace(symbol,
+                                free ? fallback : std::clamp(fallback, limit->second.first, limit->second.second));
+    }
     auto size = dim.at(sizes_by_name);
     POM_REQUIRE(size && *size >= 0 && *size < (1 << 30), "input '{}': no size follows for axis {} ({})", input.name(),
                 d, dim.text());

@@ -11,7 +11,8 @@ namespace pomona::verify {
 
 struct InputChoice {
   std::uint64_t seed = 0;
-  Dim::Bindings sizes;            // for symbols by name
+  Dim::Bindings sizes;                                                  // for symbols by name
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> limits;  // the least and the largest, by name
   std::int64_t default_size = 0;  // for other symbols; 0: the default shape of the feature, else 8
 };
 Result<NamedTensors> random_inputs(const Function& function, const InputChoice& choice);

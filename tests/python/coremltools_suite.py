@@ -30,6 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = pathlib.Path(importlib.util.find_spec("coremltools").origin).resolve().parent
 TIGHT = 5e-3
 SEED = 20
+PIECE = 500  # tests per process
 PARTS = {"mil": ["converters/mil/mil/ops/tests"],
          "torch": ["converters/mil/frontend/torch/test"],
          "other": ["converters/mil/mil/passes/tests", "converters/mil/mil/tests", "converters/mil/backend",
@@ -61,31 +62,42 @@ def pytest_run(part, settings, arguments, seconds):
 
 def collect(part, folder):
     listing = folder / f"{part}.all"
+    if listing.exists():
+        return sorted(listing.read_text().splitlines())
     output = pytest_run(part, {"POMONA_SUITE_LIST": str(listing)}, ["--collect-only"], 1800)
     if not listing.exists():
         sys.exit(f"coremltools_suite: nothing was collected:\n{output[-2000:]}")
     return sorted(listing.read_text().splitlines())
 
 
+def last_lines(results):
+    lines = {}
+    if results.exists():
+        for text in results.read_text().splitlines():
+            line = json.loads(text)
+            lines[line["id"]] = line
+    return lines
+
+
 def run(part, ids, folder):
-    """The last line of every test. A test that takes the process with it is noted, and the others go on."""
+    """The last line of every test. A test that takes the process with it is noted, and the others go on. What an earlier run in the same
+    folder has finished is not run again."""
     results, sample = folder / f"{part}.jsonl", folder / f"{part}.sample"
-    lines, left = {}, list(ids)
+    # Where an earlier run was stopped, one test had begun: again.
+    lines = {each: line for each, line in last_lines(results).items() if line["outcome"] != "began"}
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
+    left = [each for each in ids if each not in lines]
     while left:
-        sample.write_text("\n".join(left))
-        results.unlink(missing_ok=True)
+        piece, left = left[:PIECE], left[PIECE:]
+        sample.write_text("\n".join(piece))
         output = pytest_run(part, {"POMONA_SUITE_RESULTS": str(results), "POMONA_SUITE_SAMPLE": str(sample)}, [], 7000)
-        new = {}
-        if results.exists():
-            for text in results.read_text().splitlines():
-                line = json.loads(text)
-                new[line["id"]] = line
+        before, lines = lines, last_lines(results)
+        new = [line for each, line in lines.items() if each not in before]
         if not new:
             sys.exit(f"coremltools_suite: no test was run:\n{output[-2000:]}")
-        lines.update(new)
-        crashed = any(line["outcome"] == "began" for line in new.values())
-        left = [each for each in left if each not in lines] if crashed else []
-    return lines
+        if any(line["outcome"] == "began" for line in new):
+            left = [each for each in piece if each not in lines] + left
+    return {each: lines[each] for each in ids if each in lines}
 
 
 def judge(line):
@@ -176,7 +188,7 @@ def main():
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--sample", type=int, default=0, help="how many tests, drawn with a fixed seed; 0: all")
     parser.add_argument("--without-torch", action="store_true", help="leave out tests that need PyTorch, as if it were not there")
-    parser.add_argument("--keep", help="folder for the lists and results")
+    parser.add_argument("--keep", help="folder for the lists and results; a run that was stopped goes on there")
     parser.add_argument("--table", help="write the table of results here")
     arguments = parser.parse_args()
     folder = pathlib.Path(arguments.keep or tempfile.mkdtemp(prefix="coremltools-suite-"))

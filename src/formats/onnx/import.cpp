@@ -148,11 +148,13 @@ class Importer final : public GraphLowering {
 
  private:
   const FunctionProto* find_function(const NodeProto& node) const;
-  const std::string* custom_text(const NodeProto& node) const {
+  const CustomOp* custom_op(const NodeProto& node) const {
     Text domain = plain_domain(node.domain);
     std::string name = domain.empty() ? std::string(node.op_type) : fmt::format("{}::{}", domain, node.op_type);
     auto at = options_.custom_ops.find(name);
-    return at == options_.custom_ops.end() ? nullptr : &at->second;
+    if (at == options_.custom_ops.end()) return nullptr;
+    custom_seen_.insert(name);
+    return &at->second;
   }
   Status check_coverage() const;
   void note_missing(const std::vector<NodeProto>& nodes, const Opsets& opsets, std::map<std::string, Missing>& missing,
@@ -173,6 +175,7 @@ class Importer final : public GraphLowering {
   Result<std::vector<Entry>> inline_function(const FunctionProto& function, const NodeCall& call, Block& block);
 
   std::vector<std::string> assumptions_;
+  mutable std::set<std::string> custom_seen_;  // operators of the user's that the model has
   const ModelProto& model_;
   const ImportOptions& options_;
   TensorFiles files_;
@@ -202,7 +205,7 @@ void Importer::note_missing(const std::vector<NodeProto>& nodes, const Opsets& o
     }
     auto opset = opsets.find(plain_domain(node.domain));
     std::int64_t version = opset == opsets.end() ? 1 : opset->second;
-    if (custom_text(node)) continue;
+    if (custom_op(node)) continue;
     if (find_rule(node.domain, node.op_type, version)) continue;
     std::string name = plain_domain(node.domain).empty() ? std::string(node.op_type)
                                                          : fmt::format("{}::{}", node.domain, node.op_type);
@@ -221,6 +224,8 @@ Status Importer::check_coverage() const {
     called.pop_back();
     if (seen.insert(function).second) note_missing(function->node, opsets_of(function->opset_import), missing, called);
   }
+  for (const auto& [name, op] : options_.custom_ops)
+    POM_REQUIRE(custom_seen_.count(name), "a lowering is given for '{}', but no node of the model is one", name);
   if (missing.empty()) return {};
   std::string text = fmt::format("{} operator{} not supported:", missing.size(), missing.size() == 1 ? " is" : "s are");
   for (const auto& [name, entry] : missing)
@@ -435,9 +440,9 @@ Status Importer::lower_node(const NodeProto& node, std::size_t index, Block& blo
       if (const FunctionProto* function = find_function(node)) return inline_function(*function, call, block);
       auto opset = scope.opsets->find(plain_domain(node.domain));
       std::int64_t version = opset == scope.opsets->end() ? 1 : opset->second;
-      if (const std::string* text = custom_text(node)) {
+      if (const CustomOp* custom = custom_op(node)) {
         Lowering g(block, call, int(version), *this);
-        Status lowered = lower_custom(g, *text);
+        Status lowered = lower_custom(g, *custom);
         if (!g.status()) return g.status().error();
         if (!lowered) return std::move(lowered).error();
         return g.outputs();

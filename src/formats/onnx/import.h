@@ -11,6 +11,7 @@
 // Everything that cannot be converted is reported at once: operators without a rule with their counts, then nodes that
 // a rule refused.
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 
@@ -19,6 +20,26 @@
 
 namespace pomona::onnx {
 
+// A node of an operator that its user lowers.
+struct CustomNode {
+  std::string place;  // "ONNX my.domain::Swish 'act1'"
+  Target target;
+  std::map<std::string, Attribute> attributes;
+  std::map<std::string, Tensor> tensors;  // attributes that are tensors
+  Values inputs;                          // an empty handle where one is left out; a literal where it is known
+};
+// What a node stands for: MIL text (custom.h), or a function that writes it. The written program has an input for each
+// of the node's that is neither left out nor known, in their order; a known one may be among its constants, where
+// `known` says which.
+struct CustomBody {
+  Program program;
+  std::vector<std::pair<Value, std::size_t>> known;  // a value of the program, and which input it is
+};
+struct CustomOp {
+  std::string text;
+  std::function<Result<CustomBody>(const CustomNode&)> write;  // empty: the text counts
+};
+
 struct ImportOptions {
   Target target = Target::iOS18;
   // Shapes to give inputs; a symbol that they fix is fixed everywhere. A negative size leaves the model's own.
@@ -26,8 +47,8 @@ struct ImportOptions {
   // Inputs that become constants: axes, sizes and the like that the model takes at run time but Core ML needs at once.
   // Tensors in the stored dtype of the input's element type; the inputs are no features of the program any more.
   std::map<std::string, Tensor> constants;
-  // MIL text for operators, by "DOMAIN::NAME" (or "NAME" in ONNX's own domain); see custom.h. They come before ours.
-  std::map<std::string, std::string> custom_ops;
+  // Operators by "DOMAIN::NAME" (or "NAME" in ONNX's own domain). They come before ours.
+  std::map<std::string, CustomOp> custom_ops;
 };
 
 Result<Program> read_onnx(const std::string& path, const ImportOptions& options = {});

@@ -1,7 +1,9 @@
 // Passes: functions that rewrite a whole program. Their order is in pipeline.cpp; each leaves a program that the
 // verifier accepts, and is near-linear in the number of nodes.
 #pragma once
+#include <functional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "ir/op.h"
@@ -57,8 +59,8 @@ struct BorderOptions {
 Result<std::vector<std::string>> adapt_border(Program& program, const BorderOptions& options);
 
 struct HalfOptions {
-  // Nodes for which this is true stay fp32.
-  bool (*keep_single)(const Node& node) = nullptr;
+  // Names nodes of a function, which computes in fp32 still, that are to stay as they are.
+  std::function<Result<std::unordered_set<const Node*>>(Function& function)> stay_single = {};
 };
 // Makes fp32 computations fp16: constants are converted, casts placed where precisions meet. What stays fp32: ops that
 // accept no fp16, ops with a finite constant beyond fp16's range (masks of 1e38 and more become -65504 instead), sums
