@@ -266,8 +266,10 @@ std::string job_text(const std::string& input, const CompressOptions& options,
   std::string text = fmt::format("pomona {}\n", version()) + traces_of(input);
   for (const std::string* file : {&*options.config, &*options.calibrate, &*options.importance, &*options.tokenizer})
     if (!file->empty()) text += traces_of(*file);
-  for (const FieldInfo* field : record_of<CompressOptions>().fields)
-    text += fmt::format("{} = {}\n", field->name, to_string(field->get(&options)));
+  const RecordInfo& fields = record_of<CompressOptions>();
+  for (std::size_t i = 0; i < fields.fields.size(); ++i)
+    if (std::string_view name = fields.fields[i]->name; name != "force" && name != "keep")
+      text += fmt::format("{} = {}\n", name, to_string(fields.fields[i]->get(fields.at(&options, i))));
   for (const auto& [name, value] : scheme_options) text += fmt::format("{} = {}\n", name, to_string(value));
   return text;
 }
@@ -288,7 +290,7 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   Stopwatch watch;
   CompressOptions options = given;
   // An importance matrix says what data would, and may stand where data do.
-  if (is_importance_file(options.calibrate)) std::swap(*options.calibrate, *options.importance);
+  if (is_importance_file(options.calibrate)) std::swap(options.calibrate.value, options.importance.value);
   compress::Request request(POM_TRY(recipe_from(options, scheme_options)));
   const compress::Recipe::Methods methods = methods_of(request.recipe, options);
   POM_TRY(check_package_output(output, options.force));
@@ -327,8 +329,8 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   warn_of_engines(report);
   if (*options.calibrate == "random") report.warnings.push_back("random inputs say little about a model's real ones");
   if (!samples.inputs.empty())
-    report.verification = POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2), scaled,
-                                                       with_data ? &report.layers : nullptr),
+    report.verification = POM_TRY_IN(verify_compressed(draft.path(), input, samples, options.min_cosine->value_or(-2),
+                                                       scaled, with_data ? &report.layers : nullptr),
                                      "verifying");
   report.written = !report.verification || report.verification->passed || options.keep;
   if (report.written) POM_TRY(draft.move_to(output));

@@ -40,8 +40,8 @@ std::vector<std::string> meant_by(const std::string& name, const std::set<std::s
   for (const std::string& candidate : candidates)
     for (auto at = known.lower_bound(candidate); at != known.end() && at->starts_with(candidate); ++at) {
       std::string rest = at->substr(candidate.size());
-      bool part = rest.empty() ||
-                  (rest.size() > 1 && rest[0] == '_' && rest.find_first_not_of("0123456789", 1) == rest.npos);
+      bool part =
+          rest.empty() || (rest.size() > 1 && rest[0] == '_' && rest.find_first_not_of("0123456789", 1) == rest.npos);
       if (part && std::ranges::find(found, *at) == found.end()) found.push_back(*at);
     }
   return found;
@@ -78,8 +78,8 @@ Result<Importance> read_importance(const std::string& path, const Program& progr
   POM_REQUIRE(!importance.empty(), "'{}' has {} entries, and no weight of the model is named as one of them: '{}', ...",
               path, in_file.size(), in_file.empty() ? "" : in_file.begin()->first);
   if (unknown)
-    warnings.push_back(fmt::format("'{}': {} of {} entries are of no weight of the model", path, unknown,
-                                   in_file.size()));
+    warnings.push_back(
+        fmt::format("'{}': {} of {} entries are of no weight of the model", path, unknown, in_file.size()));
   return importance;
 }
 

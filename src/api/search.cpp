@@ -131,6 +131,16 @@ class Searcher {
     return choice;
   }
 
+  // The weights as the choice makes them, while `work` runs.
+  template <class Work>
+  auto with(const std::vector<std::size_t>& choice, Work work) {
+    for (std::size_t i = 0; i < choice.size(); ++i)
+      subjects_[i].node->literal = subjects_[i].options[choice[i]].decoded;
+    auto done = work();
+    for (Subject& subject : subjects_) subject.node->literal = subject.plain;
+    return done;
+  }
+
   Result<SearchPoint> point(std::string name, const std::vector<std::size_t>& choice) {
     Score found = POM_TRY(with(choice, [&] { return measure(); }));
     return SearchPoint{std::move(name), bytes_of(choice), found.error, found.cosine, found.kl, {}, false};
@@ -145,15 +155,6 @@ class Searcher {
       choice.push_back(found);
     }
     return choice;
-  }
-  // The weights as the choice makes them, while `work` runs.
-  template <class Work>
-  auto with(const std::vector<std::size_t>& choice, Work work) {
-    for (std::size_t i = 0; i < choice.size(); ++i)
-      subjects_[i].node->literal = subjects_[i].options[choice[i]].decoded;
-    auto done = work();
-    for (Subject& subject : subjects_) subject.node->literal = subject.plain;
-    return done;
   }
   const std::vector<Subject>& subjects() const { return subjects_; }
   std::size_t runs() const { return runs_; }

@@ -41,12 +41,12 @@ Already already_compressed(const Program& program) {
 
 Result<std::shared_ptr<const Scheme>> keeping(const Already& already, const std::string& weight,
                                               const std::shared_ptr<const Scheme>& scheme) {
-  if (already.sparse.count(weight) && scheme->name() != "prune") {
+  if (already.sparse.count(weight) && scheme->scheme_name() != "prune") {
     auto zeros = POM_TRY(make_prune({{"threshold", 0.0}, {"minimum_sparsity_percentile", 0.0}}));
     return make_joint(zeros, scheme);
   }
   auto table = already.tables.find(weight);
-  if (table == already.tables.end() || scheme->name() != "linear") return scheme;
+  if (table == already.tables.end() || scheme->scheme_name() != "linear") return scheme;
   return POM_TRY_IN(make_scheme("palettize", table->second), "keeping its table");
 }
 

@@ -3,8 +3,8 @@
 //
 //   Already already = already_compressed(program);       // then decompress(program), compress() with it
 //
-// As coremltools' joint_compression: a sparse weight becomes sparse codes or sparse indices, a table of a weight that is
-// indices into one is quantised linearly.
+// As coremltools' joint_compression: a sparse weight becomes sparse codes or sparse indices, a table of a weight that
+// is indices into one is quantised linearly.
 #pragma once
 #include <set>
 

@@ -45,8 +45,7 @@ Status correct_bias(Node& op, const std::vector<float>& shift) {
     for (std::size_t i = 0; i < was.size(); ++i) numbers[i] += was[i];
     dtype = bias.dtype();
   }
-  return set_constant(op, "bias",
-                      Weight(Tensor::from_numbers(dtype, {std::int64_t(numbers.size())}, numbers)));
+  return set_constant(op, "bias", Weight(Tensor::from_numbers(dtype, {std::int64_t(numbers.size())}, numbers)));
 }
 
 }  // namespace pomona::compress

@@ -1,5 +1,6 @@
-// What storing a weight in fewer bits adds to its layer's outputs on average, taken out of the layer's bias (M. Nagel et
-// al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019; the inputs' means are measured).
+// What storing a weight in fewer bits adds to its layer's outputs on average, taken out of the layer's bias (M. Nagel
+// et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019; the inputs' means are
+// measured).
 //
 //   auto shift = POM_TRY(mean_shift(before, after, axes, statistics.means));
 //   std::string left = why_no_bias(weight);                 // empty, or why its op's bias cannot be corrected

@@ -35,8 +35,8 @@ struct Statistics {
   mutable std::shared_ptr<const Factor> factor;  // kept for weights with the same input
 };
 
-// An op of the known kinds that multiplies its input by the weight: the input, the axis of it that has the weight's input
-// channels, and the weight's axes.
+// An op of the known kinds that multiplies its input by the weight: the input, the axis of it that has the weight's
+// input channels, and the weight's axes.
 struct LayerInput {
   Value input;
   std::size_t axis = 0;
@@ -82,7 +82,6 @@ Status round_with_data(Encoded& encoded, const Candidate& candidate, const Stati
                        const Rounding& options);
 // Makes zeros where they cost the outputs least, and changes the weights that are left to make up for them. An error
 // where the statistics do not allow it.
-Status prune_with_data(Candidate& candidate, const Statistics& statistics, const Rounding& options,
-                       const Zeros& zeros);
+Status prune_with_data(Candidate& candidate, const Statistics& statistics, const Rounding& options, const Zeros& zeros);
 
 }  // namespace pomona::compress

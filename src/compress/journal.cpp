@@ -126,10 +126,14 @@ Status Journal::keep(std::size_t number, Encoded& encoded, const std::vector<flo
       bytes.resize(aligned(bytes.size()));
     }
   double error = encoded.measured ? encoded.measured->squared_error.load() : 0;
-  std::string head = Json{{"stages", encoded.stages.size()}, {"parts", parts},
-                          {"scheme", encoded.scheme},        {"note", encoded.note},
-                          {"error_before", encoded.error_before}, {"squared_error", error},
-                          {"shift", shift}}.dump();
+  std::string head = Json{
+      {"stages", encoded.stages.size()},
+      {"parts", parts},
+      {"scheme", encoded.scheme},
+      {"note", encoded.note},
+      {"error_before", encoded.error_before},
+      {"squared_error", error},
+      {"shift", shift}}.dump();
   head.resize(aligned(length_bytes + head.size()) - length_bytes, ' ');
   std::uint64_t length = head.size();
   std::string unfinished = path_of(number) + ".new";

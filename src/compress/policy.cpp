@@ -263,8 +263,8 @@ class Compressor {
     add_note(result.encoded, note);
     if (candidate.kept) POM_TRY(measure_pruned(result.encoded, tensor, opset));
     if (request_.correct_bias && statistics && candidate.axes)
-      result.shift = POM_TRY(
-          mean_shift(tensor, POM_TRY(decode(result.encoded, opset)), *candidate.axes, statistics->means));
+      result.shift =
+          POM_TRY(mean_shift(tensor, POM_TRY(decode(result.encoded, opset)), *candidate.axes, statistics->means));
     POM_TRY(keep_done(number, weight.count(), result));
     return result;
   }

@@ -30,11 +30,12 @@ struct Request {
   Rounding rounding;
   bool round = true;
   bool correct_bias = false;  // with data: take what outputs lose on average out of biases
-  // By a weight's name: how much the squared error of its elements matters, one number per input channel or per element.
+  // By a weight's name: how much the squared error of its elements matters, one number per input channel or per
+  // element.
   std::map<std::string, std::vector<float>> importance;
   std::map<std::string, std::string> left;  // weights that are left unless the recipe has names, and why
-  std::shared_ptr<Journal> journal;  // for long jobs, or null
-  Already already;                   // of weights that were compressed before, and keep what that has made of them
+  std::shared_ptr<Journal> journal;         // for long jobs, or null
+  Already already;  // of weights that were compressed before, and keep what that has made of them
   // Whether quantise_activations() has been called for the recipe, and the names that it used.
   bool activations_done = false;
   std::vector<bool> used_names;

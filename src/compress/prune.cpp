@@ -256,7 +256,7 @@ class PruneScheme : public Scheme {
     return std::shared_ptr<const Scheme>(std::move(scheme));
   }
 
-  std::string_view name() const override { return "prune"; }
+  std::string_view scheme_name() const override { return "prune"; }
   std::int64_t weight_threshold() const override { return options_.weight_threshold; }
   bool looks_at_all() const override { return *options_.budget == "global"; }
   void look_at(const Tensor& tensor) const override { all_->add(magnitudes_of(tensor)); }

@@ -113,9 +113,7 @@ Result<std::shared_ptr<const Factor>> factor_of(const Statistics& statistics, co
   return known;
 }
 
-float Grid::rounded(float value) const {
-  return dtype_ == DType::fp16 ? half_to_float(float_to_half(value)) : value;
-}
+float Grid::rounded(float value) const { return dtype_ == DType::fp16 ? half_to_float(float_to_half(value)) : value; }
 
 void Grid::find_blocks(const Sizes& sizes, const Sizes& of_blocks, std::vector<std::size_t>& by_row,
                        std::vector<std::size_t>& by_column) const {
@@ -231,8 +229,8 @@ Result<Grid> Grid::of(const Encoded& encoded, const Candidate& candidate, std::s
   auto is_table = [](const OpDef* op) {
     return op == &def<mil::constexpr_lut_to_dense>() || op == &def<mil::constexpr_lut_to_dense_iOS16>();
   };
-  bool is_linear = first == &def<mil::constexpr_blockwise_shift_scale>() ||
-                   first == &def<mil::constexpr_affine_dequantize>();
+  bool is_linear =
+      first == &def<mil::constexpr_blockwise_shift_scale>() || first == &def<mil::constexpr_affine_dequantize>();
   if (is_linear && encoded.stages.size() == 1) {
     POM_TRY(grid.read_linear(encoded));
     return grid;

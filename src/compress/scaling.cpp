@@ -80,7 +80,8 @@ Rows some_rows(const Tensor& tensor, const ChannelAxes& axes) {
   return some;
 }
 
-// What a layer's outputs lose when its weight is stored by its scheme: the weight's rows, and the moments of its inputs.
+// What a layer's outputs lose when its weight is stored by its scheme: the weight's rows, and the moments of its
+// inputs.
 class Loss {
  public:
   static Result<Loss> of(const Layer& layer, std::shared_ptr<const Statistics> statistics) {
@@ -93,8 +94,8 @@ class Loss {
     loss.columns_ = std::size_t(loss.rows_.floats.sizes()[1]);
     const Statistics& seen = *loss.statistics_;
     if (!seen.matrix.empty())
-      loss.packed_ = cpu::pack_matrix(
-          {seen.matrix.data(), loss.columns_, loss.columns_, std::ptrdiff_t(loss.columns_), 1});
+      loss.packed_ =
+          cpu::pack_matrix({seen.matrix.data(), loss.columns_, loss.columns_, std::ptrdiff_t(loss.columns_), 1});
     loss.output_ = loss.error(loss.rows_.floats.view<float>());
     return loss;
   }
@@ -113,8 +114,16 @@ class Loss {
     Tensor stored = scaled.converted(dtype_);
     Summary summary = summarise(stored);
     POM_REQUIRE(!summary.not_finite, "scaled weights leave the range of their type");
-    Candidate candidate{Weight(stored), stored, summary, opset_, ChannelAxes{0, 1}, std::make_shared<Shelf>(), "",
-                        true, false, importance(columns, repeats)};
+    Candidate candidate{Weight(stored),
+                        stored,
+                        summary,
+                        opset_,
+                        ChannelAxes{0, 1},
+                        std::make_shared<Shelf>(),
+                        "",
+                        true,
+                        false,
+                        importance(columns, repeats)};
     Encoded encoded = POM_TRY(scheme_->encode(candidate));
     Tensor decoded = POM_TRY(decode(encoded, opset_)).converted(DType::fp32);
     std::span<const float> got = decoded.view<float>();
@@ -197,7 +206,8 @@ class Scaler {
     for (Group& group : groups_of(main)) POM_TRY_IN(decide(main, group), "scaling '{}'", group.input.name());
     for (const auto& function : program_.functions) {
       if (function.get() == &main) continue;
-      for (Group& group : groups_of(*function)) POM_TRY_IN(repeat(*function, group), "scaling '{}'", group.input.name());
+      for (Group& group : groups_of(*function))
+        POM_TRY_IN(repeat(*function, group), "scaling '{}'", group.input.name());
     }
     calibration_.forget();
     return std::move(scaled_);
@@ -307,7 +317,8 @@ class Scaler {
       for (std::size_t e = begin; e < end; ++e) found[e] = loss_at(losses, before, powers(rms, exponent(e)));
     });
     std::size_t best = 0;
-    double least = POM_TRY(std::move(found[0]));
+    if (!found[0]) return std::move(found[0]).error();
+    double least = *found[0];
     for (std::size_t e = 1; e < found.size(); ++e)
       if (found[e] && *found[e] < least) least = *found[e], best = e;
     return Decision{std::make_shared<const std::vector<float>>(powers(rms, exponent(best))), exponent(best)};
@@ -335,9 +346,9 @@ class Scaler {
     auto scales = std::make_shared<std::vector<float>>(channels, 1.0f);
     for (std::size_t c = 0; c < channels; ++c)
       if (reach[c] > 0 && weights[c] > 0)
-        (*scales)[c] = std::clamp(float(std::pow(double(reach[c]), options_.strength) /
-                                        std::pow(double(weights[c]), 1 - options_.strength)),
-                                  1 / most_scale, most_scale);
+        (*scales)[c] = std::clamp(
+            float(std::pow(double(reach[c]), options_.strength) / std::pow(double(weights[c]), 1 - options_.strength)),
+            1 / most_scale, most_scale);
     return Decision{scales, options_.strength};
   }
 

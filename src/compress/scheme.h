@@ -64,7 +64,8 @@ struct Candidate {
   bool structural = true;  // every user is a conv or linear, and this is its weight
   bool sparse = false;     // its zeros will not be stored
   Importance importance = {};
-  // With data: which elements are not zeros, chosen already, and the squared error of that; and what chooses codes anew.
+  // With data: which elements are not zeros, chosen already, and the squared error of that; and what chooses codes
+  // anew.
   std::shared_ptr<const std::vector<std::uint8_t>> kept = nullptr;
   double lost = 0;
   std::function<Status(Encoded&, const Candidate&)> round = nullptr;
@@ -75,7 +76,7 @@ struct ActivationCoding;
 class Scheme {
  public:
   virtual ~Scheme() = default;
-  virtual std::string_view name() const = 0;  // as in schemes(); of a pair the first one's
+  virtual std::string_view scheme_name() const = 0;  // as in schemes(); of a pair the first one's
   // How the activations of ops with this scheme are quantised (activations.h); null: they are not.
   virtual const ActivationCoding* activations() const { return nullptr; }
   // Weights of at most so many elements are left.

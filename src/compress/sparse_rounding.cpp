@@ -88,8 +88,7 @@ class Sparsifier {
     std::ranges::sort(costs);
     // Positions behind the end count as zeros.
     std::size_t padding = zeros_.every - there;
-    for (std::size_t k = 0; k + padding < zeros_.of_every && k < there; ++k)
-      kept_[r * columns_ + costs[k].second] = 0;
+    for (std::size_t k = 0; k + padding < zeros_.of_every && k < there; ++k) kept_[r * columns_ + costs[k].second] = 0;
   }
 
   void pass_on(std::size_t r, std::size_t first, std::size_t last) {
