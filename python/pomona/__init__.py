@@ -17,10 +17,12 @@ from ._convert import bisect, compress, convert, decompress, inspect, verify
 from ._errors import Error
 from ._language import Chat, Generation, LanguageModel, Tokenizer, chat, generate
 from ._model import Feature, Model, State, load
-from ._native import __version__
+from ._native import version as _version
 from ._plan import plan, search
 from ._program import Program, Symbol, program
 from .pattern import Rule
+
+__version__ = _version()
 
 __all__ = ["Chat", "Error", "Feature", "Generation", "LanguageModel", "Model", "Program", "Rule", "State", "Symbol", "Tokenizer",
            "bisect", "chat", "compress", "convert", "decompress", "generate", "inspect", "load", "pattern", "plan", "program",

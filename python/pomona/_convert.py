@@ -88,7 +88,8 @@ class Samples:
         self._keep = TemporaryFolder()
         self.place = self._keep.path
         for i, sample in enumerate(samples):
-            numpy.savez(os.path.join(self.place, f"{i:08}.npz"), **{name: numpy.asarray(value) for name, value in sample.items()})
+            arrays: dict[str, Any] = {name: numpy.asarray(value) for name, value in sample.items()}
+            numpy.savez(os.path.join(self.place, f"{i:08}.npz"), **arrays)
 
 
 def temporary_place(name: str) -> tuple[TemporaryFolder, str]:
@@ -106,12 +107,12 @@ def progress_of(progress: Progress) -> Callable[[str, float | None], Any] | None
     if progress is None or progress is False:
         return None
     if progress is not True:
-        return progress  # type: ignore[return-value]
+        return progress
     from tqdm.auto import tqdm
     bar = tqdm(total=1.0, bar_format="{desc}: {percentage:3.0f}% {bar} {elapsed}")
 
     def show(stage: str, share: float | None) -> None:
-        bar.set_description(stage)
+        bar.set_description_str(stage)
         bar.n = share or 0.0
         bar.refresh()
     return show
@@ -148,17 +149,18 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     rules       rewrite rules of your own; see pomona.pattern
     verify      whether what was written is held against the source
     progress    called now and then with (stage, share); True draws a bar
-    options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...
+    options     any other of `pomona convert`'s, with underscores: author="...", rename=["a=b"], ...; with dry_run=True nothing is
+                written, and the report comes alone
     """
     given = dict(options, force=force, no_verify=not verify)
     for name, value in (("target", target), ("precision", precision), ("compress", compress)):
         if value is not None:
             given[name] = value
-    for name, value in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
-        if value is not None:
-            given[name] = _as_strings(value)
+    for name, shapes in (("dynamic", dynamic), ("enumerate", enumerated), ("input", inputs), ("constant", constants)):
+        if shapes is not None:
+            given[name] = _as_strings(shapes)
     lowerings = {name: op for name, op in (custom_ops or {}).items() if callable(op)}
-    texts = [f"{name}={os.fspath(op)}" for name, op in (custom_ops or {}).items() if name not in lowerings]
+    texts = [f"{name}={os.fspath(op)}" for name, op in (custom_ops or {}).items() if not callable(op)]
     if texts:
         given["custom_op"] = texts + _as_strings(given.get("custom_op"))
     from_ = Source(source)
@@ -166,7 +168,7 @@ def convert(source: Sourced, output: str | os.PathLike[str] | None = None, *, ta
     report = _native.convert(from_.path, output, given, progress_of(progress), lowerings,
                              [rule._native() for rule in rules])
     if given.get("dry_run"):
-        return report
+        return report  # type: ignore[return-value]
     _written(report, "converted")
     return Model(_native.open_model(output), keep=(keep, from_), report=report, converted_from=from_.path)
 

@@ -118,7 +118,7 @@ class Model:
 
     @property
     def opset(self) -> str:
-        return self._functions[self.function]["opset"]
+        return str(self._functions[self.function]["opset"])
 
     def _run(self) -> _native.Runner:
         if self._runner is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from . import _native
 from ._convert import Samples, Source, Sourced, place_for, progress_of
@@ -59,7 +59,7 @@ def search(model: Sourced, recipe: str | os.PathLike[str] | None = None, *, max_
     return Found(found, keep)
 
 
-class Found(dict):
+class Found(Dict[str, Any]):
     """A dict that keeps the folder of what it names."""
 
     def __init__(self, values: Mapping[str, Any], keep: Any):

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Mapping, Sequence, Tuple, Union
+from typing import Any, Mapping, Sequence, Tuple, Union, cast
 
 import numpy
 
@@ -65,10 +65,10 @@ class Program(Ops):
 
 def _typed(typed: Typed, dtype: str) -> tuple[Sequence[Size], str]:
     if len(typed) == 2 and isinstance(typed[0], (tuple, list)) and not (isinstance(typed[1], (tuple, list, int)) or typed[1] is None):
-        typed, dtype = typed[0], typed[1]  # type: ignore[assignment]
+        typed, dtype = cast("tuple[Sequence[Size], str]", typed)
     if not isinstance(dtype, str):
         dtype = numpy.dtype(dtype).name
-    return typed, _DTYPES.get(dtype, dtype)  # type: ignore[return-value]
+    return cast("Sequence[Size]", typed), _DTYPES.get(dtype, dtype)
 
 
 def program(inputs: Mapping[str, Typed], *, states: Mapping[str, Typed] | None = None, target: str = "iOS18",

@@ -10,9 +10,12 @@ Afterwards MLModel, CompiledMLModel, MLState and coremltools' tools that predict
 pipelines of them. uninstall() puts everything back.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 import types
+from typing import Any
 
 from ._coreml import models, plans
 
@@ -24,19 +27,19 @@ _CLASSES = {"_MLModelProxy": models.Model, "_MLModelAssetProxy": models.Asset, "
             "_MLNeuralEngineComputeDeviceProxy": plans.NeuralEngineDevice}
 _MODULES = ("coremltools.models.utils", "coremltools.models.model", "coremltools.models._compiled_model")
 _ABSENT = object()
-_before = []
+_before: list[tuple[Any, str, Any]] = []
 
 
-def _is_macos():
+def _is_macos() -> bool:
     """Whether the framework is there, as far as a module that predicts is concerned."""
     return True
 
 
-def _macos_version():
+def _macos_version() -> tuple[int, int]:
     return _SYSTEM
 
 
-def _set(owner, name, value):
+def _set(owner: Any, name: str, value: Any) -> None:
     _before.append((owner, name, getattr(owner, name, _ABSENT)))
     setattr(owner, name, value)
 

@@ -29,5 +29,7 @@ struct LanguageSamples {
   std::vector<bool> continues;  // with the states that the one before left
 };
 Result<LanguageSamples> language_samples(const SampleChoice& choice, Program& program);
+// Where pieces of so many tokens begin, at most `count` from all over the text; the only one where it is shorter.
+std::vector<std::size_t> spread_pieces(std::size_t tokens, std::size_t piece, std::size_t count);
 
 }  // namespace pomona::api

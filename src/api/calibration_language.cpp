@@ -40,6 +40,13 @@ NamedTensors call_of(const Widest& call, std::span<const int> ids, std::size_t p
 
 }  // namespace
 
+std::vector<std::size_t> spread_pieces(std::size_t tokens, std::size_t piece, std::size_t count) {
+  std::size_t pieces = std::max<std::size_t>(1, tokens / piece), wanted = std::min(pieces, count);
+  std::vector<std::size_t> begins;
+  for (std::size_t i = 0; i < wanted; ++i) begins.push_back(i * pieces / wanted * piece);
+  return begins;
+}
+
 Result<LanguageSamples> language_samples(const SampleChoice& choice, Program& program) {
   llm::LanguageModel model = POM_TRY(llm::language_model_of(program));
   std::string json = model.tokenizer;
@@ -55,12 +62,11 @@ Result<LanguageSamples> language_samples(const SampleChoice& choice, Program& pr
   bool states = model.cache == llm::Cache::state;
   std::size_t calls =
       states ? std::max<std::size_t>(1, std::min(most_tokens, std::size_t(model.context)) / call.tokens) : 1;
-  std::size_t piece = calls * call.tokens, pieces = std::max<std::size_t>(1, ids.size() / piece);
+  std::size_t piece = calls * call.tokens;
   POM_REQUIRE(!ids.empty(), "the text is empty");
-  std::size_t wanted = std::min(pieces, std::size_t(choice.count));
   LanguageSamples samples{call.function, {}, {}};
-  for (std::size_t w = 0; w < wanted; ++w) {
-    std::size_t first = pieces * w / wanted * piece, end = std::min(ids.size(), first + piece);
+  for (std::size_t first : spread_pieces(ids.size(), piece, std::size_t(choice.count))) {
+    std::size_t end = std::min(ids.size(), first + piece);
     for (std::size_t at = first; at < end; at += call.tokens) {
       NamedTensors inputs = call_of(call, std::span(ids).subspan(at, std::min(call.tokens, end - at)), at - first);
       if (model.cache == llm::Cache::io)

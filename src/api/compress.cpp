@@ -13,10 +13,12 @@
 #include "api/compress_config.h"
 #include "api/files.h"
 #include "api/importance.h"
+#include "api/run.h"
 #include "compress/observe.h"
 #include "cpu/runner.h"
 #include "formats/mlpackage/package.h"
 #include "llm/language_model.h"
+#include "llm/rope.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
 #include "ops/pool.h"
@@ -72,18 +74,6 @@ void warn_of_engines(CompressReport& report) {
         "Engine");
 }
 
-// Rotary tables are a small part of a language model, and an error in them turns every head at every layer.
-std::map<std::string, std::string> tables_of_positions(const Program& program) {
-  std::map<std::string, std::string> left;
-  if (!llm::is_language_model(program)) return left;
-  for (const auto& function : program.functions)
-    for (const auto& node : function->body.nodes())
-      if (node->op->structural && node->output_count() == 1)
-        for (std::string_view begin : {"cosines_", "sines_"})
-          if (node->output().name().starts_with(begin)) left[node->output().name()] = "a table of positions";
-  return left;
-}
-
 // Samples for the function they are for.
 struct Samples {
   std::string function;
@@ -91,12 +81,6 @@ struct Samples {
   std::vector<bool> continues;  // as LanguageSamples has it
   bool continuing(std::size_t s) const { return s < continues.size() && continues[s]; }
 };
-
-Function& function_of(Program& program, const std::string& name) {
-  for (const auto& function : program.functions)
-    if (function->name == name) return *function;
-  return program.main();
-}
 
 Result<Samples> samples_for(Program& program, const CompressOptions& options) {
   bool with_data = !options.calibrate->empty();
@@ -192,8 +176,8 @@ Result<VerifyReport> verify_compressed(const std::string& path, const std::strin
                                        std::vector<LayerLoss>* layers) {
   Stopwatch watch;
   Model before = POM_TRY(open_model(input)), after = POM_TRY(open_model(path));
-  Function &reference = function_of(before.program, samples.function),
-           &compressed = function_of(after.program, samples.function);
+  Function &reference = *POM_TRY(function_of(before.program, samples.function)),
+           &compressed = *POM_TRY(function_of(after.program, samples.function));
   cpu::Runner expected(reference, {}), got(compressed, {});
   std::size_t count = std::min<std::size_t>(samples.inputs.size(), 4);
   VerifyReport report;
@@ -296,7 +280,8 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
-  request.left = tables_of_positions(model.program);
+  if (llm::is_language_model(model.program))
+    for (const std::string& name : llm::rope_table_names(model.program)) request.left[name] = "a table of positions";
   POM_REQUIRE(!(options.recompress && options.joint), "--recompress and --joint exclude each other");
   if (options.joint) request.already = compress::already_compressed(model.program);
   if (options.recompress || options.joint) POM_TRY(compress::decompress(model.program));
@@ -309,7 +294,7 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
     request.importance = POM_TRY(read_importance(methods.importance, model.program, report.warnings));
   if (with_data) {
     request.calibration =
-        std::make_shared<compress::Calibration>(function_of(model.program, samples.function), samples.inputs);
+        std::make_shared<compress::Calibration>(*POM_TRY(function_of(model.program, samples.function)), samples.inputs);
     request.calibration->set_continuing(samples.continues);
     request.round = !options.no_rounding;
     request.rounding = {methods.activation_order.value_or(true) && !options.no_activation_order,

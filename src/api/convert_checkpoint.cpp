@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <set>
 
+#include "api/calibration.h"
 #include "api/convert_parts.h"
 #include "api/verify_language_model.h"
 #include "llm/language_model.h"
+#include "llm/rope.h"
 #include "llm/tokenizer.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
@@ -118,12 +120,11 @@ Result<std::vector<NamedTensors>> text_samples(const llm::Checkpoint& checkpoint
   auto tokenizer = POM_TRY(llm::Tokenizer::from_json(checkpoint.tokenizer));
   Bytes text = POM_TRY(map_file(path));
   std::vector<int> ids = POM_TRY_IN(tokenizer->encode(text.text(), {.special = false}), "'{}'", path);
-  std::size_t length = std::size_t(calibration_tokens), pieces = ids.size() / length;
-  POM_REQUIRE(pieces > 0, "'{}' has {} tokens, and {} are the least", path, ids.size(), length);
-  std::size_t count = std::min(pieces, std::size_t(most));
+  std::size_t length = std::size_t(calibration_tokens);
+  POM_REQUIRE(ids.size() >= length, "'{}' has {} tokens, and {} are the least", path, ids.size(), length);
   std::vector<NamedTensors> samples;
-  for (std::size_t i = 0; i < count; ++i) {
-    auto first = ids.begin() + std::ptrdiff_t(i * pieces / count * length);
+  for (std::size_t at : spread_pieces(ids.size(), length, std::size_t(most))) {
+    auto first = ids.begin() + std::ptrdiff_t(at);
     std::vector<std::int64_t> piece(first, first + std::ptrdiff_t(length));
     samples.push_back({{"input_ids", Tensor::ints(piece).reshaped({1, calibration_tokens})}});
   }
@@ -164,9 +165,7 @@ Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, con
               "--requantize and --compress say the same of a checkpoint; give one");
   const std::string& name = options.requantize->empty() ? *options.compress : *options.requantize;
   compress::Request request{POM_TRY(compress::make_scheme(name))};
-  // Angles of positions: a small part of the bytes, and all of the order of words.
-  for (const char* pattern : {"re:cosines_[0-9]+", "re:sines_[0-9]+"})
-    request.recipe.names.push_back({pattern, nullptr});
+  for (const std::string& table : llm::rope_table_names(program)) request.recipe.names.push_back({table, nullptr});
   POM_TRY(spare_ends(program, name, request.recipe));
   bool with_data = !options.calibrate->empty();
   if (with_data)

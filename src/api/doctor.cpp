@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/memory.h"
 #include "base/threads.h"
 
 namespace pomona::api {
@@ -54,7 +55,7 @@ Machine machine() {
   m.vector_units = vector_units();
   m.cores = int(sysconf(_SC_NPROCESSORS_ONLN));
   m.threads = int(thread_count());
-  m.memory_gb = double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE)) / 1e9;
+  m.memory_gb = double(physical_memory_bytes()) / 1e9;
   struct statvfs disk{};
   if (statvfs(".", &disk) == 0) m.free_disk_gb = double(disk.f_bavail) * double(disk.f_frsize) / 1e9;
   const char* cache = std::getenv("POMONA_CACHE");
@@ -65,8 +66,6 @@ Machine machine() {
 #endif
   m.tools = {{"python3", on_path("python3"), "verify --against onnxruntime, when its onnxruntime is installed"},
              {"xcrun", on_path("xcrun"), "compiling packages with Apple's own tools"}};
-  for (const Format& format : formats())
-    if (format.read) m.readable.emplace_back(format.name);
   return m;
 }
 

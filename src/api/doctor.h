@@ -26,7 +26,6 @@ struct Machine {
   std::string cache_folder;
   bool core_ml = false;  // programs can be run by Core ML itself
   std::vector<Tool> tools;
-  std::vector<std::string> readable;  // formats
 };
 Machine machine();
 

@@ -83,6 +83,14 @@ bool is_stablehlo_text(const Source& s) {
 }
 bool is_mil_text(const Source& s) { return s.starts_with("program("); }
 bool is_zip(const Source& s) { return s.starts_with("PK\x03\x04"); }
+// torch.export.save: the names of an archive's files are said again at its end.
+bool is_exported_program(const Source& s) {
+  constexpr std::size_t directory_bytes = 1 << 16;
+  std::string_view text = s.bytes.text();
+  std::string_view end = text.substr(text.size() - std::min(text.size(), directory_bytes));
+  return is_zip(s) &&
+         (end.find("serialized_exported_program.json") != end.npos || end.find("/archive_format") != end.npos);
+}
 bool is_hdf5(const Source& s) { return s.starts_with("\x89HDF\r\n"); }
 bool is_pickle(const Source& s) { return s.starts_with("\x80\x02") || s.starts_with("\x80\x03"); }
 
@@ -126,22 +134,33 @@ Result<Program> read_checkpoint(const Source& source, const OpenOptions&) {
 
 // In the order they are asked; those that look only at a part of the bytes come last.
 constexpr Format table[] = {
-    {chain_name, is_chain, read_chain},
-    {package_name, is_package, read_core_ml},
-    {"compiled Core ML model", is_compiled, nullptr},
-    {"TensorFlow SavedModel", is_saved_model, nullptr},
-    {"Hugging Face or MLX checkpoint", is_checkpoint, read_checkpoint},
-    {"GGUF", is_gguf, read_checkpoint},
-    {"TensorFlow Lite", is_tflite, nullptr},
-    {"safetensors", is_safetensors, read_checkpoint},
-    {"MLIR bytecode", is_mlir_bytecode, nullptr},
-    {"zip archive (PyTorch .pt or .pt2?)", is_zip, nullptr},
-    {"HDF5 (Keras)", is_hdf5, nullptr},
-    {"Python pickle", is_pickle, nullptr},
-    {model_file_name, is_coreml_file, read_core_ml},
-    {onnx_name, is_onnx, read_onnx_file},
-    {mil_text_name, is_mil_text, read_mil_text},
-    {"StableHLO text", is_stablehlo_text, nullptr},
+    {chain_name, is_chain, read_chain, "a folder that `split` made", "any program"},
+    {package_name, is_package, read_core_ml, "`.mlpackage`, ML Program specification 6 to 10, and pipelines of them",
+     "any program"},
+    {"compiled Core ML model", is_compiled, nullptr, {}, {}},
+    {"TensorFlow SavedModel", is_saved_model, nullptr, {}, {}},
+    {"Hugging Face or MLX checkpoint",
+     is_checkpoint,
+     read_checkpoint,
+     "language models and encoders in safetensors or PyTorch files; AWQ, GPTQ, compressed-tensors, bitsandbytes, fp8; "
+     "MLX's affine 2 to 8 bits, mxfp4, mxfp8, nvfp4",
+     {}},
+    {"GGUF",
+     is_gguf,
+     read_checkpoint,
+     "language models and encoders, version 2 and 3, split files, every block format",
+     {}},
+    {"TensorFlow Lite", is_tflite, nullptr, {}, {}},
+    {"safetensors", is_safetensors, read_checkpoint, "one file beside its config.json", {}},
+    {"MLIR bytecode", is_mlir_bytecode, nullptr, {}, {}},
+    {"exported PyTorch program (.pt2)", is_exported_program, nullptr, {}, {}},
+    {"zip archive (a PyTorch .pt file?)", is_zip, nullptr, {}, {}},
+    {"HDF5 (Keras)", is_hdf5, nullptr, {}, {}},
+    {"Python pickle", is_pickle, nullptr, {}, {}},
+    {model_file_name, is_coreml_file, read_core_ml, "`.mlmodel` that is an ML Program", {}},
+    {onnx_name, is_onnx, read_onnx_file, "operator sets 7 to 28, external data, `com.microsoft`, `ai.onnx.ml`", {}},
+    {mil_text_name, is_mil_text, read_mil_text, "as `show` prints it", "any program"},
+    {"StableHLO text", is_stablehlo_text, nullptr, {}, {}},
 };
 
 std::string readable_formats() {

@@ -24,9 +24,9 @@ struct Model {
 };
 
 struct OpenOptions {
-  Target target = Target::iOS18;                  // of a format that has operator sets of its own
-  std::map<std::string, Sizes> shapes;            // given to inputs; a negative size leaves the model's own
-  std::map<std::string, Tensor> constants;        // inputs that become constants
+  Target target = Target::iOS18;                     // of a format that has operator sets of its own
+  std::map<std::string, Sizes> shapes;               // given to inputs; a negative size leaves the model's own
+  std::map<std::string, Tensor> constants;           // inputs that become constants
   std::map<std::string, onnx::CustomOp> custom_ops;  // operators of the source that its user lowers
 };
 
@@ -53,6 +53,8 @@ struct Format {
   std::string_view name;
   bool (*recognise)(const Source&);
   Result<Program> (*read)(const Source&, const OpenOptions&);  // null: known by sight only
+  std::string_view scope;                                      // what of it is read, in the words of the README
+  std::string_view written;                                    // what is written of it; empty: nothing
 };
 std::span<const Format> formats();
 inline constexpr std::string_view package_name = "Core ML package", model_file_name = "Core ML model file",

@@ -56,6 +56,12 @@ std::vector<Feature> features_by_source_name(const Program& program, const Funct
 
 }  // namespace
 
+Result<bool> accumulates_half(const std::string& dtype) {
+  POM_REQUIRE(dtype.empty() || dtype == "fp16" || dtype == "fp32", "products are accumulated in fp16 or fp32, not '{}'",
+              dtype);
+  return dtype == "fp16";
+}
+
 Result<Function*> function_of(Program& program, const std::string& name) {
   if (name.empty()) return &program.main();
   if (Function* function = program.function(name)) return function;
@@ -123,10 +129,12 @@ Result<RunReport> run(const std::string& path, const RunOptions& options) {
   Model model = POM_TRY(open_model(path));
   Function& function = *POM_TRY(function_of(model.program, options.function));
   report.features = features_by_source_name(model.program, function);
+  cpu::RunOptions how{.rounding = options.strict ? cpu::Rounding::strict : cpu::Rounding::fast,
+                      .accumulate_half = POM_TRY(accumulates_half(options.accumulate))};
   if (!options.text->empty()) {
     POM_REQUIRE(options.all_tensors->empty() && options.state_in->empty() && options.state_out->empty(),
                 "--text does not go with --all-tensors, --state-in or --state-out");
-    cpu::Runner runner(function, {.rounding = options.strict ? cpu::Rounding::strict : cpu::Rounding::fast});
+    cpu::Runner runner(function, how);
     report.load_seconds = loading.seconds();
     Stopwatch running;
     report.outputs = POM_TRY(run_texts(runner, model.program, function, options));
@@ -138,7 +146,7 @@ Result<RunReport> run(const std::string& path, const RunOptions& options) {
   NamedTensors given = POM_TRY(inputs_of(options, model.program, function));
   std::size_t own_results = function.body.results().size();
   if (!options.all_tensors->empty()) expose_all_tensors(function);
-  cpu::Runner runner(function, {.rounding = options.strict ? cpu::Rounding::strict : cpu::Rounding::fast});
+  cpu::Runner runner(function, how);
   if (!options.state_in->empty()) POM_TRY(load_states(runner, function, options.state_in));
   report.load_seconds = loading.seconds();
 

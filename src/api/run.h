@@ -22,6 +22,7 @@ struct RunOptions {
   POM_OPTION(tokenizer, std::string, "vocab.txt, tokenizer.json or the folder of one, for --text");
   POM_OPTION(pool, std::string, "mean or first: one vector per --text, of length 1, as output 'embedding'");
   POM_OPTION(strict, bool, "round to fp16 after every op, not only where values are stored");
+  POM_OPTION(accumulate, std::string, "fp16: sum products of fp16 programs in fp16 too, a pessimistic Neural Engine");
   POM_OPTION(force, bool, "replace existing outputs");
 };
 
@@ -32,6 +33,8 @@ struct RunReport {
 };
 Result<RunReport> run(const std::string& path, const RunOptions& options);
 
+// What --accumulate says. Errors: neither fp16 nor fp32.
+Result<bool> accumulates_half(const std::string& dtype);
 // The function of that name, or the default one when it is empty.
 Result<Function*> function_of(Program& program, const std::string& name);
 // One call: `given` by source names or the program's, results by source names.

@@ -73,9 +73,7 @@ Result<std::size_t> compare(const Program& before, const Program& after) {
   std::size_t compared = 0;
   for (const auto& function : before.functions) {
     NamedTensors inputs = POM_TRY(verify::random_inputs(*function, {}));
-    const Function* other = nullptr;
-    for (const auto& each : after.functions)
-      if (each->name == function->name) other = each.get();
+    const Function* other = after.function(function->name);
     POM_REQUIRE(other, "the parts have no function '{}'", function->name);
     cpu::Runner expected(*function, {}), got(*other, {});
     Tensors want = POM_TRY(expected.run(inputs)), have = POM_TRY(got.run(inputs));

@@ -16,6 +16,7 @@
 #include "api/tensors.h"
 #include "cpu/runner.h"
 #include "ir/evaluate.h"
+#include "ir/walk.h"
 #include "verify/inputs.h"
 
 namespace pomona::api {
@@ -33,8 +34,7 @@ struct Sample {
   NamedTensors inputs, expected;
 };
 // Draws inputs and asks for the answers to them, with each of the sizes until one is accepted.
-Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed,
-                      const std::function<Result<NamedTensors>(const NamedTensors&)>& answer,
+Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed, const ModelFunction& answer,
                       const Limits& limits = {}) {
   std::optional<Error> first;
   bool open_sizes = false;
@@ -118,7 +118,7 @@ struct Reference {
   std::string source;  // for ONNX Runtime
   NamedTensors stored;
   std::optional<cpu::Runner> runner;
-  std::function<Result<NamedTensors>(const NamedTensors&)> answer;
+  ModelFunction answer;
 
   Result<NamedTensors> operator()(const NamedTensors& given) {
     if (answer) return answer(given);
@@ -173,18 +173,14 @@ void join(VerifyReport& all, VerifyReport one, int number, int count) {
 }  // namespace
 
 bool draws_numbers(const Block& block) {
-  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    return node->op->random || std::any_of(node->blocks.begin(), node->blocks.end(),
-                                           [](const auto& inner) { return draws_numbers(*inner); });
-  });
+  return any_node(block, [](const Node& node) { return node.op->random; });
 }
 
 bool computes_in_half(const Block& block) {
-  return std::any_of(block.nodes().begin(), block.nodes().end(), [](const auto& node) {
-    for (std::size_t i = 0; i < node->output_count(); ++i)
-      if (node->output(i).dtype() == DType::fp16) return true;
-    return std::any_of(node->blocks.begin(), node->blocks.end(),
-                       [](const auto& inner) { return computes_in_half(*inner); });
+  return any_node(block, [](const Node& node) {
+    for (std::size_t i = 0; i < node.output_count(); ++i)
+      if (node.output(i).dtype() == DType::fp16) return true;
+    return false;
   });
 }
 
@@ -261,13 +257,11 @@ Status add_lines(VerifyReport& report, const NamedTensors& got, const NamedTenso
 
 namespace {
 
-using Answer = std::function<Result<NamedTensors>(const NamedTensors&)>;
-
 // A model that rounds what it computes (one with dynamic quantisation) answers by leaps: the last bit of an input may
 // move its output further than any tolerance. Such a model is held to what its reference does itself when the inputs
 // change by `noise`, a share that the precision loses anyway.
 Status allow_for_leaps(VerifyReport& report, const NamedTensors& inputs, const NamedTensors& expected, double noise,
-                       const Answer& answer) {
+                       const ModelFunction& answer) {
   constexpr double as_close_db = 3, least_cosine = 0.5;  // what moves further says nothing any more
   auto excusable = [](const OutputLine& line) {
     return !line.problem.empty() && !line.exact && line.metrics.count > 0 && line.metrics.non_finite == 0;
@@ -302,7 +296,8 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
   Model model = POM_TRY(open_model(path));
   Function& function = *POM_TRY(function_of(model.program, options.function));
   Reference reference = POM_TRY(reference_for(model, options));
-  cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+  cpu::Runner runner(
+      function, {.rounding = cpu::Rounding::strict, .accumulate_half = POM_TRY(accumulates_half(options.accumulate))});
   VerifyReport report;
   report.reference = reference.words;
   Tolerance tolerance{options.min_cosine, options.max_abs, options.min_equal};

@@ -19,6 +19,9 @@
 
 namespace pomona::api {
 
+// A model as a function from inputs to outputs, by the names of the source.
+using ModelFunction = std::function<Result<NamedTensors>(const NamedTensors&)>;
+
 struct VerifyOptions {
   POM_OPTION(against, std::string, "a model, an .npz of expected outputs, or 'onnxruntime'");
   POM_OPTION(source, std::string, "the file MODEL was made from, where it is not where it was");
@@ -28,10 +31,11 @@ struct VerifyOptions {
   POM_OPTION(min_cosine, double, "smallest cosine that passes") = 0.999;
   POM_OPTION(max_abs, double, "largest difference that passes; 0: any") = 0;
   POM_OPTION(min_equal, double, "smallest share of equal elements that passes, of integers and truth values") = 1;
+  POM_OPTION(accumulate, std::string, "fp16: MODEL sums its products in fp16 too, a pessimistic Neural Engine");
   POM_OPTION(bisect, bool, "find the first op whose result leaves the tolerance");
   POM_OPTION(function, std::string, "of MODEL; without it, the default one");
   // For callers that have them in memory: what answers in place of `against`, and inputs, by the names of the source.
-  std::function<Result<NamedTensors>(const NamedTensors&)> answer = nullptr;
+  ModelFunction answer = nullptr;
   std::optional<NamedTensors> given = {};
 };
 

@@ -1,4 +1,5 @@
 #include "api/doctor.h"
+#include "api/model.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -27,17 +28,24 @@ Outcome machine_verb(const Session& session) {
             {"memory_gb", m.memory_gb},
             {"free_disk_gb", m.free_disk_gb},
             {"cache_folder", m.cache_folder},
-            {"core_ml", m.core_ml},
-            {"readable_formats", m.readable}};
+            {"core_ml", m.core_ml}};
   session.say(fmt::format("{}; {}", m.system, m.processor));
   session.say(
       fmt::format("{} cores, of which this process may use {}; {:.1f} GB of memory; {:.1f} GB of disk free here",
                   m.cores, m.threads, m.memory_gb, m.free_disk_gb));
   session.say("vector units: " + m.vector_units);
   session.say(m.core_ml ? "Core ML is here" : "Core ML is not here: packages run on Pomona's own runtime");
-  std::string formats;
-  for (const std::string& format : m.readable) formats += (formats.empty() ? "" : ", ") + format;
-  session.say("reads: " + formats);
+  std::string readable;
+  for (const api::Format& format : api::formats()) {
+    json["formats"].push_back({{"name", format.name},
+                               {"read", format.read != nullptr},
+                               {"scope", format.scope},
+                               {"written", format.written}});
+    if (!format.read) continue;
+    json["readable_formats"].push_back(format.name);
+    readable += (readable.empty() ? "" : ", ") + std::string(format.name);
+  }
+  session.say("reads: " + readable);
   for (const api::Tool& tool : m.tools) {
     json["tools"].push_back({{"name", tool.name}, {"found", tool.found}, {"use", tool.use}});
     session.say(fmt::format("{}: {} ({})", tool.name, tool.found.empty() ? "not found" : tool.found, tool.use));

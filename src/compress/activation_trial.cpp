@@ -20,18 +20,6 @@ struct ActivationTrial::Inserted {
 
 namespace {
 
-void redirect(Node& reader, Value before, Value after) {
-  for (std::size_t i = 0; i < reader.inputs().size(); ++i)
-    if (reader.inputs()[i] == before) reader.set_input(i, after);
-}
-
-// Where the value has just been made.
-Node* behind(Value value) {
-  Block& body = *value.block();
-  if (value.producer()) return body.next(*value.producer());
-  return body.nodes().empty() ? nullptr : body.nodes().front().get();
-}
-
 double cosine_of(const std::vector<double>& a, const std::vector<double>& b) {
   double ab = 0, aa = 0, bb = 0;
   for (std::size_t i = 0; i < a.size(); ++i) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
@@ -48,7 +36,7 @@ ActivationTrial::ActivationTrial(Function& function, const std::vector<TrialPlac
     std::string stem = fmt::format("trial {}", inserted_.size());
     Inserted made{place.value, {}, {}, stem + " scale", stem + " lowest", stem + " highest", stem + " enabled"};
     DType dtype = place.value.dtype();
-    Builder g(function.body, behind(place.value));
+    Builder g(function.body, function.body.behind(place.value));
     Value scale = function.body.add_input(made.scale, tensor_type(dtype, {1})),
           lowest = function.body.add_input(made.lowest, tensor_type(dtype, {1})),
           highest = function.body.add_input(made.highest, tensor_type(dtype, {1})),
@@ -61,7 +49,7 @@ ActivationTrial::ActivationTrial(Function& function, const std::vector<TrialPlac
     if (!made.rounded) break;
     for (Node* node = made.rounded.producer(); node && made.nodes.size() < 6; node = function.body.previous(*node))
       made.nodes.push_back(node);
-    for (Node* reader : place.readers) redirect(*reader, place.value, made.rounded);
+    for (Node* reader : place.readers) reader->replace_inputs(place.value, made.rounded);
     inserted_.push_back(std::move(made));
   }
   runner_.emplace(function, cpu::RunOptions{});

@@ -333,16 +333,10 @@ class Quantiser {
 
   const Codes& codes_of(Value value) { return codes_.at(ties_.leader(index_of(value))); }
 
-  // Where the value has just been made.
-  Node* behind(Value value) {
-    if (value.producer()) return function_.body.next(*value.producer());
-    return function_.body.nodes().empty() ? nullptr : function_.body.nodes().front().get();
-  }
-
   void quantise(Value value) {
     if (quantised_.count(value)) return;
     const Codes& codes = codes_of(value);
-    Builder g(function_.body, behind(value));
+    Builder g(function_.body, function_.body.behind(value));
     Value zero;
     if (codes.zero_point) zero = g.scalar(codes.dtype, *codes.zero_point);
     quantised_[value] = g.add(mil::quantize{.input = value,
@@ -393,9 +387,7 @@ class Quantiser {
       if (user->op && !is<mil::quantize>(user) && !reads_integers(*user, layer.result)) readers.push_back(user);
     if (readers.empty()) return {};
     Value plain = POM_TRY(dequantised(layer.result, function_.body.next(*quantised_.at(layer.result).producer())));
-    for (Node* reader : readers)
-      for (std::size_t i = 0; i < reader->inputs().size(); ++i)
-        if (reader->inputs()[i] == layer.result) reader->set_input(i, plain);
+    for (Node* reader : readers) reader->replace_inputs(layer.result, plain);
     return {};
   }
   // Whether a layer is still to take this value as its input; it gets a dequantize of its own.

@@ -13,6 +13,7 @@
 #include "cpu/vector_compile.h"
 #include "cpu/vector_program.h"
 #include "ir/evaluate.h"
+#include "ir/walk.h"
 #include "ops/shape.h"
 
 namespace pomona::cpu {
@@ -65,20 +66,6 @@ Result<const Tensor*> Constants::find_stored(Value value) {
 
 namespace {
 
-void collect_captures(const Block& block, std::unordered_set<const ValueInfo*>& inside, Values& found) {
-  for (std::size_t i = 0; i < block.input_count(); ++i) inside.insert(&block.input(i).info());
-  auto use = [&](Value value) {
-    if (!inside.count(&value.info()) && std::find(found.begin(), found.end(), value) == found.end())
-      found.push_back(value);
-  };
-  for (const auto& node : block.nodes()) {
-    for (Value value : node->inputs()) use(value);
-    for (const auto& inner : node->blocks) collect_captures(*inner, inside, found);
-    for (std::size_t i = 0; i < node->output_count(); ++i) inside.insert(&node->output(i).info());
-  }
-  for (Value value : block.results()) use(value);
-}
-
 class SegmentPlanner {
  public:
   SegmentPlanner(const Block& block, const Surroundings& at, Constants& constants, const RunOptions& options)
@@ -100,6 +87,7 @@ class SegmentPlanner {
     find_wanted_after(node);
     POM_TRY(plan_steps());
     find_live_out();
+    find_dead();
     lay_out();
     return std::move(segment_);
   }
@@ -122,6 +110,7 @@ class SegmentPlanner {
       if (types[i].kind != Type::Kind::tensor || types[i].dtype == DType::string || !pomona::all_known(types[i].shape))
         return false;
     }
+    POM_TRY(check_fits_memory(node, types));
     for (std::size_t i = 0; i < types.size(); ++i) types_[&node.output(i).info()] = types[i];
     planned.results = std::move(types);
     nodes_.push_back(std::move(planned));
@@ -527,9 +516,8 @@ class SegmentPlanner {
   }
   void find_wanted_after(Block::Nodes::const_iterator rest) {
     for (auto node = rest; node != block_.nodes().end(); ++node) {
-      for (Value value : (*node)->inputs()) wanted_after_.push_back(value);
-      if ((*node)->blocks.empty()) continue;
-      for (Value value : captured_values(**node)) wanted_after_.push_back(value);
+      Values read = operands_of_all(**node);
+      wanted_after_.insert(wanted_after_.end(), read.begin(), read.end());
     }
     for (Value value : block_.results()) wanted_after_.push_back(value);
   }
@@ -567,6 +555,13 @@ class SegmentPlanner {
     }
   }
 
+  void find_dead() {
+    std::unordered_set<const ValueInfo*> wanted;
+    for (Value value : wanted_after_) wanted.insert(&value.info());
+    for (const auto& [info, tensor] : at_.tensors)
+      if (!wanted.count(info)) segment_.dead.push_back(info);
+  }
+
   void lay_out() {
     std::vector<Lifetime> lifetimes;
     std::vector<SlotNumber> owners;
@@ -602,13 +597,6 @@ class SegmentPlanner {
 };
 
 }  // namespace
-
-Values captured_values(const Node& node) {
-  std::unordered_set<const ValueInfo*> inside;
-  Values found;
-  for (const auto& block : node.blocks) collect_captures(*block, inside, found);
-  return found;
-}
 
 Result<Segment> plan_segment(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at,
                              Constants& constants, const RunOptions& options) {

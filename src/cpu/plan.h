@@ -31,6 +31,7 @@ struct Segment {
   std::vector<SlotNumber> live_in, live_out;             // values that come from before and are wanted after
   std::vector<std::pair<SlotNumber, SlotNumber>> views;  // slots that are another slot's memory, in order
   std::vector<std::pair<Value, Tensor>> known_out;       // values found constant while planning, wanted after
+  std::vector<const ValueInfo*> dead;                    // of what came from before: not wanted after
   const Node* breaker = nullptr;  // the node after the last step that has to be run on its own; null at the block's end
   std::size_t arena_bytes = 0, scratch_bytes = 0;
 };
@@ -74,9 +75,6 @@ class Constants {
   Status failure_;
   std::unordered_map<const ValueInfo*, Tensor> tensors_, stored_;
 };
-
-// Values that a node's blocks take from outside.
-Values captured_values(const Node& node);
 
 Result<Segment> plan_segment(const Block& block, Block::Nodes::const_iterator start, const Surroundings& at,
                              Constants& constants, const RunOptions& options);

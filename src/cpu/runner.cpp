@@ -6,6 +6,7 @@
 #include "base/interrupt.h"
 #include "cpu/plan.h"
 #include "ir/evaluate.h"
+#include "ir/walk.h"
 
 namespace pomona::cpu {
 namespace {
@@ -73,7 +74,9 @@ class Executor final : public Interpreter {
   Status run_breaker(const Node& node, Surroundings& at);
   Status check_input(Value input, const NamedTensors& inputs, Dim::Bindings& symbols);
   void note_time(const Node& node, std::string_view kernel, Clock::duration elapsed);
-  const Surroundings* outer_ = nullptr;  // of the op whose blocks are being run
+  Surroundings captured_by(const Node& node, const Surroundings& at);
+  const Surroundings* outer_ = nullptr;  // of the op whose blocks are being run, as far as they read it
+  std::map<const Node*, Values> captured_;
 };
 
 Status Executor::check_input(Value input, const NamedTensors& inputs, Dim::Bindings& symbols) {
@@ -214,7 +217,21 @@ Status Executor::run_segment(Segment& segment, Surroundings& at) {
     at.tensors[&slot.value.info()] = std::move(tensor);
   }
   for (const auto& [value, tensor] : segment.known_out) at.known[&value.info()] = tensor;
+  for (const ValueInfo* value : segment.dead) at.tensors.erase(value);
   return {};
+}
+
+// The part of the surroundings that a node's blocks read: what else is alive neither is copied for each of them nor
+// makes other plans.
+Surroundings Executor::captured_by(const Node& node, const Surroundings& at) {
+  auto [known, fresh] = captured_.try_emplace(&node);
+  if (fresh) known->second = captured_values(node);
+  Surroundings captured;
+  for (Value value : known->second) {
+    if (auto found = at.tensors.find(&value.info()); found != at.tensors.end()) captured.tensors.insert(*found);
+    if (auto found = at.known.find(&value.info()); found != at.known.end()) captured.known.insert(*found);
+  }
+  return captured;
 }
 
 // A node that a segment cannot hold is run by its reference, with its blocks (if any) planned on their own.
@@ -233,7 +250,9 @@ Status Executor::run_breaker(const Node& node, Surroundings& at) {
     else
       inputs.push_back(*POM_TRY(constants.find(value)));
   }
-  const Surroundings* before = std::exchange(outer_, &at);
+  Surroundings captured;
+  if (!node.blocks.empty()) captured = captured_by(node, at);
+  const Surroundings* before = std::exchange(outer_, &captured);
   auto results = evaluate_node(node, inputs, {function.opset, &node, this});
   outer_ = before;
   if (!results) return std::move(results).error();

@@ -1,9 +1,39 @@
 #include "ir/evaluate.h"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+
 #include "base/interrupt.h"
+#include "base/memory.h"
 
 namespace pomona {
+
+namespace {
+
+// What the node's outputs are known to be, or what they become for these inputs.
+Result<Types> result_types(const Node& node, std::span<const std::vector<Operand>> operands, const At& at) {
+  Types types;
+  for (std::size_t i = 0; i < node.output_count(); ++i) types.push_back(node.output(i).type());
+  bool known = std::all_of(types.begin(), types.end(), [](const Type& type) { return all_known(type.shape); });
+  if (known || !node.blocks.empty()) return types;
+  return infer_types(*node.op, node.attributes, operands, at);
+}
+
+}  // namespace
+
+Status check_fits_memory(const Node& node, std::span<const Type> results) {
+  for (const Type& type : results) {
+    double bytes = double(element_size_bytes(type.dtype));
+    for (const Dim& size : type.shape) bytes *= size.known() ? double(size.value()) : 1;
+    double memory = double(physical_memory_bytes());
+    if (type.kind == Type::Kind::tensor && bytes > memory)
+      return fail("{} makes {}, which is {:.3g} GB, and this machine has {:.3g} GB of memory", node.label(),
+                  type.text(), bytes / 1e9, memory / 1e9)
+          .blame(Fault::environment);
+  }
+  return {};
+}
 
 Result<Tensors> evaluate_node(const Node& node, std::span<const Tensor> inputs, const At& at) {
   std::vector<Type> types;
@@ -19,6 +49,7 @@ Result<Tensors> evaluate_node(const Node& node, std::span<const Tensor> inputs, 
       field.push_back({value, state ? &value.type() : &types[next], state ? nullptr : &inputs[next]});
     }
   }
+  POM_TRY(check_fits_memory(node, POM_TRY_IN(result_types(node, operands, at), "{}", node.label())));
   auto results = node.op->eval(*node.op, node.attributes, operands, at);
   if (!results) return std::move(results).error().in(node.label());
   return results;

@@ -34,6 +34,8 @@ class Evaluation : public Interpreter {
   std::map<std::string, Tensor> states_;
 };
 
+// Errors: results of these types would be larger than the machine's memory. Of an open size nothing is said.
+Status check_fits_memory(const Node& node, std::span<const Type> results);
 // One node's results from its operands' tensors.
 Result<Tensors> evaluate_node(const Node& node, std::span<const Tensor> inputs, const At& at);
 

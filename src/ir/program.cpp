@@ -89,6 +89,10 @@ void Node::set_input(std::string_view field, Value value) {
   counts[index] = value ? 1 : 0;
   set_inputs(std::move(inputs), std::move(counts));
 }
+void Node::replace_inputs(Value before, Value after) {
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    if (inputs_[i] == before) set_input(i, after);
+}
 void Node::set_output_types(const std::vector<Type>& types) {
   for (std::size_t i = 0; i < types.size(); ++i) {
     if (i == outputs_.size()) {
@@ -162,14 +166,16 @@ Node* Block::next(const Node& node) {
 Node* Block::previous(const Node& node) {
   return node.place_ == nodes_.begin() ? nullptr : std::prev(node.place_)->get();
 }
+Node* Block::behind(Value value) {
+  if (value.producer()) return next(*value.producer());
+  return nodes_.empty() ? nullptr : nodes_.front().get();
+}
 
 void replace_uses(Value before, Value after) {
   if (before == after) return;
   // From the last use backwards: forgetting a use looks from the end.
   std::vector<Node*> users = before.users();
-  for (auto user = users.rbegin(); user != users.rend(); ++user)
-    for (std::size_t i = 0; i < (*user)->inputs().size(); ++i)
-      if ((*user)->inputs()[i] == before) (*user)->set_input(i, after);
+  for (auto user = users.rbegin(); user != users.rend(); ++user) (*user)->replace_inputs(before, after);
 }
 
 Function& Program::add_function(std::string name, Target opset) {

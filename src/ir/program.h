@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/pool.h"
 #include "base/record.h"
 #include "ir/type.h"
 #include "ir/weight.h"
@@ -38,6 +39,9 @@ struct ValueInfo {
   std::vector<Node*> users;  // one entry per use
   // What is known of the elements of a shape-like (integer, rank 0 or 1) value that is not constant.
   std::optional<std::vector<Dim>> contents;
+
+  static void* operator new(std::size_t) { return pool_of<ValueInfo>().take(); }
+  static void operator delete(void* place) { pool_of<ValueInfo>().give(place); }
 };
 
 class Value {
@@ -77,6 +81,8 @@ class Value {
 };
 using Values = std::vector<Value>;
 
+using Nodes = std::list<std::unique_ptr<Node>, PoolAllocator<std::unique_ptr<Node>>>;
+
 class Node {
  public:
   const OpDef* op;
@@ -99,6 +105,8 @@ class Node {
   // Replaces one use.
   void set_input(std::size_t position, Value value);
   void set_input(std::string_view field, Value value);
+  // Replaces every use of `before`.
+  void replace_inputs(Value before, Value after);
 
   std::size_t output_count() const { return outputs_.size(); }
   Value output(std::size_t i = 0) const { return Value(outputs_[i].get()); }
@@ -114,12 +122,14 @@ class Node {
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
+  static void* operator new(std::size_t) { return pool_of<Node>().take(); }
+  static void operator delete(void* place) { pool_of<Node>().give(place); }
 
  private:
   friend class Block;
   explicit Node(const OpDef* def, Block* block);
   Block* block_;
-  std::list<std::unique_ptr<Node>>::iterator place_;
+  Nodes::iterator place_;
   Values inputs_;
   std::vector<std::uint32_t> counts_;
   std::vector<std::unique_ptr<ValueInfo>> outputs_;
@@ -127,7 +137,7 @@ class Node {
 
 class Block {
  public:
-  using Nodes = std::list<std::unique_ptr<Node>>;
+  using Nodes = pomona::Nodes;
   explicit Block(Function* function, Node* owner = nullptr);
   ~Block();
   Block(const Block&) = delete;
@@ -158,6 +168,8 @@ class Block {
   Node* next(const Node& node);
   // The node before this one, or null.
   Node* previous(const Node& node);
+  // The place right where one of the block's values has been made, for insert(): null is the end.
+  Node* behind(Value value);
 
  private:
   void drop_uses();
@@ -214,6 +226,7 @@ struct Program {
 
   Function& add_function(std::string name, Target opset);
   Function* function(std::string_view name);
+  const Function* function(std::string_view name) const { return const_cast<Program*>(this)->function(name); }
   // The default function: the named one, else "main", else the first.
   Function& main();
   const Function& main() const { return const_cast<Program*>(this)->main(); }

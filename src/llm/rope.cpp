@@ -7,6 +7,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "ir/op.h"
+#include "ir/walk.h"
+
 namespace pomona::llm {
 namespace {
 
@@ -117,6 +120,16 @@ Weight table(const Frequencies& f, std::int64_t rows, bool sines) {
 Result<RopeTables> rope_tables(const Rope& rope, std::int64_t rows, std::int64_t context, std::int64_t own_context) {
   Frequencies f = POM_TRY(frequencies(rope, context, own_context));
   return RopeTables{table(f, rows, false), table(f, rows, true)};
+}
+
+std::set<std::string> rope_table_names(const Program& program) {
+  std::set<std::string> names;
+  each_node(program, [&](const Node& node) {
+    if (!node.op->structural || node.output_count() != 1) return;
+    const std::string& name = node.output().name();
+    if (name.starts_with("cosines_") || name.starts_with("sines_")) names.insert(name);
+  });
+  return names;
 }
 
 }  // namespace pomona::llm

@@ -100,7 +100,7 @@ bool is_inside(const std::shared_ptr<Scope>& scope, const std::shared_ptr<Scope>
 }
 
 // An operator of Python's: in the innermost of both values' graphs.
-nb::object binary(const char* op, nb::handle x, nb::handle y) {
+Symbol binary(const char* op, nb::handle x, nb::handle y) {
   const Symbol *left = is_symbol(x) ? &nb::cast<Symbol&>(x) : nullptr,
                *right = is_symbol(y) ? &nb::cast<Symbol&>(y) : nullptr;
   const Symbol* inner = !left || (right && is_inside(right->scope, left->scope)) ? right : left;
@@ -108,13 +108,13 @@ nb::object binary(const char* op, nb::handle x, nb::handle y) {
   nb::dict fields;
   fields["x"] = x;
   fields["y"] = y;
-  return inner->scope->graph->call(op, fields, "");
+  return nb::cast<Symbol>(inner->scope->graph->call(op, fields, ""));
 }
-nb::object unary(const char* op, const Symbol& x) {
+Symbol unary(const char* op, const Symbol& x) {
   checked(x);
   nb::dict fields;
   fields["x"] = nb::cast(x);
-  return x.scope->graph->call(op, fields, "");
+  return nb::cast<Symbol>(x.scope->graph->call(op, fields, ""));
 }
 
 void bind_operators(nb::class_<Symbol>& symbol) {

@@ -14,12 +14,12 @@ namespace pomona::python {
 namespace nb = nanobind;
 namespace {
 
-nb::object python_of(const nlohmann::ordered_json& json) {
+nb::dict python_of(const nlohmann::ordered_json& json) {
   std::string text = json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-  return nb::module_::import_("json").attr("loads")(text_of(text));
+  return nb::cast<nb::dict>(nb::module_::import_("json").attr("loads")(text_of(text)));
 }
 
-nb::object plan(const SharedModel& model, const nb::dict& given, bool ops, const std::string& page, bool force) {
+nb::dict plan(const SharedModel& model, const nb::dict& given, bool ops, const std::string& page, bool force) {
   auto options = options_of<api::PlanOptions>(given);
   auto report = without_gil([&]() -> Result<api::PlanReport> {
     auto report = api::plan(*model, options);

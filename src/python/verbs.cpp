@@ -282,7 +282,7 @@ nb::dict random_inputs(const SharedModel& model, const std::string& function_nam
 }  // namespace
 
 void bind_verbs(nb::module_& m) {
-  m.attr("__version__") = text_of(version());
+  m.def("version", [] { return text_of(version()); });
   m.def("convert", convert, nb::arg("source"), nb::arg("output"), nb::arg("options"),
         nb::arg("progress").none() = nb::none(), nb::arg("lowerings") = nb::dict(), nb::arg("rules") = nb::list());
   m.def("compress", compress, nb::arg("source"), nb::arg("output"), nb::arg("options"),

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ir/border.h"
+#include "ir/walk.h"
 #include "rewrite/chain_copy.h"
 #include "rewrite/chain_places.h"
 
@@ -16,8 +17,6 @@ namespace {
 constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 // How much larger the largest part may be for the sake of narrow places.
 constexpr double nearly_as_even = 1.25;
-
-bool is_state(Value value) { return value.type().kind == Type::Kind::state; }
 
 // A place in all functions at once.
 struct Cut {
@@ -271,11 +270,7 @@ class Joiner {
   }
 
  private:
-  const Function* part(std::size_t i) const {
-    for (const auto& function : chain_.parts[i].functions)
-      if (function->name == border_.function) return function.get();
-    return nullptr;
-  }
+  const Function* part(std::size_t i) const { return chain_.parts[i].function(border_.function); }
   Status add_input(const std::string& name, std::vector<Feature> Function::* kind, std::vector<Feature>& features) {
     for (std::size_t i = 0; i < chain_.parts.size(); ++i) {
       const Function* from = part(i);

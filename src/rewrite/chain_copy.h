@@ -14,7 +14,6 @@ class NodeCopier {
  public:
   explicit NodeCopier(Block& to) : g_(to) {}
   void set(Value from, Value to) { copies_[from] = to; }
-  bool has(Value from) const { return copies_.count(from) != 0; }
   Value operator[](Value from) const { return copies_.at(from); }
   Status node(const Node& node);
 

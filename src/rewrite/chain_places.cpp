@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/op.h"
+#include "ir/walk.h"
 
 namespace pomona::rewrite {
 namespace {
@@ -12,18 +13,6 @@ constexpr std::uint64_t small_bytes = 64 << 10;
 constexpr std::int64_t small_input = 4096;
 // Nodes that computing a value again may take.
 constexpr std::size_t most_again = 64;
-
-void collect(const Node& node, std::set<const ValueInfo*>& inside, Values& found) {
-  for (Value value : node.inputs())
-    if (!inside.count(&value.info())) found.push_back(value);
-  for (const auto& block : node.blocks) {
-    for (std::size_t i = 0; i < block->input_count(); ++i) inside.insert(&block->input(i).info());
-    for (const auto& inner : block->nodes()) collect(*inner, inside, found);
-    for (Value value : block->results())
-      if (!inside.count(&value.info())) found.push_back(value);
-  }
-  for (std::size_t i = 0; i < node.output_count(); ++i) inside.insert(&node.output(i).info());
-}
 
 // Literals behind a weight.
 void add_literals(Value weight, std::map<std::string, std::uint64_t>& found) {
@@ -47,16 +36,7 @@ std::uint64_t width_of(Value value) {
   return count * element_size_bytes(value.dtype());
 }
 
-bool is_state(Value value) { return value.type().kind == Type::Kind::state; }
-
 }  // namespace
-
-Values operands_of_all(const Node& node) {
-  std::set<const ValueInfo*> inside;
-  Values found;
-  collect(node, inside, found);
-  return found;
-}
 
 bool can_pass(Value value) {
   if (value.type().kind != Type::Kind::tensor || value.rank() < 1 || value.rank() > 5) return false;
@@ -69,7 +49,6 @@ bool can_pass(Value value) {
 FunctionLine::FunctionLine(const Function& function) : function_(&function) {
   for (const auto& node : function.body.nodes()) {
     if (node->op->structural || node->op->constexpr_op) continue;
-    place_of_[node.get()] = nodes_.size();
     nodes_.push_back(node.get());
   }
   find_light();

@@ -36,14 +36,12 @@ class FunctionLine {
   void find_uses();
   const Function* function_;
   std::vector<const Node*> nodes_;
-  std::map<const Node*, std::size_t> place_of_;
   std::map<Value, std::size_t> last_use_;                            // of values that are not light
   std::map<Value, std::pair<std::size_t, std::size_t>> state_uses_;  // first and last
   std::set<Value> light_;
 };
 
-// Operands of a node and of its blocks, from outside of it.
-Values operands_of_all(const Node& node);
+inline bool is_state(Value value) { return value.type().kind == Type::Kind::state; }
 // Whether a value can be an output of one program and an input of another.
 bool can_pass(Value value);
 

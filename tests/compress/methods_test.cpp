@@ -50,9 +50,12 @@ struct Mlp {
     auto weight = [&](Sizes sizes, unsigned seed, const char* name) {
       return g.constant(normal(std::move(sizes), seed, 0.1), name);
     };
-    Value norm =
-        g.add(mil::layer_norm{.x = x, .axes = {-1}, .gamma = weight({64}, 1, "gamma"), .beta = weight({64}, 2, "beta")},
-              "norm");
+    // Some channels are far larger than others, as in language models.
+    Tensor gamma = normal({64}, 1, 0.1);
+    for (std::size_t c = 0; c < 64; c += 9) gamma.mutable_view<float>()[c] = 6;
+    Value norm = g.add(
+        mil::layer_norm{.x = x, .axes = {-1}, .gamma = g.constant(gamma, "gamma"), .beta = weight({64}, 2, "beta")},
+        "norm");
     Value gate = g.add(mil::linear{.x = norm, .weight = weight({96, 64}, 3, "gate_w")}, "gate");
     Value up =
         g.add(mil::linear{.x = norm, .weight = weight({96, 64}, 4, "up_w"), .bias = weight({96}, 5, "up_b")}, "up");
@@ -78,9 +81,8 @@ TEST(Scaling, FoldedIntoNeighboursTheProgramComputesWhatItDid) {
     ASSERT_TRUE(found) << describe(found.error());
     ASSERT_EQ(found->lines.size(), 3u);
     std::size_t folded = 0;
-    for (const ScalingLine& line : found->lines)
-      folded += line.note.empty(), std::printf("%s | %f | %s\n", line.note.c_str(), line.exponent, line.into.c_str());
-    EXPECT_GE(folded, 2u);
+    for (const ScalingLine& line : found->lines) folded += line.note.empty();
+    EXPECT_GE(folded, 1u);
     EXPECT_EQ(found->lines[0].weights, (std::vector<std::string>{"gate_w", "up_w"}));
     NamedTensors sample{{"x", correlated(32, 64, 77)}};
     EXPECT_LT(relative_error(result(scaled.main, sample), result(plain.main, sample)), 1e-5);

@@ -8,6 +8,7 @@
 #include "ops/activation.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
+#include "ops/tensor_operation.h"
 
 namespace pomona::cpu {
 namespace {
@@ -61,6 +62,19 @@ TEST(Runner, AccumulatesInHalfPrecisionWhenAsked) {
     EXPECT_EQ((*got)[0].number(std::size_t(c)), sum);
     EXPECT_EQ((*got)[1].number(std::size_t(c)), sum);
   }
+}
+
+TEST(Runner, NamesTheOpWhoseResultIsBeyondTheMachine) {
+  Program program;
+  Function& main = program.add_function("main", iOS17);
+  Value x = main.body.add_input("x", tensor_type(DType::fp32, {1, 1 << 10}));
+  Builder g(main);
+  Value y = g.add(mil::tile{.x = x, .reps = g.constant(Tensor::ints({1 << 20, 1 << 10}))}, "y");
+  main.body.set_results({y});
+  auto got = Runner(main, {}).run({{"x", Tensor(DType::fp32, {1, 1 << 10})}});
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().fault, Fault::environment);
+  EXPECT_NE(describe(got.error()).find("tile 'y' makes tensor<fp32, [1048576, 1048576]>"), std::string::npos);
 }
 
 }  // namespace

@@ -81,6 +81,19 @@ class Building(unittest.TestCase):
             y = p.model.predict({"x": numpy.ones((2, 2))}, state=state)["y"]
         numpy.testing.assert_array_equal(y, numpy.full((2, 2), 3))
 
+    def test_more_initial_states_than_sequences(self):
+        # As coremltools' PyTorch front end writes it for packed sequences; Core ML takes it.
+        def lstm(rows):
+            with pomona.program({"x": (5, 3, 4)}, target="iOS17") as p:
+                state = numpy.zeros((rows, 6), numpy.float32)
+                y, _, _ = p.lstm(x=p["x"], initial_h=state, initial_c=state, weight_ih=weight[:, :4], weight_hh=weight, output_sequence=True)
+                p.output("y", y)
+            return p.model.predict({"x": x})["y"]
+        weight, x = normal(24, 6), normal(5, 3, 4)
+        numpy.testing.assert_array_equal(lstm(10), lstm(3))
+        with self.assertRaisesRegex(pomona.Error, "initial_h"):
+            lstm(2)
+
     def test_saved_verified_compressed(self):
         import pomona.coremltools_backend as backend
         backend.install()

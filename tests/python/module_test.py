@@ -1,5 +1,7 @@
 """The module pomona: arrays in and out as the model's source had them, conversion, errors, interrupts, memory."""
 
+import contextlib
+import io
 import os
 import pathlib
 import signal
@@ -165,6 +167,31 @@ class Threads(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(wrong, [])
+
+    def test_others_run_while_a_model_does(self):
+        with pomona.program({"x": (512, 512)}) as p:
+            _, product = p.while_loop(loop_vars=[numpy.zeros(1, numpy.int32), p["x"]], condition=lambda p, i, x: p.squeeze(x=i < 40, axes=[0]),
+                                      body=lambda p, i, x: (i + 1, p.tanh(x=x @ x)))
+            p.output("y", product)
+        ticks, done = [], threading.Event()
+
+        def tick():
+            while not done.wait(0.001):
+                ticks.append(time.perf_counter())
+        thread = threading.Thread(target=tick)
+        thread.start()
+        began = time.perf_counter()
+        p.model.predict({"x": numpy.ones((512, 512), numpy.float32)})
+        ended = time.perf_counter()
+        done.set()
+        thread.join()
+        self.assertGreater(sum(began < each < ended for each in ticks), 3)
+
+    def test_progress_as_a_bar(self):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            pomona.convert(mlp(), precision="fp32", progress=True)
+        self.assertIn("100%", said.getvalue())
 
     def test_interrupt_stops_a_run(self):
         # Minutes of work, were it not stopped: a loop of products.

@@ -211,8 +211,7 @@ class TransposePass {
         POM_TRY(infer_again(*user));
       } else if (!label.source) {
         if (!again) again = POM_TRY(transposed(value, label.perm));
-        for (std::size_t k = 0; k < user->inputs().size(); ++k)
-          if (user->inputs()[k] == label.value && user != again.producer()) user->set_input(k, again);
+        if (user != again.producer()) user->replace_inputs(label.value, again);
       }
     }
     return {};

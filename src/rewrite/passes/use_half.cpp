@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "ir/builder.h"
+#include "ir/walk.h"
 #include "ops/elementwise_unary.h"
 #include "rewrite/passes/passes.h"
 
@@ -118,11 +119,12 @@ bool holds_integers(Value value) {
   if (const Weight* weight = value.literal()) return weight->step() && weight->step()->what.starts_with("cast");
   return false;
 }
-// Sums of products of integers, which fp16 holds up to 2048 only: quantised layers, not layers before a label.
-bool multiplies_integers(const Node& node) {
-  static const std::unordered_set<std::string_view> products{"conv", "matmul", "linear", "conv_transpose"};
-  return node.op && products.count(node.op->name) && holds_integers(node.input(0));
+bool adds_products(const Node& node) {
+  static const std::unordered_set<std::string_view> names{"conv", "matmul", "linear", "conv_transpose"};
+  return node.op && names.count(node.op->name);
 }
+// Sums of products of integers, which fp16 holds up to 2048 only: quantised layers, not layers before a label.
+bool multiplies_integers(const Node& node) { return adds_products(node) && holds_integers(node.input(0)); }
 
 // Ops between a layer and the logarithm of what becomes of its results: powers, magnitudes, probabilities.
 bool makes_small_numbers(const Node& node) {
@@ -152,9 +154,11 @@ class HalfPass {
 
   Result<std::vector<std::string>> run() {
     if (options_.stay_single) stay_single_ = POM_TRY(options_.stay_single(function_));
-    find_index_arithmetic(function_.body);
-    find_integer_sums(function_.body);
-    find_logarithms(function_.body);
+    each_node(function_.body, [&](const Node& node) {
+      find_index_arithmetic(node);
+      find_integer_sum(node);
+      find_logarithm(node);
+    });
     POM_TRY(convert(function_.body));
     std::vector<std::string> sentences;
     for (const auto& [what, count] : changed_)
@@ -164,12 +168,8 @@ class HalfPass {
   }
 
  private:
-  void find_index_arithmetic(const Block& block) {
-    for (const auto& node : block.nodes()) {
-      if (node->op->name == "cast" && is_single(node->input(0)) && is_integer(node->output().dtype()))
-        mark(node->input(0));
-      for (const auto& inner : node->blocks) find_index_arithmetic(*inner);
-    }
+  void find_index_arithmetic(const Node& node) {
+    if (node.op->name == "cast" && is_single(node.input(0)) && is_integer(node.output().dtype())) mark(node.input(0));
   }
   void mark(Value value) {
     Values pending{value};
@@ -185,22 +185,18 @@ class HalfPass {
 
   // Sums of products of integers are larger than fp16 holds until a scale makes them small, and the scales' own
   // products are smaller than it holds.
-  void find_integer_sums(const Block& block) {
-    for (const auto& node : block.nodes()) {
-      for (const auto& inner : node->blocks) find_integer_sums(*inner);
-      if (node->op->name != "cast" || !is_integer(node->input(0).dtype()) || !is_single(node->output())) continue;
-      if (!is_integer_sum(node->input(0), sum_steps)) continue;
-      index_arithmetic_.insert(node.get());
-      mark_scaling(node->output(), sum_steps);
-    }
+  void find_integer_sum(const Node& node) {
+    if (node.op->name != "cast" || !is_integer(node.input(0).dtype()) || !is_single(node.output())) return;
+    if (!is_integer_sum(node.input(0), sum_steps)) return;
+    index_arithmetic_.insert(&node);
+    mark_scaling(node.output(), sum_steps);
   }
   static constexpr int sum_steps = 6;
   static bool is_integer_sum(Value value, int steps) {
     static const std::unordered_set<std::string_view> passing{"add", "sub", "cast", "reshape", "transpose"};
-    static const std::unordered_set<std::string_view> products{"conv", "matmul", "linear", "conv_transpose"};
     const Node* node = value.producer();
     if (!node || !node->op || steps == 0) return false;
-    if (products.count(node->op->name)) return is_integer(value.dtype()) || multiplies_integers(*node);
+    if (adds_products(*node)) return is_integer(value.dtype()) || multiplies_integers(*node);
     if (!passing.count(node->op->name)) return false;
     const Values& inputs = node->inputs();
     return std::any_of(inputs.begin(), inputs.end(), [&](Value v) { return is_integer_sum(v, steps - 1); });
@@ -222,11 +218,8 @@ class HalfPass {
   // Below 2^-14 fp16 has fewer digits and below 2^-25 none, which is where a logarithm looks closest: it and the few
   // ops that lead to it stay single. When these square something, it is a spectrum, and what filters the signal before
   // is part of it, too.
-  void find_logarithms(const Block& block) {
-    for (const auto& node : block.nodes()) {
-      for (const auto& inner : node->blocks) find_logarithms(*inner);
-      if (node->op->name == "log" && is_single(node->input(0))) mark_small_numbers(*node);
-    }
+  void find_logarithm(const Node& node) {
+    if (node.op->name == "log" && is_single(node.input(0))) mark_small_numbers(node);
   }
   void mark_small_numbers(const Node& logarithm) {
     constexpr int steps_back = 8;
@@ -392,8 +385,7 @@ class HalfPass {
     std::string wanted_name = value.name().empty() ? "" : value.name() + "_to_" + std::string(name(wanted));
     Node* producer = value.producer();
     Block& home = value.block() ? *value.block() : block;
-    Node* place = producer ? home.next(*producer) : home.nodes().empty() ? user : home.nodes().front().get();
-    Builder g(home, place);
+    Builder g(home, producer || !home.nodes().empty() ? home.behind(value) : user);
     if (const Weight* weight = value.literal(); weight && wanted == DType::fp16) {
       result = g.constant(to_half(*weight), wanted_name);
     } else if (Value decoded = producer && wanted == DType::fp16 ? decoded_to_half(*producer) : Value()) {
