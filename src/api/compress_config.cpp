@@ -326,9 +326,12 @@ Result<SchemePointer> torch_palettizer(const Json& config) {
 }
 
 Result<SchemePointer> torch_pruner(const Json& config) {
-  POM_TRY(check_keys(config, {"target_sparsity", "granularity", "block_size", "n_m_ratio", "dim"}));
+  POM_TRY(check_keys(config, {"target_sparsity", "granularity", "block_size", "n_m_ratio", "dim", "param_name"}));
   Json rest = config;
   rest.erase("granularity");
+  rest.erase("param_name");
+  POM_REQUIRE(text_at(config, "param_name", "weight") == "weight", "only weights are pruned, not '{}'",
+              text_at(config, "param_name", ""));
   if (rest.value("block_size", 1) == 1) rest.erase("block_size");
   std::string granularity = text_at(config, "granularity", "per_scalar");
   POM_REQUIRE(granularity == "per_scalar", "granularity '{}' of the pruner is not made here", granularity);
