@@ -118,8 +118,42 @@ Result<Members> members_of(const Json& document, const char* key) {
 
 // ---- our own documents
 
-Result<Recipe> own_recipe(const Json& document, const SchemeOptions& more) {
+// What is done with data, beside the schemes: taken out of the document.
+Status take_methods(Json& document, Recipe::Methods& methods) {
+  auto text = [&](const char* key, std::string& to) -> Status {
+    if (!document.contains(key)) return {};
+    POM_REQUIRE(document[key].is_string(), "'{}' is no text", key);
+    to = document[key].get<std::string>();
+    document.erase(key);
+    return {};
+  };
+  auto number = [&](const char* key, std::optional<double>& to) -> Status {
+    if (!document.contains(key)) return {};
+    POM_REQUIRE(document[key].is_number(), "'{}' is no number", key);
+    to = document[key].get<double>();
+    document.erase(key);
+    return {};
+  };
+  POM_TRY(text("scaling", methods.scaling));
+  POM_TRY(text("importance", methods.importance));
+  POM_TRY(number("smoothing_strength", methods.smoothing_strength));
+  POM_TRY(number("damping", methods.damping));
+  for (const char* key : {"bias_correction", "activation_order"}) {
+    if (!document.contains(key)) continue;
+    POM_REQUIRE(document[key].is_boolean(), "'{}' is true or false", key);
+    bool value = document[key].get<bool>();
+    if (key == std::string_view("bias_correction"))
+      methods.bias_correction = value;
+    else
+      methods.activation_order = value;
+    document.erase(key);
+  }
+  return {};
+}
+
+Result<Recipe> own_recipe(Json document, const SchemeOptions& more) {
   Recipe recipe;
+  POM_TRY(take_methods(document, recipe.methods));
   bool flat = document.contains("scheme");
   static constexpr std::string_view levels[] = {"global", "types", "names", "exclude"};
   Json global = document;
@@ -202,10 +236,9 @@ std::string text_at(const Json& config, const char* key, const std::string& othe
   return text.starts_with("torch.") ? text.substr(6) : text;
 }
 
-Result<SchemePointer> torch_quantizer(const Json& config) {
-  POM_TRY(check_keys(config, {"weight_dtype", "granularity", "quantization_scheme", "block_size"}));
+// Options of `linear` for what a module's configuration says of its codes.
+Result<SchemeOptions> linear_options(const Json& config) {
   std::string dtype = text_at(config, "weight_dtype", "int8");
-  if (dtype == "float32") return SchemePointer();
   std::string scheme = text_at(config, "quantization_scheme", "symmetric");
   POM_REQUIRE(scheme == "symmetric" || scheme == "affine", "quantization_scheme is symmetric or affine, not '{}'",
               scheme);
@@ -227,7 +260,13 @@ Result<SchemePointer> torch_quantizer(const Json& config) {
     POM_REQUIRE(granularity == "per_block", "block_size goes with granularity per_block");
     options["block_size"] = POM_TRY_IN(attribute_of(config["block_size"]), "'block_size'");
   }
-  return compress::make_scheme("linear", options);
+  return options;
+}
+
+Result<SchemePointer> torch_quantizer(const Json& config) {
+  POM_TRY(check_keys(config, {"weight_dtype", "granularity", "quantization_scheme", "block_size"}));
+  if (text_at(config, "weight_dtype", "int8") == "float32") return SchemePointer();
+  return compress::make_scheme("linear", POM_TRY(linear_options(config)));
 }
 
 std::string without_prefix(std::string text, std::string_view prefix) {
@@ -287,9 +326,12 @@ Result<SchemePointer> torch_palettizer(const Json& config) {
 }
 
 Result<SchemePointer> torch_pruner(const Json& config) {
-  POM_TRY(check_keys(config, {"target_sparsity", "granularity", "block_size", "n_m_ratio", "dim"}));
+  POM_TRY(check_keys(config, {"target_sparsity", "granularity", "block_size", "n_m_ratio", "dim", "param_name"}));
   Json rest = config;
   rest.erase("granularity");
+  rest.erase("param_name");
+  POM_REQUIRE(text_at(config, "param_name", "weight") == "weight", "only weights are pruned, not '{}'",
+              text_at(config, "param_name", ""));
   if (rest.value("block_size", 1) == 1) rest.erase("block_size");
   std::string granularity = text_at(config, "granularity", "per_scalar");
   POM_REQUIRE(granularity == "per_scalar", "granularity '{}' of the pruner is not made here", granularity);
@@ -299,13 +341,91 @@ Result<SchemePointer> torch_pruner(const Json& config) {
   return compress::make_scheme("prune", options);
 }
 
+// What a configuration says for one module, and this program does for all.
+template <class Value>
+Status agree(std::optional<Value>& known, const Value& value, const char* what) {
+  POM_REQUIRE(!known || *known == value, "{} differs between modules", what);
+  known = value;
+  return {};
+}
+
+// QLoRA's and bitsandbytes' numbers (T. Dettmers et al., 2023), as coremltools has them.
+constexpr double normal_floats_4[] = {-1.0,
+                                      -0.6961928009986877,
+                                      -0.5250730514526367,
+                                      -0.39491748809814453,
+                                      -0.28444138169288635,
+                                      -0.18477343022823334,
+                                      -0.09105003625154495,
+                                      0.0,
+                                      0.07958029955625534,
+                                      0.16093020141124725,
+                                      0.24611230194568634,
+                                      0.33791524171829224,
+                                      0.44070982933044434,
+                                      0.5626170039176941,
+                                      0.7229568362236023,
+                                      1.0};
+constexpr double normal_floats_3[] = {-1.0, -0.4786292, -0.21714179, 0.0, 0.1609302, 0.33791524, 0.562617, 1.0};
+
+Result<SchemeOptions> normal_float_options(const std::string& dtype, const std::string& granularity) {
+  POM_REQUIRE(granularity == "per_channel", "normal floats have one scale per channel, not granularity {}",
+              granularity);
+  bool four = dtype.ends_with("int4");
+  POM_REQUIRE(four || dtype.ends_with("int3"), "normal floats have 3 or 4 bits, not weight_dtype {}", dtype);
+  Floats values;
+  if (four)
+    values.assign(std::begin(normal_floats_4), std::end(normal_floats_4));
+  else
+    values.assign(std::begin(normal_floats_3), std::end(normal_floats_3));
+  return SchemeOptions{{"mode", std::string("custom")}, {"lut_values", values}, {"enable_per_channel_scale", true}};
+}
+
+// LayerwiseCompressor's modules: GPTQ and SparseGPT. Both need data; groups of columns are a matter of speed here.
+Result<SchemePointer> torch_layerwise(const Json& config, Recipe::Methods& methods) {
+  bool sparse = config["algorithm"] == "sparse_gpt";
+  if (sparse)
+    POM_TRY(check_keys(config,
+                       {"algorithm", "target_sparsity", "n_m_ratio", "weight_dtype", "quantization_granularity",
+                        "quantization_scheme", "enable_normal_float", "hessian_dampening", "processing_group_size"}));
+  else
+    POM_TRY(check_keys(
+        config, {"algorithm", "weight_dtype", "granularity", "quantization_scheme", "block_size", "enable_normal_float",
+                 "hessian_dampening", "use_activation_order_heuristic", "processing_group_size"}));
+  std::string dtype = text_at(config, "weight_dtype", sparse ? "float32" : "uint8");
+  if (dtype == "float32" && !sparse) return SchemePointer();
+  methods.needs_data = "algorithm " + config["algorithm"].get<std::string>();
+  double damping = config.value("hessian_dampening", 0.01);
+  POM_TRY(agree(methods.damping, damping, "hessian_dampening"));
+  bool in_order = config.value("use_activation_order_heuristic", false);
+  if (!sparse) POM_TRY(agree(methods.activation_order, in_order, "use_activation_order_heuristic"));
+  std::string granularity = text_at(config, sparse ? "quantization_granularity" : "granularity", "per_channel");
+  bool normal_float = config.value("enable_normal_float", false);
+  SchemeOptions options;
+  std::string scheme = normal_float ? "palettize" : "linear";
+  if (dtype != "float32") {
+    Json linear{{"weight_dtype", dtype}, {"granularity", granularity}};
+    for (const char* key : {"quantization_scheme", "block_size"})
+      if (config.contains(key)) linear[key] = config[key];
+    options = POM_TRY(normal_float ? normal_float_options(dtype, granularity) : linear_options(linear));
+  }
+  if (!sparse) return compress::make_scheme(scheme, options);
+  if (config.contains("n_m_ratio") && !config["n_m_ratio"].is_null())
+    options["n_m_ratio"] = POM_TRY_IN(attribute_of(config["n_m_ratio"]), "'n_m_ratio'");
+  else
+    options["target_sparsity"] = config.value("target_sparsity", 0.5);
+  return compress::make_scheme(dtype == "float32" ? "prune" : "prune+" + scheme, options);
+}
+
 bool has_any(const Json& config, std::initializer_list<const char*> keys) {
   return std::ranges::any_of(keys, [&](const char* key) { return config.contains(key); });
 }
 
-Result<SchemePointer> torch_scheme(const Json& config) {
+Result<SchemePointer> torch_scheme(const Json& config, Recipe::Methods& methods) {
   if (config.is_null()) return SchemePointer();
   POM_REQUIRE(config.is_object(), "{} is no mapping", config.dump());
+  if (config.contains("algorithm") && (config["algorithm"] == "gptq" || config["algorithm"] == "sparse_gpt"))
+    return torch_layerwise(config, methods);
   for (const char* training : {"scheduler", "quant_min", "add_extra_centroid", "cluster_permute"})
     POM_REQUIRE(!config.contains(training), "'{}' belongs to training, which Core ML packages cannot do", training);
   if (has_any(config, {"algorithm", "weight_observer", "weight_per_channel", "activation_dtype", "activation_observer",
@@ -329,17 +449,27 @@ Result<std::vector<std::string>> ops_of_module(std::string name) {
 }
 
 Result<Recipe> torch_recipe(const Json& document) {
-  POM_TRY(
-      check_keys(document, {"global_config", "module_type_configs", "module_name_configs", "calibration_nsamples"}));
+  POM_TRY(check_keys(document, {"global_config", "module_type_configs", "module_name_configs", "calibration_nsamples",
+                                "layers", "input_cacher", "non_traceable_module_names", "preserved_attributes"}));
   Recipe recipe;
   if (document.contains("global_config"))
-    recipe.global = POM_TRY_IN(torch_scheme(document["global_config"]), "'global_config'");
+    recipe.global = POM_TRY_IN(torch_scheme(document["global_config"], recipe.methods), "'global_config'");
   for (const auto& [module, config] : POM_TRY(members_of(document, "module_type_configs"))) {
-    SchemePointer scheme = POM_TRY_IN(torch_scheme(config), "'module_type_configs', '{}'", module);
+    SchemePointer scheme = POM_TRY_IN(torch_scheme(config, recipe.methods), "'module_type_configs', '{}'", module);
     for (const std::string& op : POM_TRY_IN(ops_of_module(module), "'module_type_configs'")) recipe.types[op] = scheme;
   }
   for (const auto& [module, config] : POM_TRY(members_of(document, "module_name_configs")))
-    POM_TRY(add_name(recipe, "re:" + module, POM_TRY_IN(torch_scheme(config), "'module_name_configs', '{}'", module)));
+    POM_TRY(add_name(recipe, "re:" + module,
+                     POM_TRY_IN(torch_scheme(config, recipe.methods), "'module_name_configs', '{}'", module)));
+  // Only what is in these layers is compressed.
+  if (document.contains("layers") && !document["layers"].is_null()) {
+    POM_REQUIRE(document["layers"].is_array(), "'layers' is no list of names");
+    for (const Json& layer : document["layers"]) {
+      POM_REQUIRE(layer.is_string(), "'layers' has {}, which is no name", layer.dump());
+      POM_TRY(add_name(recipe, "re:(?:" + layer.get<std::string>() + ")(?:[._/].*)?", recipe.global));
+    }
+    recipe.global = nullptr;
+  }
   return recipe;
 }
 

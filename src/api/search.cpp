@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <sstream>
 
 #include "api/byte_count.h"
 #include "api/calibration.h"
 #include "api/files.h"
 #include "cpu/runner.h"
+#include "formats/mlpackage/package.h"
 #include "verify/metrics.h"
 
 namespace pomona::api {
@@ -128,13 +131,19 @@ class Searcher {
     return choice;
   }
 
-  Result<SearchPoint> point(std::string name, const std::vector<std::size_t>& choice) {
+  // The weights as the choice makes them, while `work` runs.
+  template <class Work>
+  auto with(const std::vector<std::size_t>& choice, Work work) {
     for (std::size_t i = 0; i < choice.size(); ++i)
       subjects_[i].node->literal = subjects_[i].options[choice[i]].decoded;
-    auto score = measure();
+    auto done = work();
     for (Subject& subject : subjects_) subject.node->literal = subject.plain;
-    Score found = POM_TRY(std::move(score));
-    return SearchPoint{std::move(name), bytes_of(choice), found.error, found.cosine, found.kl, false};
+    return done;
+  }
+
+  Result<SearchPoint> point(std::string name, const std::vector<std::size_t>& choice) {
+    Score found = POM_TRY(with(choice, [&] { return measure(); }));
+    return SearchPoint{std::move(name), bytes_of(choice), found.error, found.cosine, found.kl, {}, false};
   }
   // Each weight by the scheme, or as it is where it does not take it.
   std::vector<std::size_t> uniform(const std::string& scheme) const {
@@ -255,11 +264,37 @@ std::string plot_text(const std::vector<SearchPoint>& points, const SearchPoint&
   return svg;
 }
 
+// The user's own measure: the last number that the command prints.
+Result<double> run_metric(const std::string& command, const std::string& package) {
+  std::string quoted = "'" + package + "'", line = command;
+  if (std::size_t at = line.find("{}"); at != line.npos)
+    line.replace(at, 2, quoted);
+  else
+    line += " " + quoted;
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(line.c_str(), "r"), pclose);
+  POM_REQUIRE(pipe, "'{}' cannot be run", line);
+  std::string text;
+  char buffer[4096];
+  while (std::size_t got = std::fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, got);
+  int status = pclose(pipe.release());
+  POM_REQUIRE(status == 0, "'{}' ended with status {}", line, status);
+  std::optional<double> last;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    char* end = nullptr;
+    double number = std::strtod(word.c_str(), &end);
+    if (end != word.c_str() && *end == 0) last = number;
+  }
+  POM_REQUIRE(last, "'{}' printed no number", line);
+  return *last;
+}
+
 struct Goal {
   std::optional<std::uint64_t> bytes;
-  std::optional<double> cosine, kl;
+  std::optional<double> cosine, kl, metric;  // metric: the least
   bool met(const SearchPoint& point) const {
-    return (!bytes || point.bytes <= *bytes) && (!cosine || point.cosine >= *cosine) && (!kl || point.kl <= *kl);
+    return (!bytes || point.bytes <= *bytes) && (!cosine || point.cosine >= *cosine) && (!kl || point.kl <= *kl) &&
+           (!metric || (point.metric && *point.metric >= *metric));
   }
   // Within the goal: for a size the smaller error, else the smaller size.
   bool better(const SearchPoint& a, const SearchPoint& b) const {
@@ -274,8 +309,10 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
                             const SearchOptions& options, const Progress& progress) {
   Stopwatch watch;
   int goals = int(!options.max_size->empty()) + int(options.bits_per_weight->has_value()) +
-              int(options.min_cosine->has_value()) + int(options.max_kl->has_value());
-  POM_REQUIRE(goals == 1, "one goal is needed: --max-size, --bits-per-weight, --min-cosine or --max-kl");
+              int(options.min_cosine->has_value()) + int(options.max_kl->has_value()) +
+              int(options.max_drop->has_value());
+  POM_REQUIRE(goals == 1, "one goal is needed: --max-size, --bits-per-weight, --min-cosine, --max-kl or --max-drop");
+  POM_REQUIRE(options.max_drop->has_value() == !options.metric->empty(), "--max-drop and --metric go together");
   POM_REQUIRE(engine.empty() || engine == "ane" || engine == "gpu" || engine == "cpu",
               "--for is ane, gpu or cpu, not '{}'", engine);
   POM_TRY(check_output(recipe, options.force));
@@ -290,7 +327,9 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   Searcher searcher(model.program, std::move(samples), progress);
   const std::vector<std::string>& schemes = schemes_for(engine);
   POM_TRY(searcher.prepare(schemes));
-  Goal goal{{}, options.min_cosine, options.max_kl};
+  Goal goal{{}, options.min_cosine, options.max_kl, {}};
+  if (options.max_drop->has_value())
+    goal.metric = POM_TRY_IN(run_metric(options.metric, input), "of the input") - **options.max_drop;
   if (!options.max_size->empty()) goal.bytes = POM_TRY(bytes_in(options.max_size));
   if (options.bits_per_weight->has_value())
     goal.bytes = std::uint64_t(**options.bits_per_weight * double(searcher.elements()) / 8);
@@ -311,9 +350,15 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   } else {
     // Sizes are halved between the largest that fails and the smallest that passes.
     std::uint64_t low = least, high = most;
+    TemporaryFolder folder = POM_TRY(TemporaryFolder::make());
     for (int round = 0; round < 10; ++round) {
       std::uint64_t middle = low + (high - low) / 2;
       POM_TRY(add("mixed", searcher.within(middle), true));
+      if (goal.metric) {
+        std::string package = fmt::format("{}/{}.mlpackage", folder.path(), round);
+        POM_TRY(searcher.with(choices.back(), [&] { return mlpackage::write_package(model.program, package, {}); }));
+        report.points.back().metric = POM_TRY(run_metric(options.metric, package));
+      }
       (goal.met(report.points.back()) ? high : low) = middle;
     }
   }

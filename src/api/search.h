@@ -19,6 +19,10 @@ struct SearchOptions {
   POM_OPTION(bits_per_weight, std::optional<double>, "goal: bits per compressed weight, on average");
   POM_OPTION(min_cosine, std::optional<double>, "goal: the least cosine of any output; as small as possible");
   POM_OPTION(max_kl, std::optional<double>, "goal: the largest mean KL divergence of softmax(outputs), in nats");
+  POM_OPTION(metric, std::string,
+             "a command that prints how good a package is, more being better; its path takes the place of {}, or comes "
+             "last");
+  POM_OPTION(max_drop, std::optional<double>, "goal: how much less than the input's the metric may be");
   POM_OPTION(calibrate, std::string, "npz, folder, picture or text file of samples; random: seeded inputs") = "random";
   POM_OPTION(samples, int, "the most samples that are used") = 2;
   POM_OPTION(tokenizer, std::string, "vocab.txt, tokenizer.json or the folder of one, for --calibrate with a text");
@@ -31,6 +35,7 @@ struct SearchPoint {
   std::string name;  // a scheme for all weights, or "chosen"
   std::uint64_t bytes = 0;
   double error = 0, cosine = 1, kl = 0;
+  std::optional<double> metric = {};
   bool mixed = false;
 };
 struct SearchChoice {

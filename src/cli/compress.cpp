@@ -102,6 +102,26 @@ void say_activation_lines(const Session& session, const std::vector<compress::Ac
   session.say(table(rows));
 }
 
+Json scaling_json(const api::ScalingLine& line) {
+  Json json{{"function", line.function}, {"input", line.input}, {"weights", line.weights}};
+  if (!line.note.empty()) {
+    json["note"] = line.note;
+    return json;
+  }
+  json["into"] = line.into;
+  json["exponent"] = line.exponent;
+  return json;
+}
+
+void say_scaling_lines(const Session& session, const std::vector<api::ScalingLine>& lines) {
+  if (lines.empty()) return;
+  std::vector<std::vector<std::string>> rows{{"input", "weights", "exponent", "folded into", ""}};
+  for (const api::ScalingLine& line : lines)
+    rows.push_back({line.input, fmt::format("{}", fmt::join(line.weights, " ")),
+                    line.note.empty() ? fmt::format("{:.1f}", line.exponent) : "", line.into, line.note});
+  session.say(table(rows));
+}
+
 void say_layer_lines(const Session& session, const std::vector<api::LayerLoss>& lines) {
   if (lines.empty()) return;
   std::vector<std::vector<std::string>> rows{{"layer", "", "snr dB of its result"}};
@@ -126,6 +146,7 @@ Run declare_compress(CLI::App& app) {
     if (!report) return std::move(report).error();
     say_weight_lines(session, report->lines);
     say_activation_lines(session, report->activations);
+    say_scaling_lines(session, report->scaling);
     session.say(fmt::format("{} -> '{}', {}; {:.2f} s, peak memory {}", api::size_text(report->bytes_before), a->output,
                             api::size_text(report->bytes_after), report->seconds, api::size_text(report->peak_memory)));
     for (const std::string& warning : report->warnings) session.note("warning: " + warning);
@@ -143,6 +164,7 @@ Run declare_compress(CLI::App& app) {
       session.say("page: " + a->html);
       json["html"] = a->html;
     }
+    for (const api::ScalingLine& line : report->scaling) json["scaling"].push_back(scaling_json(line));
     if (!report->activations.empty()) {
       json["activations"] = Json::array();
       for (const auto& line : report->activations) json["activations"].push_back(activation_json(line));

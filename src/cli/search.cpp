@@ -14,11 +14,9 @@ namespace pomona::cli {
 namespace {
 
 Json point_json(const api::SearchPoint& point) {
-  return {{"scheme", point.name},
-          {"bytes", point.bytes},
-          {"error", number(point.error)},
-          {"cosine", number(point.cosine)},
-          {"kl", number(point.kl)}};
+  return {{"scheme", point.name},         {"bytes", point.bytes},
+          {"error", number(point.error)}, {"cosine", number(point.cosine)},
+          {"kl", number(point.kl)},       {"metric", point.metric ? Json(*point.metric) : Json(nullptr)}};
 }
 
 void say_report(const Session& session, const api::SearchReport& report) {

@@ -31,6 +31,7 @@ class ActivationsScheme : public Scheme {
  public:
   ActivationsScheme(ActivationCoding coding, std::shared_ptr<const Scheme> weights)
       : coding_(std::move(coding)), weights_(std::move(weights)) {}
+  std::string_view scheme_name() const override { return weights_ ? weights_->scheme_name() : "activations"; }
   const ActivationCoding* activations() const override { return &coding_; }
   std::int64_t weight_threshold() const override { return weights_ ? weights_->weight_threshold() : 0; }
   bool looks_at_all() const override { return weights_ && weights_->looks_at_all(); }
@@ -40,6 +41,9 @@ class ActivationsScheme : public Scheme {
       return fail("the program is for {}, but quantised activations need iOS17", name(opset))
           .advise("convert the model with --target iOS17");
     return weights_ ? weights_->check(opset) : Status();
+  }
+  Result<std::optional<Zeros>> zeros(const Candidate& candidate) const override {
+    return weights_ ? weights_->zeros(candidate) : std::optional<Zeros>();
   }
   Result<Encoded> encode(const Candidate& candidate) const override {
     POM_REQUIRE(weights_, "only activations are quantised");
@@ -134,8 +138,18 @@ class Quantiser {
                       .codes = {}});
   }
 
+  // Calibration sees the values of the function's body only.
+  void leave_inside(const Node& owner) {
+    for (const auto& block : owner.blocks)
+      for (const auto& node : block->nodes()) {
+        if (runs_on_integers(*node)) leave(*node, fmt::format("it is inside {}", owner.label()));
+        leave_inside(*node);
+      }
+  }
+
   Status find_layers() {
     for (const auto& node : function_.body.nodes()) {
+      leave_inside(*node);
       if (!runs_on_integers(*node)) continue;
       Values inputs{node->input("x")};
       if (is<mil::add>(node.get())) inputs.push_back(node->input("y"));

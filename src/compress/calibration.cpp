@@ -7,8 +7,8 @@
 #include <tuple>
 
 #include "base/threads.h"
+#include "compress/observe.h"
 #include "cpu/gemm.h"
-#include "cpu/runner.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
 
@@ -75,17 +75,24 @@ std::vector<float> vectors_of(const Tensor& tensor, const Reader& reader) {
 
 struct Sums {
   Reader reader;
-  std::vector<double> moments;
-  std::vector<float> matrix;
+  std::vector<double> moments, sums;
+  std::vector<float> largest, matrix;
   double vectors = 0;
 
   void add(const Tensor& tensor) {
     std::vector<float> rows = vectors_of(tensor, reader);
     std::size_t width = reader.channels, count = rows.size() / width;
     moments.resize(width);
+    sums.resize(width);
+    largest.resize(width);
     vectors += double(count);
     for (std::size_t v = 0; v < count; ++v)
-      for (std::size_t c = 0; c < width; ++c) moments[c] += double(rows[v * width + c]) * double(rows[v * width + c]);
+      for (std::size_t c = 0; c < width; ++c) {
+        float x = rows[v * width + c];
+        moments[c] += double(x) * double(x);
+        sums[c] += double(x);
+        largest[c] = std::max(largest[c], std::fabs(x));
+      }
     if (!reader.has_matrix()) return;
     matrix.resize(width * width);
     add_products(rows, count, width);
@@ -117,8 +124,11 @@ struct Sums {
     Statistics statistics;
     statistics.columns = reader.channels * reader.repeats;
     double scale = vectors > 0 ? 1 / vectors : 0;
-    for (double moment : moments)
-      statistics.second_moments.insert(statistics.second_moments.end(), reader.repeats, float(moment * scale));
+    for (std::size_t c = 0; c < moments.size(); ++c) {
+      statistics.second_moments.insert(statistics.second_moments.end(), reader.repeats, float(moments[c] * scale));
+      statistics.means.insert(statistics.means.end(), reader.repeats, float(sums[c] * scale));
+      statistics.largest.insert(statistics.largest.end(), reader.repeats, largest[c]);
+    }
     statistics.matrix = matrix;
     std::size_t width = reader.channels;
     for (std::size_t i = 0; i < width && !matrix.empty(); ++i)
@@ -131,14 +141,24 @@ struct Sums {
 
 }  // namespace
 
-Result<const Statistics*> Calibration::of(Value weight) {
-  if (weight.block() != &function_->body || !reader_of(weight)) return nullptr;
+std::optional<LayerInput> layer_input(const Node& op, Value weight) {
+  auto reader = reader_of(op, weight);
+  if (!reader) return {};
+  bool columns_first = is<mil::matmul>(&op) && !std::get<bool>(op.attribute("transpose_y"));
+  return LayerInput{reader->input, reader->channels_second ? 1 : reader->input.rank() - 1,
+                    columns_first ? ChannelAxes{1, 0} : ChannelAxes{0, 1}};
+}
+
+Result<const Statistics*> Calibration::of(Value weight) { return POM_TRY(shared(weight)).get(); }
+
+Result<std::shared_ptr<const Statistics>> Calibration::shared(Value weight) {
+  if (weight.block() != &function_->body || !reader_of(weight)) return std::shared_ptr<const Statistics>();
   auto at = found_.find(weight.name());
   if (at == found_.end()) {
     POM_TRY(collect(weight));
     at = found_.find(weight.name());
   }
-  return at == found_.end() ? nullptr : at->second.get();
+  return at == found_.end() ? std::shared_ptr<const Statistics>() : at->second;
 }
 
 Status Calibration::collect(Value from) {
@@ -163,30 +183,17 @@ Status Calibration::collect(Value from) {
     readers.emplace(weight.name(), *reader);
     if (read_otherwise(weight, *reader)) unseen.insert(weight.name());
   }
-  Values results = function_->body.results(), inputs;
+  Values inputs;
   std::map<Value, Sums> sums;
   for (const auto& [name, reader] : readers) {
-    if (auto [at, fresh] = sums.emplace(reader.input, Sums{reader, {}, {}, 0}); fresh)
+    if (auto [at, fresh] = sums.emplace(reader.input, Sums{reader, {}, {}, {}, {}, 0}); fresh)
       inputs.push_back(reader.input);
     else if (reader.has_matrix())
       at->second.reader = reader;
   }
-  function_->body.set_results(inputs);
-  Status status;
-  {
-    cpu::Runner runner(*function_, {});
-    for (std::size_t s = 0; s < samples_.size(); ++s) {
-      if (s >= continues_.size() || !continues_[s]) runner.reset_states();
-      auto got = runner.run(samples_[s]);
-      if (!got) {
-        status = std::move(got).error();
-        break;
-      }
-      for (std::size_t i = 0; i < inputs.size(); ++i) sums.at(inputs[i]).add((*got)[i]);
-    }
-  }
-  function_->body.set_results(results);
-  POM_TRY(std::move(status));
+  POM_TRY(observe(
+      *function_, inputs, samples_,
+      [&](std::size_t input, std::size_t, const Tensor& tensor) { sums.at(inputs[input]).add(tensor); }, continues_));
   found_.clear();
   // One for each input, and for each kind of weight that reads it.
   std::map<std::tuple<Value, std::size_t, bool>, std::shared_ptr<const Statistics>> made;

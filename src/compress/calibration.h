@@ -27,12 +27,22 @@ struct Factor {
 struct Statistics {
   std::size_t columns = 0;            // of the weight seen as [outputs, columns]
   std::vector<float> second_moments;  // mean square of each column's input
+  std::vector<float> means, largest;  // its mean and its largest magnitude
   std::vector<float> matrix;          // mean of x x^T; empty where only moments are known
   // Something else reads the weight too, of which nothing is known (the rows of an embedding, say): every column gets
   // so much of the mean moment on top.
   double unseen = 0;
   mutable std::shared_ptr<const Factor> factor;  // kept for weights with the same input
 };
+
+// An op of the known kinds that multiplies its input by the weight: the input, the axis of it that has the weight's
+// input channels, and the weight's axes.
+struct LayerInput {
+  Value input;
+  std::size_t axis = 0;
+  ChannelAxes axes;
+};
+std::optional<LayerInput> layer_input(const Node& op, Value weight);
 
 class Calibration {
  public:
@@ -42,7 +52,10 @@ class Calibration {
   void set_continuing(std::vector<bool> continues) { continues_ = std::move(continues); }
   // Null without statistics. The pointer holds until the next call.
   Result<const Statistics*> of(Value weight);
-  const Function& function() const { return *function_; }
+  Result<std::shared_ptr<const Statistics>> shared(Value weight);
+  // After the function has been changed in a way that changes what its weights are multiplied by.
+  void forget() { found_.clear(); }
+  Function& function() const { return *function_; }
 
  private:
   struct Wanted;
@@ -58,13 +71,17 @@ class Calibration {
 Importance importance_of(const Statistics& statistics, const ChannelAxes& axes, const Sizes& sizes);
 
 // Chooses the codes of a weight anew, one input channel after the other: what rounding one costs is taken back from
-// those that follow, as the inputs' matrix says (E. Frantar et al., "GPTQ", 2022). Scales and tables stay. Says in the
-// note when the weight's form or its statistics do not allow it.
+// those that follow, as the inputs' matrix says (E. Frantar et al., "GPTQ", 2022). Then codes, scales and tables are
+// fitted to each other. Says in the note when the weight's form or its statistics do not allow it.
 struct Rounding {
   bool activation_order = true;
   double damping = 0.01;  // of the mean of the matrix's diagonal
+  bool refine = true;     // fit codes and numbers to each other in the end
 };
 Status round_with_data(Encoded& encoded, const Candidate& candidate, const Statistics& statistics,
                        const Rounding& options);
+// Makes zeros where they cost the outputs least, and changes the weights that are left to make up for them. An error
+// where the statistics do not allow it.
+Status prune_with_data(Candidate& candidate, const Statistics& statistics, const Rounding& options, const Zeros& zeros);
 
 }  // namespace pomona::compress

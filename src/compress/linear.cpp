@@ -294,6 +294,7 @@ class LinearScheme : public Scheme {
     return std::shared_ptr<const Scheme>(std::move(scheme));
   }
 
+  std::string_view scheme_name() const override { return "linear"; }
   std::int64_t weight_threshold() const override { return options_.weight_threshold; }
 
   Status check(Target opset) const override {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "base/interrupt.h"
+#include "compress/bias_correction.h"
 #include "ir/builder.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
@@ -18,6 +19,9 @@ namespace {
 
 // Smaller constants are stored within the program.
 constexpr std::size_t fewest_elements = 10;
+// Jobs that will take longer are kept as they go on; a weight of so many elements tells.
+constexpr double long_seconds = 60;
+constexpr std::size_t telling_elements = 1 << 18;
 
 bool feeds_constexpr(Value value) {
   return std::ranges::any_of(value.users(), [](const Node* user) { return user->op && user->op->constexpr_op; });
@@ -90,13 +94,7 @@ class Compressor {
       : request_(request), progress_(progress), used_(request.used_names) {}
 
   Result<Report> run(Program& program) {
-    for (const auto& scheme : request_.recipe.schemes())
-      if (scheme->activations() && !request_.activations_done)
-        return fail("activations are quantised from data, and there are none")
-            .advise("compress the package with --calibrate");
-    for (const auto& function : program.functions)
-      for (const auto& scheme : request_.recipe.schemes())
-        POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);
+    POM_TRY(check_recipe(program, request_.recipe, request_.activations_done));
     struct Found {
       Function* function;
       std::vector<Node*> constants, decoders;
@@ -107,6 +105,7 @@ class Compressor {
       Found& found = all.emplace_back(Found{function, {}, {}});
       collect(function->body, found.constants, found.decoders);
       total += found.constants.size();
+      for (const Node* node : found.constants) total_elements_ += node->literal.count();
       POM_TRY(look_at(found.constants));
     }
     for (Found& found : all) {
@@ -117,6 +116,8 @@ class Compressor {
         if (progress_) progress_(++done, total);
       }
     }
+    // Last, as old biases are among the constants that were looked at.
+    for (const auto& [op, shift] : corrections_) POM_TRY_IN(correct_bias(*op, shift), "correcting the bias");
     for (std::size_t i = 0; i < used_.size(); ++i)
       if (!used_[i])
         report_.warnings.push_back(fmt::format("no weight has the name '{}'", request_.recipe.names[i].pattern));
@@ -181,7 +182,12 @@ class Compressor {
       report_.lines.push_back(std::move(line));
       return {};
     }
-    Attempt attempt = POM_TRY(attempt_for(node, function, *choice->scheme));
+    Attempt attempt = POM_TRY(attempt_for(node, function, *POM_TRY(scheme_for(value.name(), choice->scheme))));
+    if (!attempt.shift.empty()) {
+      std::string left = why_no_bias(value);
+      if (left.empty()) corrections_.emplace_back(value.users().front(), attempt.shift);
+      add_note(attempt.encoded, left.empty() ? "bias corrected" : left);
+    }
     if (!attempt.encoded.stages.empty()) {
       POM_TRY(replace(node, attempt.encoded));
       line.error_before = attempt.encoded.error_before;
@@ -198,7 +204,19 @@ class Compressor {
   struct Attempt {
     Encoded encoded;  // without stages: `note` says why the weight is left
     double sum_of_squares = 0;
+    std::vector<float> shift = {};  // of the outputs' means
   };
+
+  static void add_note(Encoded& encoded, std::string_view text) {
+    if (!text.empty()) encoded.note += (encoded.note.empty() ? "" : "; ") + std::string(text);
+  }
+
+  Result<std::shared_ptr<const Scheme>> scheme_for(const std::string& name,
+                                                   const std::shared_ptr<const Scheme>& chosen) {
+    auto scheme = POM_TRY(keeping(request_.already, name, chosen));
+    if (scheme != chosen) made_.push_back(scheme);
+    return scheme;
+  }
 
   // Equal weights that are used alike are encoded alike, once.
   Result<Attempt> attempt_for(const Node& node, const Function& function, const Scheme& scheme) {
@@ -224,21 +242,106 @@ class Compressor {
       return result;
     }
     Candidate candidate{weight, tensor, summary, opset, std::move(axes), shelf_, value.name(), structural, false, {}};
+    std::size_t number = attempts_.size();
+    if (POM_TRY(take_done(number, candidate, scheme, result))) return result;
     const Statistics* statistics = nullptr;
     if (request_.calibration) statistics = POM_TRY_IN(request_.calibration->of(value), "while calibrating");
     if (statistics && candidate.axes)
       candidate.importance = importance_of(*statistics, *candidate.axes, weight.sizes());
+    std::string note = POM_TRY(take_importance(candidate));
+    if (statistics && request_.round) note += POM_TRY(prepare_rounding(candidate, scheme, *statistics));
     auto encoded = scheme.encode(candidate);
     if (!encoded) {
       result.encoded.note = encoded.error().what;
       return result;
     }
     result.encoded = *std::move(encoded);
-    if (statistics && request_.round)
-      POM_TRY(round_with_data(result.encoded, candidate, *statistics, request_.rounding));
+    if (candidate.round && !result.encoded.rounded && !candidate.kept)
+      POM_TRY(candidate.round(result.encoded, candidate));
     else if (request_.calibration && !statistics)
-      result.encoded.note += result.encoded.note.empty() ? "without data" : "; without data";
+      add_note(result.encoded, "without data");
+    add_note(result.encoded, note);
+    if (candidate.kept) POM_TRY(measure_pruned(result.encoded, tensor, opset));
+    if (request_.correct_bias && statistics && candidate.axes)
+      result.shift =
+          POM_TRY(mean_shift(tensor, POM_TRY(decode(result.encoded, opset)), *candidate.axes, statistics->means));
+    POM_TRY(keep_done(number, weight.count(), result));
     return result;
+  }
+
+  Result<bool> take_done(std::size_t number, const Candidate& candidate, const Scheme& scheme, Attempt& result) {
+    if (!request_.journal || !request_.journal->resumes()) return false;
+    auto encoded = scheme.encode(candidate);
+    if (!encoded) return false;
+    result.encoded = *std::move(encoded);
+    return request_.journal->take(number, result.encoded, result.shift);
+  }
+
+  // Work that will take long is kept as it is done. What is encoded when the package is written has taken no time yet:
+  // the first large weight tells what it will.
+  Status keep_done(std::size_t number, std::size_t count, Attempt& result) {
+    if (!request_.journal) return {};
+    done_elements_ += count;
+    double before = request_.journal->seconds();
+    bool lazy = !result.encoded.rounded;
+    if (lazy && count >= telling_elements && seconds_per_element_ < 0) {
+      for (const Stage& stage : result.encoded.stages)
+        for (const auto& [field, part] : stage.parts)
+          if (part.weight) POM_TRY(part.weight.materialise());
+      seconds_per_element_ = (request_.journal->seconds() - before) / double(count);
+    }
+    bool is_long = lazy ? seconds_per_element_ * double(total_elements_) > long_seconds
+                        : before / double(done_elements_) * double(total_elements_) > long_seconds;
+    return is_long ? request_.journal->keep(number, result.encoded, result.shift) : Status();
+  }
+
+  // What the user's file says of it, in place of what calibration does.
+  Result<std::string> take_importance(Candidate& candidate) const {
+    if (request_.importance.empty()) return std::string();
+    auto given = request_.importance.find(candidate.name);
+    if (given == request_.importance.end()) return std::string("the importance file does not have it");
+    std::size_t count = candidate.weight.count(), size = given->second.size();
+    if (size == count) {
+      candidate.importance = {std::make_shared<const std::vector<float>>(given->second), 1};
+      return std::string();
+    }
+    if (!candidate.axes) return std::string("its importance is per input channel, and it has none");
+    auto inputs = std::size_t(candidate.weight.sizes()[candidate.axes->input]);
+    if (size != inputs) return fmt::format("its importance has {} numbers, and it has {} input channels", size, inputs);
+    Statistics seen;
+    bool columns_first = candidate.axes->input < candidate.axes->output;
+    std::size_t outputs = std::size_t(candidate.weight.sizes()[candidate.axes->output]),
+                repeats = columns_first ? 1 : std::max<std::size_t>(1, count / outputs / inputs);
+    for (float each : given->second) seen.second_moments.insert(seen.second_moments.end(), repeats, each);
+    candidate.importance = importance_of(seen, *candidate.axes, candidate.weight.sizes());
+    return std::string();
+  }
+
+  // Zeros are chosen now, codes once they have been encoded.
+  Result<std::string> prepare_rounding(Candidate& candidate, const Scheme& scheme, const Statistics& statistics) const {
+    const Rounding& by = request_.rounding;
+    candidate.round = [&statistics, &by](Encoded& encoded, const Candidate& of) {
+      return round_with_data(encoded, of, statistics, by);
+    };
+    auto zeros = scheme.zeros(candidate);
+    if (!zeros || !*zeros) return std::string();
+    auto pruned = prune_with_data(candidate, statistics, by, **zeros);
+    return pruned ? std::string() : "zeros chosen by magnitude: " + pruned.error().what;
+  }
+
+  // Zeros and what is left have changed together: what both cost is told.
+  static Status measure_pruned(Encoded& encoded, const Tensor& before, Target opset) {
+    Tensor was = before.converted(DType::fp32), is = POM_TRY(decode(encoded, opset)).converted(DType::fp32);
+    auto measured = std::make_shared<Measured>();
+    double error = 0;
+    for (std::size_t i = 0; i < was.count(); ++i) {
+      double off = double(was.view<float>()[i]) - double(is.view<float>()[i]);
+      error += off * off;
+    }
+    measured->squared_error = error;
+    encoded.measured = std::move(measured);
+    encoded.error_before = 0;
+    return {};
   }
 
   void count_bytes(WeightLine& line, const Encoded& encoded, bool again) {
@@ -262,11 +365,26 @@ class Compressor {
   std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
   std::set<std::string> counted_, seen_;
   std::unordered_map<std::string, Attempt> attempts_;
+  std::vector<std::pair<Node*, std::vector<float>>> corrections_;
+  std::vector<std::shared_ptr<const Scheme>> made_;  // for single weights
+  double seconds_per_element_ = -1;
+  std::size_t total_elements_ = 0, done_elements_ = 0;
   std::vector<bool> used_;
   Report report_;
 };
 
 }  // namespace
+
+Status check_recipe(const Program& program, const Recipe& recipe, bool activations_done) {
+  for (const auto& scheme : recipe.schemes())
+    if (scheme->activations() && !activations_done)
+      return fail("activations are quantised from data, and there are none")
+          .advise("--calibrate with an .npz, a folder, pictures or a text");
+  for (const auto& function : program.functions)
+    for (const auto& scheme : recipe.schemes())
+      POM_TRY_IN(scheme->check(function->opset), "function '{}'", function->name);
+  return {};
+}
 
 std::vector<Node*> compressible_weights(Function& function, std::int64_t threshold) {
   std::vector<Node*> constants, decoders, weights;

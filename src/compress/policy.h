@@ -16,7 +16,9 @@
 #include <functional>
 #include <map>
 
+#include "compress/already.h"
 #include "compress/calibration.h"
+#include "compress/journal.h"
 #include "compress/recipe.h"
 
 namespace pomona::compress {
@@ -27,7 +29,13 @@ struct Request {
   std::shared_ptr<Calibration> calibration;
   Rounding rounding;
   bool round = true;
+  bool correct_bias = false;  // with data: take what outputs lose on average out of biases
+  // By a weight's name: how much the squared error of its elements matters, one number per input channel or per
+  // element.
+  std::map<std::string, std::vector<float>> importance;
   std::map<std::string, std::string> left;  // weights that are left unless the recipe has names, and why
+  std::shared_ptr<Journal> journal;         // for long jobs, or null
+  Already already;  // of weights that were compressed before, and keep what that has made of them
   // Whether quantise_activations() has been called for the recipe, and the names that it used.
   bool activations_done = false;
   std::vector<bool> used_names;
@@ -56,6 +64,9 @@ struct Report {
   std::vector<WeightLine> lines;
   std::vector<std::string> warnings;  // names in the recipe that no weight has
 };
+
+// An error where the recipe does not suit the functions' operator sets, or needs data that there are none of.
+Status check_recipe(const Program& program, const Recipe& recipe, bool activations_done);
 
 // The program's weights that are not left for reasons of their own, whatever the scheme; of equal ones the first.
 std::vector<Node*> compressible_weights(Function& function, std::int64_t threshold);

@@ -256,6 +256,7 @@ class PruneScheme : public Scheme {
     return std::shared_ptr<const Scheme>(std::move(scheme));
   }
 
+  std::string_view scheme_name() const override { return "prune"; }
   std::int64_t weight_threshold() const override { return options_.weight_threshold; }
   bool looks_at_all() const override { return *options_.budget == "global"; }
   void look_at(const Tensor& tensor) const override { all_->add(magnitudes_of(tensor)); }
@@ -303,6 +304,18 @@ class PruneScheme : public Scheme {
     return decision;
   }
 
+  Result<std::optional<Zeros>> zeros(const Candidate& candidate) const override {
+    const PruneOptions& o = options_;
+    if (rule_ == Rule::blocks || rule_ == Rule::threshold || !candidate.axes) return std::optional<Zeros>();
+    if (rule_ == Rule::n_of_m) {
+      if (!candidate.structural || o.dim->value_or(1) != 1) return std::optional<Zeros>();
+      return std::optional(Zeros{std::size_t(o.n_m_ratio->at(0)), std::size_t(o.n_m_ratio->at(1)), 0, false});
+    }
+    Look found = POM_TRY(look(candidate));
+    std::size_t count = candidate.weight.count() - std::size_t(found.ones);
+    return std::optional(Zeros{0, 0, count, *o.budget == "per_channel"});
+  }
+
   struct Look {
     Decision decision;
     std::int64_t ones = 0;
@@ -311,15 +324,18 @@ class PruneScheme : public Scheme {
   };
   Result<Look> look(const Candidate& candidate) const {
     Look found{POM_TRY(decide(candidate)), 0, 0, {}};
+    // What data have chosen are the zeros that are there.
+    if (candidate.kept) found.decision = {Rule::threshold, {{-1, 0}}, 0, 1, 0, 1, 1};
     std::vector<float> magnitudes = magnitudes_of(candidate.tensor);
     std::vector<std::uint8_t> keep = mask_of(magnitudes, candidate.tensor.sizes(), found.decision);
     found.ones = std::accumulate(keep.begin(), keep.end(), std::int64_t(0));
     found.squared_error = squares_left_out(magnitudes, keep);
     double zeros = 1 - double(found.ones) / double(std::max<std::size_t>(1, keep.size()));
     double least = options_.minimum_sparsity_percentile->value_or(0.5);
+    if (candidate.kept) found.squared_error = candidate.lost;
     POM_REQUIRE(rule_ != Rule::threshold || zeros >= least, "{:.1f} % are zeros, and minimum_sparsity_percentile is {}",
                 100 * zeros, least);
-    found.words = fmt::format("{:.1f} % zeros{}", 100 * zeros, kind());
+    found.words = fmt::format("{:.1f} % zeros{}{}", 100 * zeros, kind(), candidate.kept ? ", chosen with data" : "");
     return found;
   }
 

@@ -26,6 +26,17 @@ struct Recipe {
   std::map<std::string, std::shared_ptr<const Scheme>> types;  // by MIL op
   std::vector<Named> names;
 
+  // What is done with data beside choosing codes; named in configurations and by flags of the same names.
+  struct Methods {
+    std::string scaling;  // awq, smooth_quant, or empty
+    std::optional<double> smoothing_strength, damping;
+    std::optional<bool> activation_order;
+    bool bias_correction = false;
+    std::string importance;  // a file
+    std::string needs_data;  // what would be nothing without: the words for it
+  };
+  Methods methods;
+
   std::vector<std::shared_ptr<const Scheme>> schemes() const;
 };
 Result<Recipe> one_scheme(std::string_view name, const SchemeOptions& options = {});

@@ -11,8 +11,10 @@
 //
 // To add a scheme: a file with its record and its Scheme, and a row in scheme.cpp.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "base/record.h"
 #include "compress/parts.h"
@@ -43,6 +45,13 @@ struct Importance {
   std::vector<float> of_all(std::size_t count) const;
 };
 
+// Zeros that a scheme is to make, for choosing them with data: n of every m input channels, or so many in all.
+struct Zeros {
+  std::size_t of_every = 0, every = 0;  // n, m
+  std::size_t count = 0;
+  bool per_row = false;  // as many for each output channel
+};
+
 // A weight that might be encoded: fp16 or fp32, at least rank 2, all elements finite.
 struct Candidate {
   Weight weight;
@@ -54,7 +63,12 @@ struct Candidate {
   std::string name;
   bool structural = true;  // every user is a conv or linear, and this is its weight
   bool sparse = false;     // its zeros will not be stored
-  Importance importance;
+  Importance importance = {};
+  // With data: which elements are not zeros, chosen already, and the squared error of that; and what chooses codes
+  // anew.
+  std::shared_ptr<const std::vector<std::uint8_t>> kept = nullptr;
+  double lost = 0;
+  std::function<Status(Encoded&, const Candidate&)> round = nullptr;
 };
 
 struct ActivationCoding;
@@ -62,6 +76,7 @@ struct ActivationCoding;
 class Scheme {
  public:
   virtual ~Scheme() = default;
+  virtual std::string_view scheme_name() const = 0;  // as in schemes(); of a pair the first one's
   // How the activations of ops with this scheme are quantised (activations.h); null: they are not.
   virtual const ActivationCoding* activations() const { return nullptr; }
   // Weights of at most so many elements are left.
@@ -73,6 +88,8 @@ class Scheme {
   // A scheme with one budget for all weights sees each of them before the first is encoded.
   virtual bool looks_at_all() const { return false; }
   virtual void look_at(const Tensor&) const {}
+  // What it prunes, where that can be chosen with data.
+  virtual Result<std::optional<Zeros>> zeros(const Candidate&) const { return std::optional<Zeros>(); }
 };
 
 using SchemeOptions = std::map<std::string, Attribute>;

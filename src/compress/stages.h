@@ -51,6 +51,7 @@ struct Encoded {
   std::string note;           // where this is not exactly what was asked for
   std::shared_ptr<const Measured> measured;
   double error_before = 0;  // squared error of what was done to the weight before it was encoded
+  bool rounded = false;     // codes have been chosen with data, or cannot be
 
   // The stage's first result.
   Part add(Stage made) {

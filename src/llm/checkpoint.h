@@ -46,4 +46,8 @@ struct Checkpoint {
 
 Result<Checkpoint> open_checkpoint(const std::string& path);
 
+// What transformers may call a tensor that GGUF calls so, by family: "blk.0.ffn_up.weight" is
+// "model.layers.0.mlp.up_proj.weight" in most.
+std::vector<std::string> names_of_gguf_tensor(const std::string& name);
+
 }  // namespace pomona::llm

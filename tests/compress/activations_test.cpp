@@ -5,11 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
-#include "compress/policy.h"
+#include "correlated_layer.h"
 #include "cpu/runner.h"
-#include "ir/builder.h"
 #include "ops/activation.h"
 #include "ops/conv.h"
 #include "ops/elementwise_binary.h"
@@ -22,14 +20,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Tensor normal(Sizes sizes, unsigned seed, double deviation) {
-  std::mt19937 random(seed);
-  std::normal_distribution<double> draw(0, deviation);
-  std::vector<double> numbers(std::size_t(element_count(sizes)));
-  for (double& number : numbers) number = draw(random);
-  return Tensor::from_numbers(DType::fp16, std::move(sizes), numbers);
-}
-
 // x -> conv a -> relu -> max_pool -> concat(with conv b of x) -> conv c -> add to itself through a 1x1 conv -> y
 struct Net {
   Program program;
@@ -39,7 +29,8 @@ struct Net {
     Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, 3, 12, 12}));
     Builder g(main);
     auto conv = [&](Value in, std::int64_t channels, unsigned seed, const char* name) {
-      Value w = g.constant(normal({channels, in.shape()[1].value(), 1, 1}, seed, 0.4), std::string(name) + "_weight");
+      Value w = g.constant(normal({channels, in.shape()[1].value(), 1, 1}, seed, 0.4, DType::fp16),
+                           std::string(name) + "_weight");
       return g.add(mil::conv{.x = in, .weight = w}, name);
     };
     Value relu = g.add(mil::relu{.x = conv(x, 8, 1, "a")}, "a_relu");
@@ -71,7 +62,7 @@ struct Net {
 
 std::vector<NamedTensors> samples() {
   std::vector<NamedTensors> all;
-  for (unsigned s = 0; s < 4; ++s) all.push_back({{"x", normal({1, 3, 12, 12}, 50 + s, 1)}});
+  for (unsigned s = 0; s < 4; ++s) all.push_back({{"x", normal({1, 3, 12, 12}, 50 + s, 1, DType::fp16)}});
   return all;
 }
 
@@ -125,7 +116,7 @@ TEST(Activations, UnsignedWhereNothingIsNegative) {
   Value x = main.body.add_input("x", tensor_type(DType::fp16, {1, 3, 12, 12}));
   Builder g(main);
   Value r = g.add(mil::relu{.x = x}, "r");
-  Value w = g.constant(normal({4, 3, 1, 1}, 1, 1));
+  Value w = g.constant(normal({4, 3, 1, 1}, 1, 1, DType::fp16));
   main.body.set_results({g.add(mil::conv{.x = r, .weight = w}, "y")});
   Recipe recipe;
   recipe.global = *make_scheme("w8a8");

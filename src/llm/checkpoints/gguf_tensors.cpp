@@ -282,6 +282,18 @@ bool in_configuration(std::string_view name) {
 
 }  // namespace
 
+std::vector<std::string> names_of_gguf_tensor(const std::string& name) {
+  Pattern p = pattern_of(name);
+  std::vector<std::string> names;
+  for (std::span<const Rename> table :
+       {std::span<const Rename>(llama_names), std::span<const Rename>(qwen_names), std::span<const Rename>(gemma_names),
+        std::span<const Rename>(phi3_names), std::span<const Rename>(gpt2_names),
+        std::span<const Rename>(gpt_neox_names), std::span<const Rename>(bert_names)})
+    for (const Rename& r : table)
+      if (r.gguf == p.text) names.push_back(filled(r.name, p, p.expert));
+  return names;
+}
+
 Status add_gguf_tensors(const gguf::File& file, const Json& config, Checkpoint& checkpoint) {
   std::string type = config["model_type"];
   auto tables = tables_for(type);
