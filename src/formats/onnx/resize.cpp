@@ -382,6 +382,7 @@ struct AffineGrid {
     std::int64_t points = 1;
     for (std::int64_t s : spatial) {
       POM_REQUIRE(s > 0 && s < 1 << 14, "size holds {}", s);
+      POM_REQUIRE(s > 1 || !align_corners, "nobody agrees where the corners of a size of 1 lie");
       points *= s;
     }
     POM_REQUIRE(points < 1 << 22, "the grid has {} points", points);
@@ -392,7 +393,7 @@ struct AffineGrid {
       for (std::size_t k = 0; k < n; ++k) {
         std::int64_t s = spatial[n - 1 - k], at = rest % s;
         rest /= s;
-        base.push_back(align_corners ? (s == 1 ? 0 : -1 + 2.0 * double(at) / double(s - 1))
+        base.push_back(align_corners ? (-1 + 2.0 * double(at) / double(s - 1))
                                      : -1 + (2.0 * double(at) + 1) / double(s));
       }
       base.push_back(1);
