@@ -20,7 +20,7 @@ namespace {
 // Smaller constants are stored within the program.
 constexpr std::size_t fewest_elements = 10;
 // Jobs that will take longer are kept as they go on; a weight of so many elements tells.
-constexpr double long_seconds = 60;
+constexpr double long_seconds = 20;
 constexpr std::size_t telling_elements = 1 << 18;
 
 bool feeds_constexpr(Value value) {
