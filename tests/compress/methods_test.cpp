@@ -271,7 +271,9 @@ TEST(Already, ZerosStayAndTablesBecomeInt8) {
   EXPECT_THAT(report->lines[0].scheme, HasSubstr("int8 entries"));
   // The error is known once the weight has been encoded.
   each_node(table.program, [](const Node& node) {
-    if (node.op->structural) EXPECT_TRUE(node.literal.materialise());
+    if (node.op->structural) {
+      EXPECT_TRUE(node.literal.materialise());
+    }
   });
   ASSERT_TRUE(report->lines[0].relative_error());
   EXPECT_LT(*report->lines[0].relative_error(), 0.01);
