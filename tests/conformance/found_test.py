@@ -69,16 +69,10 @@ CASES = {
 
 def main():
     cases = []
-    for opset, body, inputs in CASES.values():
+    for name, (opset, body, inputs) in CASES.items():
         model = parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> found {body}')
-        cases.append(trial.Case(model, inputs))
-    failed = 0
-    for name, verdict in zip(CASES, trial.try_all(cases)):
-        if verdict:
-            failed += 1
-            print(f"{name}: {verdict[0]}: {verdict[1]}")
-    print(f"{len(CASES)} cases, {failed} failed")
-    return 1 if failed else 0
+        cases.append((name, trial.Case(model, inputs)))
+    return trial.exit_code(cases)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/half.h"
 #include "ir/builder.h"
 #include "ir/walk.h"
 #include "ops/elementwise_unary.h"
@@ -15,7 +16,6 @@
 namespace pomona::rewrite {
 namespace {
 
-constexpr double largest_half = 65504, smallest_half = 0x1p-24;
 constexpr double as_good_as_infinite = 1e38;              // what exporters write for "minus infinity"
 constexpr std::size_t looked_through_elements = 1 << 20;  // larger constants are not scanned for their magnitude
 constexpr std::size_t looked_through_weight = 4096;   // nor are weights of layers beyond this, which are never masks
@@ -316,10 +316,9 @@ class HalfPass {
     return weight ? holds_tiny_numbers(*weight) : Result<bool>(false);
   }
   static Result<bool> holds_tiny_numbers(const Weight& weight) {
-    constexpr double smallest_normal = 0x1p-14;
     Tensor tensor = POM_TRY(weight.materialise());
     for (std::size_t i = 0; i < tensor.count(); ++i)
-      if (double size = std::fabs(tensor.number(i)); size != 0 && (size < smallest_normal || size > largest_half))
+      if (double size = std::fabs(tensor.number(i)); size != 0 && (size < smallest_normal_half || size > largest_half))
         return true;
     return false;
   }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "base/half.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -150,7 +151,7 @@ const Rule merge_scales{.name = "merge_scales",
                         .replace = [](const Match& m, Builder& g) {
                           double product = m.number("a") * m.number("b");
                           // Beyond what the dtype holds, the order of the steps matters.
-                          bool fits = std::fabs(product) < 65504 && std::fabs(product) > 0x1p-14;
+                          bool fits = std::fabs(product) < largest_half && std::fabs(product) > smallest_normal_half;
                           return fits ? g.add(mil::mul{.x = m["x"], .y = g.number(m["x"], product)}) : Value();
                         }};
 const Rule merge_shifts{.name = "merge_shifts",

@@ -87,6 +87,17 @@ def try_all(cases, precision="fp32"):
     return verdicts
 
 
+def exit_code(cases):
+    """Tries (name, case) pairs, prints those that fail, 0 if none does, else 1."""
+    failed = 0
+    for (name, _), verdict in zip(cases, try_all([case for _, case in cases])):
+        if verdict:
+            failed += 1
+            print(f"{name}\n    {verdict[0]}: {verdict[1]}")
+    print(f"{len(cases)} cases, {failed} failed")
+    return 1 if failed else 0
+
+
 def signature(verdict):
     """What two refusals have in common although their tensors have other names and sizes."""
     kind, words = verdict
