@@ -1,5 +1,5 @@
 """Checkpoints of known families with configurations drawn by chance, written by transformers: every position's logits against transformers'
-own, straight from the checkpoint and from a package in a form drawn by chance, too.
+own, straight from the checkpoint and from a package in a form drawn by chance, too; and the outputs of encoders with their heads.
 
     random_families_test.py               some
     random_families_test.py 100 400       those of seeds 100 to 399
@@ -170,6 +170,20 @@ def gpt_neox(d):
                 hidden_size=d.width)
 
 
+ENCODERS = [family + task for family in ("Bert", "Roberta", "DistilBert", "XLMRoberta")
+            for task in ("Model", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMaskedLM")]
+
+
+def encoder(d, kind):
+    classes = 2 if "Question" in kind else d.one(2, 5)
+    if kind.startswith("Distil"):
+        return dict(vocab_size=50, dim=d.width, n_layers=d.layers, n_heads=d.heads, hidden_dim=40, max_position_embeddings=64,
+                    activation=d.one("gelu", "relu"), sinusoidal_pos_embds=d.chance(0.3), num_labels=classes)
+    return dict(vocab_size=50, hidden_size=d.width, num_hidden_layers=d.layers, num_attention_heads=d.heads, intermediate_size=40,
+                max_position_embeddings=66, type_vocab_size=d.one(1, 2), hidden_act=d.one("gelu", "relu", "gelu_new"),
+                layer_norm_eps=d.one(1e-12, 1e-5), pad_token_id=0 if kind.startswith("Bert") else 1, num_labels=classes)
+
+
 def as_written_before(config, rng):
     """rope_theta, rope_scaling and torch_dtype in place of rope_parameters and dtype."""
     config["torch_dtype"] = config.pop("dtype")
@@ -245,6 +259,37 @@ def problem_of(seed, folder):
     return None if cosine >= bar else f"{kind} {config} {options}: cosine {cosine}"
 
 
+def encoder_problem_of(seed, folder):
+    """Two texts, one of them padded."""
+    draw = Draw(seed)
+    kind = draw.one(*ENCODERS)
+    cls, config = getattr(transformers, kind), encoder(draw, kind)
+    save(cls, config, draw, folder)
+    model = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    rng, count = np.random.RandomState(seed), draw.one(7, 30)
+    given = dict(input_ids=rng.randint(3, 50, (2, count)), attention_mask=np.ones((2, count), int))
+    given["attention_mask"][1, count // 2:] = 0
+    if not kind.startswith("Distil"):
+        given["token_type_ids"] = rng.randint(0, config["type_vocab_size"], (2, count))
+    with torch.no_grad():
+        want = model(**{name: torch.tensor(array) for name, array in given.items()}, output_hidden_states=True)
+    np.savez(folder / "in.npz", **{name: array.astype(np.int32) for name, array in given.items()})
+    words = [BINARY, "run", folder, "--inputs", folder / "in.npz", "--outputs", folder / "out.npz"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+    assert done.returncode == 0, f"{kind}: {done.stderr}"
+    got = dict(np.load(folder / "out.npz"))
+    wanted = {name: want[name] for name in ("logits", "start_logits", "end_logits", "pooler_output") if name in want}
+    wanted["last_hidden_state"] = want.hidden_states[-1]
+    if set(got) != set(wanted):
+        return f"{kind}: the outputs are {sorted(got)}, not {sorted(wanted)}"
+    for name, right in wanted.items():
+        seen = given["attention_mask"] == 1 if right.ndim == 3 or name in ("start_logits", "end_logits") else slice(None)
+        a, b = (array[seen].reshape(1, -1).astype(np.float64) for array in (got[name], right.numpy()))
+        if not nearest(a, b) >= 0.99999:
+            return f"{kind} {config}: {name} has cosine {nearest(a, b)}"
+    return None
+
+
 def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -252,12 +297,13 @@ def main():
     first, end = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (0, SEEDS)
     failed = 0
     for seed in range(first, end):
-        with tempfile.TemporaryDirectory() as folder:
-            problem = problem_of(seed, pathlib.Path(folder))
-        if problem:
-            failed += 1
-            print(f"seed {seed}: {problem}")
-    print(f"{end - first} configurations, {failed} failed")
+        for trial in (problem_of, encoder_problem_of):
+            with tempfile.TemporaryDirectory() as folder:
+                problem = trial(seed, pathlib.Path(folder))
+            if problem:
+                failed += 1
+                print(f"seed {seed}: {problem}")
+    print(f"{2 * (end - first)} configurations, {failed} failed")
     return 1 if failed else 0
 
 
