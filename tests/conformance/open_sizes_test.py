@@ -1,4 +1,4 @@
-"""Operators on inputs whose sizes are open: resizing, padding, cropping, splitting; and sequences and optionals whose length is known all the same.
+"""Operators on inputs whose sizes are open: resizing, pooling, padding, cropping, splitting; and sequences and optionals whose length is known all the same.
 Models in ONNX's text form, converted in fp32, run, and compared with ONNX Runtime.
 """
 import pathlib
@@ -38,6 +38,41 @@ def add_resizing():
         x=rng.integers(-9, 9, (1, 2, 3, 4)).astype(numpy.int32))
 
 
+def add_ties():
+    """Nearest samples in the middle between two: as many digits decide as ONNX Runtime has."""
+    pairs = [(7, 2), (3, 11), (11, 13), (6, 18), (7, 4), (12, 5), (9, 21), (10, 7), (1, 3), (2, 2)]
+    for grid in ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]:
+        for near in ["round_prefer_floor", "floor", "ceil", "round_prefer_ceil"]:
+            attributes = f'mode="nearest", coordinate_transformation_mode="{grid}", nearest_mode="{near}"'
+            is_open = [] if grid == "half_pixel_symmetric" and near in ("floor", "ceil") else ["h,w"]
+            for (h, v), (w, u) in zip(pairs[::2], pairs[1::2]):
+                x = numpy.arange(h * w, dtype=numpy.float32).reshape(1, 1, h, w)
+                for dims in [f"{h},{w}"] + is_open:
+                    add(19, f'(float[1,1,{dims}] x) => (float[?,?,?,?] y) <int64[4] s = {{1,1,{v},{u}}}> {{ y = Resize<{attributes}>(x, "", "", s) }}', x=x)
+            for h, scale in [(2, 1.2), (6, 7), (6, 0.75), (14, 1.6), (10, 0.7), (8, 2.25)]:
+                if grid == "align_corners" and h * scale != int(h * scale):
+                    continue
+                for dim in [f"{h}"] + ["h"] * len(is_open):
+                    add(19, f'(float[1,1,{dim}] x) => (float[?,?,?] y) <float[3] s = {{1,1,{scale}}}> {{ y = Resize<{attributes}>(x, "", s) }}',
+                        x=numpy.arange(h, dtype=numpy.float32).reshape(1, 1, h))
+
+
+def add_pooling():
+    for h, w in [(7, 9), (8, 6), (11, 10)]:
+        x = real(2, 3, h, w)
+        for ceil in [0, 1]:
+            for kernel, strides, pads, dilations in [((3, 3), (2, 2), (0, 0, 0, 0), (1, 1)), ((3, 2), (2, 3), (1, 0, 1, 1), (1, 1)), ((2, 2), (3, 3), (0, 1, 1, 0), (1, 1)),
+                                                     ((3, 2), (2, 1), (1, 1, 1, 1), (2, 2)), ((2, 3), (1, 3), (0, 1, 1, 1), (1, 2))]:
+                attributes = f"kernel_shape={list(kernel)}, strides={list(strides)}, pads={list(pads)}, dilations={list(dilations)}, ceil_mode={ceil}"
+                for dims in ["n,3,h,w", f"n,3,{h},w", f"2,3,{h},{w}"]:
+                    add(22, f"(float[{dims}] x) => (float[?,?,?,?] y) {{ y = MaxPool<{attributes}>(x) }}", x=x)
+                    add(22, f"(float[{dims}] x) => (float[?,?,?,?] y, int64[?,?,?,?] i) {{ y, i = MaxPool<{attributes}>(x) }}", x=x)
+                    add(22, f"(float[{dims}] x) => (float[?,?,?,?] y) {{ y = LpPool<{attributes}, p=3>(x) }}", x=x)
+                    for counted in [0, 1]:
+                        add(22, f"(float[{dims}] x) => (float[?,?,?,?] y) {{ y = AveragePool<{attributes}, count_include_pad={counted}>(x) }}", x=x)
+    add(22, "(float[n,c,h,w] x) => (float[?,?,?,?] y, int64[?,?,?,?] i) { y, i = MaxPool<kernel_shape=[2,2], storage_order=1>(x) }", x=real(2, 3, 5, 4))
+
+
 def add_moves():
     for mode in ["edge", "reflect", "wrap", "constant"]:
         add(19, f'(float[a,b,c,d] x) => (float[?,?,?,?] y) <int64[8] s = {{0,1,2,3,0,1,0,2}}> {{ y = Pad<mode="{mode}">(x, s) }}', x=real(1, 2, 5, 7))
@@ -63,6 +98,8 @@ def add_sequences():
 
 def main():
     add_resizing()
+    add_ties()
+    add_pooling()
     add_moves()
     add_sequences()
     return trial.exit_code(CASES)

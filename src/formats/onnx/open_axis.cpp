@@ -46,17 +46,16 @@ Value clamped(Lowering& g, Value places, Value size) {
 // Where in the input the output's samples lie, step by step as ONNX Runtime computes it in fp32.
 Value grid_points(Lowering& g, const ResizeOptions& o, const OpenResize& a) {
   Value i = real(g, count_up(g, a.out)), in = real(g, a.in), out = real(g, a.out);
-  Value length = g.times(a.scale, in);
   if (o.grid == "align_corners") {
     // With one sample it lies at 0, whatever is divided by.
     constexpr double never_zero = 1e-6;
-    Value steps = g.minus(length, 1);
+    Value steps = g.minus(a.length, 1);
     return g.over(g.times(i, g.minus(in, 1)), most(g, steps, g.number(steps, never_zero)));
   }
   if (o.grid == "asymmetric") return g.over(i, a.scale);
   Value middle = g.over(g.plus(i, 0.5), a.scale);
   if (o.grid == "half_pixel_symmetric") {
-    Value ratio = g.over(out, length), one = g.number(ratio, 1);
+    Value ratio = g.over(out, g.times(a.scale, in)), one = g.number(ratio, 1);
     return g.minus(g.plus(g.times(g.over(in, 2), g.minus(one, ratio)), middle), 0.5);
   }
   Value points = g.minus(middle, 0.5);
@@ -66,8 +65,8 @@ Value grid_points(Lowering& g, const ResizeOptions& o, const OpenResize& a) {
 }
 
 Value nearest(Lowering& g, const ResizeOptions& o, Value points) {
-  if (o.nearest == "round_prefer_floor") return g.add(mil::ceil{.x = g.minus(points, 0.5)});
-  if (o.nearest == "round_prefer_ceil") return floored(g, g.plus(points, 0.5));
+  if (o.nearest == "round_prefer_floor") return g.add(mil::ceil{.x = g.minus(points, half_and_a_bit)});
+  if (o.nearest == "round_prefer_ceil") return floored(g, g.plus(points, half_and_a_bit));
   return o.nearest == "floor" ? floored(g, points) : g.add(mil::ceil{.x = points});
 }
 
@@ -83,7 +82,12 @@ Value cubic(Lowering& g, double a, Value d, bool near) {
 Result<Value> resize_open(Lowering& g, Value x, const ResizeOptions& o, const OpenResize& a) {
   POM_REQUIRE(o.grid != "tf_crop_and_resize" && !o.antialias && (o.mode != "cubic" || !o.exclude_outside),
               "resizing with antialias, exclude_outside or tf_crop_and_resize needs sizes that are known");
+  POM_REQUIRE(o.grid != "half_pixel_symmetric" || o.mode != "nearest" || (o.nearest != "floor" && o.nearest != "ceil"),
+              "'half_pixel_symmetric' with nearest_mode '{}' is decided by the last digits of fp64, which Core ML does "
+              "not have; it needs sizes that are known",
+              o.nearest);
   Value points = grid_points(g, o, a);
+  if (a.stays) points = g.select(a.stays, real(g, count_up(g, a.out)), points);
   if (o.mode == "nearest") return taken(g, x, clamped(g, g.cast(nearest(g, o, points), DType::int32), a.in), a.axis);
   POM_REQUIRE(is_float(x.dtype()), "integers are resized by 'nearest' only");
   Value below = floored(g, points), share = g.minus(points, below), place = g.cast(below, DType::int32);

@@ -35,7 +35,47 @@ Transform transform(Lowering& g, std::int64_t inputs, std::int64_t outputs, std:
           g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, s))};
 }
 
+struct Complex {
+  Value real, imaginary;
+};
+
 Value product(Lowering& g, Value x, Value matrix) { return g.add(mil::matmul{.x = x, .y = matrix}); }
+
+// Of complex numbers along the last axis, not scaled.
+Complex whole_transform(Lowering& g, Complex x, std::int64_t inputs, std::int64_t length, bool inverse) {
+  Transform t = transform(g, inputs, length, length, 1);
+  Value re_sine = product(g, x.real, t.sine), im_sine = product(g, x.imaginary, t.sine);
+  Value re_cosine = product(g, x.real, t.cosine), im_cosine = product(g, x.imaginary, t.cosine);
+  if (inverse) return {g.minus(re_cosine, im_sine), g.plus(re_sine, im_cosine)};
+  return {g.plus(re_cosine, im_sine), g.minus(im_cosine, re_sine)};
+}
+
+// As transforms of half the length, which is half the work: of the sums of samples that are half a length apart, for
+// the even bins, and of their differences, each turned by its own angle, for the odd ones.
+Complex halved_transform(Lowering& g, Complex x, std::int64_t length, bool inverse) {
+  std::size_t last = x.real.rank() - 1;
+  std::int64_t half = length / 2;
+  auto first = [&](Value v) { return g.slice(v, last, 0, half); };
+  auto second = [&](Value v) { return g.slice(v, last, half, length); };
+  Complex sum{g.plus(first(x.real), second(x.real)), g.plus(first(x.imaginary), second(x.imaginary))};
+  Complex difference{g.minus(first(x.real), second(x.real)), g.minus(first(x.imaginary), second(x.imaginary))};
+  std::vector<double> c, s;
+  for (std::int64_t n = 0; n < half; ++n) {
+    double angle = std::numbers::pi * double(n) / double(half);
+    c.push_back(std::cos(angle));
+    s.push_back(inverse ? std::sin(angle) : -std::sin(angle));
+  }
+  Value cosine = g.constant(Tensor::from_numbers(DType::fp32, {half}, c));
+  Value sine = g.constant(Tensor::from_numbers(DType::fp32, {half}, s));
+  Complex turned{g.minus(g.times(difference.real, cosine), g.times(difference.imaginary, sine)),
+                 g.plus(g.times(difference.real, sine), g.times(difference.imaginary, cosine))};
+  Complex even = whole_transform(g, sum, half, half, inverse), odd = whole_transform(g, turned, half, half, inverse);
+  Shape bins = x.real.shape();
+  auto in_turns = [&](Value a, Value b) {
+    return g.reshape(g.add(mil::stack{.values = Values{a, b}, .axis = int(last) + 1}), bins);
+  };
+  return {in_turns(even.real, odd.real), in_turns(even.imaginary, odd.imaginary)};
+}
 
 struct DFT {
   ONNX_IN(input);
@@ -72,9 +112,15 @@ struct DFT {
       return g.transpose(g.squeeze(g.slice(x, rank - 1, i, i + 1), {std::int64_t(rank) - 1}), perm);
     };
     Value re = g.cast(part(0), DType::fp32), im = complex ? g.cast(part(1), DType::fp32) : Value();
-    Transform t = transform(g, used, outputs, length, inverse ? 1.0 / double(length) : 1.0);
     Value real, imaginary;
-    if (to_real) {
+    if (im && !to_real) {
+      bool halves = used == length && length % 2 == 0 && rank <= 5;
+      Complex y =
+          halves ? halved_transform(g, {re, im}, length, inverse) : whole_transform(g, {re, im}, used, length, inverse);
+      real = inverse ? g.times(y.real, 1.0 / double(length)) : y.real;
+      imaginary = inverse ? g.times(y.imaginary, 1.0 / double(length)) : y.imaginary;
+    } else if (to_real) {
+      Transform t = transform(g, used, outputs, length, 1.0 / double(length));
       // The half that is left out mirrors the one that is there.
       std::vector<double> twice(std::size_t(used), 2.0);
       twice[0] = 1;
@@ -82,14 +128,9 @@ struct DFT {
       Value weight = g.constant(Tensor::from_numbers(DType::fp32, {used}, twice));
       real = g.minus(product(g, g.times(re, weight), t.cosine), product(g, g.times(im, weight), t.sine));
     } else {
-      Value sign_re = product(g, re, t.sine);
+      Transform t = transform(g, used, outputs, length, inverse ? 1.0 / double(length) : 1.0);
       real = product(g, re, t.cosine);
-      imaginary = inverse ? sign_re : g.times(sign_re, -1);
-      if (im) {
-        Value sine = product(g, im, t.sine);
-        real = inverse ? g.minus(real, sine) : g.plus(real, sine);
-        imaginary = g.plus(imaginary, product(g, im, t.cosine));
-      }
+      imaginary = inverse ? product(g, re, t.sine) : g.times(product(g, re, t.sine), -1);
     }
     auto placed = [&](Value v) { return g.cast(g.transpose(v, back), input.dtype()); };
     if (to_real) return g.result(g.expand_dims(placed(real), {std::int64_t(rank) - 1}), input.elem());

@@ -159,6 +159,7 @@ class HalfPass {
       find_integer_sum(node);
       find_logarithm(node);
       find_rounding(node);
+      find_edge(node);
     });
     POM_TRY(convert(function_.body));
     std::vector<std::string> sentences;
@@ -262,11 +263,34 @@ class HalfPass {
       if (!roundings_.count(user)) mark_onward(*user, steps - 1);
   }
 
+  // A function's inputs have all their digits, and these tell close numbers apart: in fp16 10000 and 10001 are one
+  // number, whose softmax is another one. Nothing but layers at the very edge is meant.
+  bool is_function_input(Value value) const {
+    return !value.producer() && !value.literal() && is_single(value) && value.block() == &function_.body;
+  }
+  void find_edge(const Node& node) {
+    static const std::unordered_set<std::string_view> tell_apart{"softmax", "tan", "reduce_log_sum_exp"};
+    Values inputs = node.inputs();
+    if (inputs.empty() || !is_function_input(inputs[0])) return;
+    const Node* other = inputs.size() > 1 ? inputs[1].producer() : nullptr;
+    if (node.op->name == "sub" && other && other->op && other->op->name == "reduce_max" &&
+        other->input(0) == inputs[0]) {
+      edges_.insert(&node);
+      edges_.insert(other);
+    }
+    if (tell_apart.count(node.op->name)) edges_.insert(&node);
+    // An input times another one that is its scale: nobody knows where that leads.
+    if (node.op->name == "mul" && inputs[1].rank() == 0 && !inputs[1].literal() &&
+        (is_function_input(inputs[1]) || (other && is_function_input(other->input(0)))))
+      edges_.insert(&node);
+  }
+
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     // Products leave any range soon, and corners of boxes in pixels are told apart to a fraction.
-    if (roundings_.count(&node) || node.op->name == "reduce_prod" || node.op->name == "non_maximum_suppression")
+    if (roundings_.count(&node) || edges_.count(&node) || node.op->name == "reduce_prod" ||
+        node.op->name == "non_maximum_suppression")
       return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (POM_TRY(has_tiny_scale(node))) return true;
@@ -451,7 +475,7 @@ class HalfPass {
   Function& function_;
   const HalfOptions& options_;
   std::map<std::string, std::size_t> changed_;  // in words, how often
-  std::unordered_set<const Node*> index_arithmetic_, logarithms_, roundings_, stay_single_;
+  std::unordered_set<const Node*> index_arithmetic_, logarithms_, roundings_, edges_, stay_single_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;

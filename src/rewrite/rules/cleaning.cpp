@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
 #include "base/half.h"
 #include "ops/activation.h"
@@ -172,6 +173,19 @@ const Rule merge_relus{.name = "merge_relus",
                        .pattern = op<mil::relu>(op<mil::relu>(x).named("inner").shared()),
                        .replace = [](const Match& m, Builder&) { return m["inner"]; }};
 
+// Whether the result becomes a whole number within so many steps: 3 / 3 does, 3 * (1/3) may miss it.
+constexpr int steps_to_rounding = 3;
+bool is_rounded(const Node& node, int steps) {
+  static const std::unordered_set<std::string_view> jumps{"floor", "ceil", "round", "quantize", "floor_div", "mod"};
+  for (const Node* user : node.output().users()) {
+    if (!user->op) continue;
+    bool to_integer = user->op->name == "cast" && !is_float(user->output().dtype());
+    if (to_integer || jumps.count(user->op->name)) return true;
+    if (steps > 0 && user->op->elementwise && is_rounded(*user, steps - 1)) return true;
+  }
+  return false;
+}
+
 // One spelling.
 const Rule divide_to_multiply{.name = "divide_to_multiply",
                               .doc = "x / c = x * (1/c)",
@@ -184,6 +198,7 @@ const Rule divide_to_multiply{.name = "divide_to_multiply",
                                 for (double c : tensor->numbers())
                                   if (!(std::fabs(c) < 0x1p14 && std::fabs(c) > 0x1p-14))
                                     return "the reciprocal may lose digits in fp16";
+                                if (is_rounded(*m.root, steps_to_rounding)) return "the result is rounded";
                                 return "";
                               },
                               .replace =

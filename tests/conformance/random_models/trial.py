@@ -156,7 +156,8 @@ def shrink(case, verdict, precision="fp32"):
         value.CopyFrom(info(value.name, case.inputs[value.name]))
     while True:
         values = every_value(case)
-        made = [n for node in case.model.graph.node if node.op_type != "Constant" for n in node.output]
+        made = [n for node in case.model.graph.node if node.op_type != "Constant" for n in node.output
+                if isinstance(values[n], numpy.ndarray)]
         ends = [o.name for o in case.model.graph.output]
         everything_coarse = Case(case.model, case.inputs, made if case.coarse else ())
         candidates = [part_of(everything_coarse, values, [n], []) for n in made if ends != [n]]
