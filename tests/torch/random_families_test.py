@@ -222,6 +222,8 @@ def form(draw):
     target = draw.one("iOS18", "iOS26") if cache == "state" else draw.one("iOS16", "iOS17", "iOS18", "iOS26")
     options = ["--for", draw.one("ane", "gpu"), "--cache", cache, "--precision", precision, "--target", target, "--context", "48",
                "--prefill", draw.one("1", "4", "16"), "--split-head", draw.one("0", "3"), "--no-verify"]
+    if cache == "state" and draw.chance():
+        options.append("--stack-states")
     return options, 0.9999 if precision == "fp32" and cache != "state" else 0.99
 
 
