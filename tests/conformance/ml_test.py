@@ -1,8 +1,16 @@
-"""Classifiers of ai.onnx.ml, each in a model of one node with an open batch: converted in fp32, run, and compared with ONNX Runtime."""
+"""Classifiers of ai.onnx.ml, each in a model of one node with an open batch: converted in fp32, run, and compared with ONNX Runtime. Then pipelines that
+end in a label in words or in a map of scores, which Core ML gives for one row.
+"""
+import json
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 import numpy
+import onnx
+import onnxruntime
 from onnx import TensorProto, helper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "random_models"))
@@ -63,6 +71,45 @@ def add_trees():
                 stump(weights, [0] * 6, [5, 7], post, base_values=[0.2])
 
 
+def pipeline(labels, with_map):
+    """As scikit-learn's models are exported."""
+    words = isinstance(labels[0], str)
+    kind = TensorProto.STRING if words else TensorProto.INT64
+    nodes = [helper.make_node("LinearClassifier", ["x"], ["l", "p"], domain="ai.onnx.ml", coefficients=rng.normal(size=12).tolist(), intercepts=[0.1, 0.2, 0.3],
+                              post_transform="LOGISTIC", **{"classlabels_strings" if words else "classlabels_ints": labels}),
+             helper.make_node("Normalizer", ["p"], ["n" if with_map else "probabilities"], domain="ai.onnx.ml", norm="L1"), helper.make_node("Cast", ["l"], ["label"], to=kind)]
+    outputs = [helper.make_tensor_value_info("label", kind, ["n"])]
+    if with_map:
+        nodes.append(helper.make_node("ZipMap", ["n"], ["probabilities"], domain="ai.onnx.ml", **{"classlabels_strings" if words else "classlabels_int64s": labels}))
+        entry = helper.make_map_type_proto(kind, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        outputs.append(helper.make_value_info("probabilities", helper.make_sequence_type_proto(entry)))
+    else:
+        outputs.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3]))
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])], outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
+
+
+def end_of(labels, with_map, folder):
+    """What is wrong with a pipeline's answer, or None."""
+    model = pipeline(labels, with_map)
+    onnx.save(model, folder / "model.onnx")
+    x = rng.normal(size=(1, 4)).astype(numpy.float32)
+    numpy.savez(folder / "in.npz", x=x)
+    label, probabilities = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    for words in (["convert", folder / "model.onnx", "-o", folder / "m.mlpackage", "--precision", "fp32", "--force"],
+                  ["run", folder / "m.mlpackage", "--inputs", folder / "in.npz", "--outputs", folder / "out.json", "--force"]):
+        done = subprocess.run([os.environ["POMONA_BINARY"], *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            return done.stderr.strip().splitlines()[0]
+    got = json.loads((folder / "out.json").read_text())
+    if got["label"] not in (label[0], label.tolist()):
+        return f"the label is {got['label']} instead of {label[0]}"
+    want = {str(key): value for key, value in probabilities[0].items()} if with_map else probabilities.tolist()
+    near = got["probabilities"].keys() == want.keys() and all(abs(got["probabilities"][k] - v) < 1e-5 for k, v in want.items()) if with_map \
+        else numpy.allclose(got["probabilities"], want, atol=1e-5)
+    return None if near else f"the scores are {got['probabilities']} instead of {want}"
+
+
 def main():
     add_linear()
     add_trees()
@@ -71,6 +118,12 @@ def main():
         if verdict:
             failed += 1
             print(f"{name}: {verdict[0]}: {verdict[1]}")
+    with tempfile.TemporaryDirectory() as folder:
+        for labels in (["cat", "dog", "naïve fish"], [3, 5, 9]):
+            for with_map in (True, False):
+                if problem := end_of(labels, with_map, pathlib.Path(folder)):
+                    failed += 1
+                    print(f"{labels}{' with a map' if with_map else ''}: {problem}")
     print(f"{len(CASES)} cases, {failed} failed")
     return 1 if failed else 0
 

@@ -51,12 +51,32 @@ struct LinearClassifier {
   }
 };
 
+// Scores with names: a sequence of maps, of which Core ML has one at a classifier's end.
+struct ZipMap {
+  ONNX_IN(X);
+  ONNX_ATTR(classlabels_int64s, Ints);
+  ONNX_ATTR(classlabels_strings, Strings);
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(!classlabels_int64s->empty() || !classlabels_strings->empty(), "there are no labels");
+    Value scores = X.rank() == 1 ? g.expand_dims(X, {0}) : *X;
+    return g.give(
+        {.value = scores,
+         .elem = Elem::float32,
+         .classes = std::make_shared<NamedClasses>(NamedClasses{*classlabels_int64s, *classlabels_strings, scores})});
+  }
+};
+
 }  // namespace
 
-Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels) {
-  POM_REQUIRE(labels.strings.empty() && !labels.ints.empty(), "labels that are strings are not supported");
-  Value table = g.ints(labels.ints);
-  POM_TRY(g.result(g.add(mil::gather{.x = table, .indices = classes, .axis = 0}), Elem::int64));
+Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels, std::string_view no_words) {
+  POM_REQUIRE(labels.strings.empty() || no_words.empty(), "the labels are strings, and {}", no_words);
+  auto named = std::make_shared<NamedClasses>(NamedClasses{labels.ints, labels.strings, scores});
+  if (!labels.strings.empty()) {
+    POM_TRY(g.give({.value = classes, .elem = Elem::string, .classes = named}));
+  } else {
+    Value label = g.add(mil::gather{.x = g.ints(labels.ints), .indices = classes, .axis = 0});
+    POM_TRY(g.give({.value = label, .elem = Elem::int64, .classes = no_words.empty() ? named : nullptr}));
+  }
   return g.result(scores, Elem::float32);
 }
 
@@ -70,7 +90,8 @@ Status give_best_class(Lowering& g, Value scores, const ClassLabels& labels, con
     chances = g.select(there, scores, g.number(scores, hopeless));
   }
   Value best = g.add(mil::reduce_argmax{.x = chances, .axis = 1, .keep_dims = false});
-  return give_classes(g, best, POM_TRY(transformed(g, scores, post_transform)), labels);
+  return give_classes(g, best, POM_TRY(transformed(g, scores, post_transform)), labels,
+                      scored ? "not every class has a score" : "");
 }
 
 Status give_two_classes(Lowering& g, Value score, double threshold, FirstScore first, const ClassLabels& labels,
@@ -84,12 +105,17 @@ Status give_two_classes(Lowering& g, Value score, double threshold, FirstScore f
   // Of -s and s the softmax would be another thing than what ONNX Runtime gives.
   POM_REQUIRE(post_transform != "SOFTMAX" || first == FirstScore::zero,
               "post_transform is 'SOFTMAX', which is not supported for one score");
-  return give_classes(g, classes, POM_TRY(transformed(g, g.concat({other, score}, 1), post_transform)), labels);
+  // Whether the greater of both scores is the label's.
+  bool whole = post_transform == "NONE" && first == FirstScore::one_less;
+  bool agrees = threshold == (whole ? 0.5 : 0);
+  return give_classes(g, classes, POM_TRY(transformed(g, g.concat({other, score}, 1), post_transform)), labels,
+                      agrees ? "" : "the greater score is not always the label's");
 }
 
 Rules ml_classifier_chapter() {
   return {
       rule<LinearClassifier>("LinearClassifier", 1, always, domain),
+      rule<ZipMap>("ZipMap", 1, always, domain),
   };
 }
 

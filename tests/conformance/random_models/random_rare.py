@@ -51,7 +51,7 @@ def old_scatter(g):
 @operator(0.5)
 def unpool(g):
     since(g, 11)
-    x = g.pick((f32,), [4], lambda v: min(v.shape[2:]) >= 2)
+    x = g.pick((f32,), [4], lambda v: v.exact and min(v.shape[2:]) >= 2)
     kernel = [2, 2]
     y, at = g.node("MaxPool", [x], 2, kernel_shape=kernel, strides=kernel)
     flat = at.array.reshape(-1)
