@@ -220,6 +220,15 @@ Status check_shapes(const Metadata& metadata, const NamedTensors& inputs) {
                   at->second.first, at->second.second, size, input);
     }
   }
+  for (const auto& [one, other] : equal_sizes(metadata)) {
+    auto a = sizes.find(one), b = sizes.find(other);
+    if (a == sizes.end() || b == sizes.end() || a->second.first == b->second.first) continue;
+    return fail(
+               "size '{}' is {} (input '{}') and size '{}' is {} (input '{}'), but the model combines them, and was "
+               "converted for sizes that are equal",
+               one, a->second.first, a->second.second, other, b->second.first, b->second.second)
+        .advise("converting again with these sizes given by --input");
+  }
   return {};
 }
 

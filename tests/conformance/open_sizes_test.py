@@ -83,6 +83,17 @@ def add_moves():
     add(13, "(float[a,b] x) => (float[?,?] y, float[?,?] z) { y, z = Split<axis=1>(x) }", x=real(2, 6))
 
 
+def add_transforms():
+    for n in [2, 4, 7]:
+        add(22, f"(float[b,3,{n},{n}] x) => (float[?,?] y) {{ y = Det(x) }}", x=real(2, 3, n, n))
+    add(22, "(float[b,4,4] x) => (float[?] y) { y = Det(x) }", x=numpy.ones((2, 4, 4), numpy.float32))
+    for length in [13, 16]:
+        for step in [1, 3, 5]:
+            add(17, f"(float[b,n,1] x) => (float[?,?,?,?] y) <int64 s = {{{step}}}, float[6] w = {{0.1,0.4,1,0.9,0.5,0.2}}> {{ y = STFT(x, s, w) }}", x=real(2, length, 1))
+            add(17, f"(float[b,n,1] x) => (float[?,?,?,?] y) <int64 s = {{{step}}}, int64 l = {{5}}> {{ y = STFT<onesided=0>(x, s, \"\", l) }}",
+                x=real(2, length, 1))
+
+
 def add_sequences():
     add(17, "(float[a,3] x, float[a,3] y) => (float[?,?] z, int64 n) { s = SequenceConstruct(x, y, x) z = ConcatFromSequence<axis=-1>(s) n = SequenceLength(s) }",
         x=real(2, 3), y=real(2, 3))
@@ -101,6 +112,7 @@ def main():
     add_ties()
     add_pooling()
     add_moves()
+    add_transforms()
     add_sequences()
     return trial.exit_code(CASES)
 

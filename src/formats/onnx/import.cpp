@@ -12,6 +12,7 @@
 #include "formats/onnx/lowering.h"
 #include "formats/onnx/sort.h"
 #include "ir/border.h"
+#include "ir/walk.h"
 #include "ops/tensor_operation.h"
 
 namespace pomona::onnx {
@@ -102,6 +103,24 @@ Result<std::vector<Entry>> rounded_outputs(Lowering& g, Text op) {
   return outputs;
 }
 
+// Where two names of sizes meet in an elementwise op, the result has either's.
+EqualSizes sizes_taken_for_equal(const Block& body) {
+  std::set<std::pair<std::string, std::string>> pairs;
+  auto meet = [&](const Shape& a, const Shape& b) {
+    for (std::size_t i = 1; i <= std::min(a.size(), b.size()); ++i) {
+      auto one = a[a.size() - i].symbol(), other = b[b.size() - i].symbol();
+      if (one && other && *one != *other) pairs.insert(std::minmax(*one, *other));
+    }
+  };
+  each_node(body, [&](const Node& node) {
+    if (!node.op->elementwise) return;
+    const Values& inputs = node.inputs();
+    for (std::size_t i = 1; i < inputs.size(); ++i)
+      for (std::size_t k = 0; k < i; ++k) meet(inputs[i].shape(), inputs[k].shape());
+  });
+  return {pairs.begin(), pairs.end()};
+}
+
 class Importer final : public GraphLowering {
  public:
   Importer(const ModelProto& model, const std::string& folder, const ImportOptions& options)
@@ -130,6 +149,7 @@ class Importer final : public GraphLowering {
     POM_TRY(lower_nodes(model_.graph.node, main.body, scope));
     POM_TRY(refusal());
     POM_TRY(add_outputs(program, main, scope));
+    note_equal_sizes(program.metadata, sizes_taken_for_equal(main.body));
     drop_unused(main.body);
     program.metadata.user[std::string(source_format_key)] = "onnx";
     for (auto [key, value] : model_.metadata_props) program.metadata.user.try_emplace(std::string(key), value);

@@ -256,38 +256,6 @@ struct SVMRegressor {
   }
 };
 
-// The label of the best score, and the scores.
-Status classified(Lowering& g, Value scores, const Ints& labels, const std::string& post_transform) {
-  POM_REQUIRE(scores && scores.rank() == 2, "the scores are no matrix");
-  Value table = g.ints(labels);
-  Value best = g.add(mil::reduce_argmax{.x = scores, .axis = 1, .keep_dims = false});
-  POM_TRY(g.result(g.add(mil::gather{.x = table, .indices = best, .axis = 0}), Elem::int64));
-  return g.result(POM_TRY(transformed(g, scores, post_transform)), Elem::float32);
-}
-
-struct LinearClassifier {
-  ONNX_IN(X);
-  ONNX_ATTR(classlabels_ints, Ints);
-  ONNX_ATTR(classlabels_strings, Strings);
-  ONNX_ATTR(coefficients, Floats, .required = true);
-  ONNX_ATTR(intercepts, Floats);
-  ONNX_ATTR(multi_class, int) = 0;
-  ONNX_ATTR(post_transform, std::string) = "NONE";
-  Status lower(Lowering& g) const {
-    POM_REQUIRE(classlabels_strings->empty() && !classlabels_ints->empty(),
-                "labels that are strings are not supported");
-    Value x = X.rank() == 1 ? g.expand_dims(X, {0}) : *X;
-    POM_REQUIRE(x && x.rank() == 2 && x.shape()[1].known() && x.shape()[1].value() > 0, "the input is no matrix");
-    std::int64_t width = x.shape()[1].value(), rows = std::int64_t(coefficients->size()) / width;
-    POM_REQUIRE(rows == std::int64_t(classlabels_ints->size()), "{} rows of coefficients for {} labels", rows,
-                classlabels_ints->size());
-    Value weight = g.constant(Tensor::from_numbers(DType::fp32, {rows, width}, *coefficients));
-    Value scores = g.add(mil::matmul{.x = real_of(g, x), .y = weight, .transpose_y = true});
-    if (!intercepts->empty()) scores = g.plus(scores, row(g, *intercepts));
-    return classified(g, scores, *classlabels_ints, *post_transform);
-  }
-};
-
 }  // namespace
 
 Rules ml_chapter() {
@@ -297,7 +265,6 @@ Rules ml_chapter() {
       rule<FeatureVectorizer>("FeatureVectorizer", 1, always, domain),
       rule<Imputer>("Imputer", 1, always, domain),
       rule<LabelEncoder>("LabelEncoder", 2, always, domain),
-      rule<LinearClassifier>("LinearClassifier", 1, always, domain),
       rule<LinearRegressor>("LinearRegressor", 1, always, domain),
       rule<Normalizer>("Normalizer", 1, always, domain),
       rule<OneHotEncoder>("OneHotEncoder", 1, always, domain),

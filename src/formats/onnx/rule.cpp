@@ -129,8 +129,10 @@ const Rules& all_rules() {
                                        selection_chapter,
                                        contrib_chapter,
                                        contrib_attention_chapter,
+                                       contrib_plain_chapter,
                                        contrib_quantization_chapter,
                                        ml_chapter,
+                                       ml_classifier_chapter,
                                        ml_tree_chapter};
     Rules all;
     for (auto chapter : chapters)

@@ -229,8 +229,10 @@ Rules sequence_chapter();
 Rules training_chapter();
 Rules contrib_chapter();
 Rules contrib_attention_chapter();
+Rules contrib_plain_chapter();
 Rules contrib_quantization_chapter();
 Rules ml_chapter();
+Rules ml_classifier_chapter();
 Rules ml_tree_chapter();
 
 }  // namespace pomona::onnx

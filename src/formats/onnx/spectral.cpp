@@ -2,7 +2,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "formats/onnx/elimination.h"
 #include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
@@ -146,26 +148,41 @@ struct STFT {
   ONNX_OPTIONAL(frame_length);
   ONNX_ATTR(onesided, bool) = true;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(signal.rank() == 3 && signal.shape()[1].known() && signal.shape()[2] == 1,
-                "the signal must be real, of the shape [batch, length, 1], and its length known");
+    POM_REQUIRE(signal.rank() == 3 && signal.shape()[2] == 1,
+                "the signal must be real, of the shape [batch, length, 1]");
     auto step = std::int64_t(POM_TRY(g.constant_number(frame_step, "frame_step")));
-    std::int64_t size = signal.shape()[1].value(), length = 0;
+    Dim size = signal.shape()[1];
+    std::int64_t length = 0;
     if (frame_length) length = std::int64_t(POM_TRY(g.constant_number(frame_length, "frame_length")));
     if (!frame_length && window && window.rank() == 1 && window.shape()[0].known()) length = window.shape()[0].value();
-    POM_REQUIRE(step > 0 && length > 0 && length <= size && length <= largest_transform,
-                "frames of {} samples, {} apart, of a signal of {}", length, step, size);
-    std::int64_t frames = (size - length) / step + 1, bins = onesided ? length / 2 + 1 : length;
-    POM_REQUIRE(frames < (1 << 22) && frames * length < (1 << 22), "there are {} frames", frames);
-    Ints places;
-    for (std::int64_t f = 0; f < frames; ++f)
-      for (std::int64_t i = 0; i < length; ++i) places.push_back(f * step + i);
+    POM_REQUIRE(step > 0 && length > 0 && length <= largest_transform && (!size.known() || length <= size.value()),
+                "frames of {} samples, {} apart, of a signal of {}", length, step, size.text());
+    std::int64_t bins = onesided ? length / 2 + 1 : length;
     Value x = g.cast(g.squeeze(signal, {2}), DType::fp32);
-    Value framed = g.add(mil::gather{.x = x, .indices = g.reshape(g.ints(places), Shape{frames, length}), .axis = 1});
+    Value framed = g.add(mil::gather{.x = x, .indices = POM_TRY(places(g, size, step, length)), .axis = 1});
     if (window) framed = g.times(framed, g.cast(window, DType::fp32));
     Transform t = transform(g, length, bins, length, 1);
     Value real = product(g, framed, t.cosine), imaginary = g.times(product(g, framed, t.sine), -1);
     return g.result(g.cast(g.add(mil::stack{.values = Values{real, imaginary}, .axis = 3}), signal.dtype()),
                     signal.elem());
+  }
+  // Of each frame's samples: [frames, length].
+  Result<Value> places(Lowering& g, Dim size, std::int64_t step, std::int64_t length) const {
+    if (!size.known()) {
+      Value begins = g.add(mil::slice_by_index{.x = count_up(g, g.minus(g.dim(signal, 1), double(length - 1))),
+                                               .begin = g.ints({0}),
+                                               .end = g.ints({0}),
+                                               .stride = Ints{step},
+                                               .begin_mask = Ints{1},
+                                               .end_mask = Ints{1}});
+      return g.plus(g.expand_dims(begins, {1}), count_up(g, g.integer(length)));
+    }
+    std::int64_t frames = (size.value() - length) / step + 1;
+    POM_REQUIRE(frames < (1 << 22) && frames * length < (1 << 22), "there are {} frames", frames);
+    Ints all;
+    for (std::int64_t f = 0; f < frames; ++f)
+      for (std::int64_t i = 0; i < length; ++i) all.push_back(f * step + i);
+    return g.reshape(g.ints(all), Shape{frames, length});
   }
 };
 
@@ -232,7 +249,7 @@ struct Col2Im {
   }
 };
 
-// Determinants of matrices up to 3 x 3, by their formula.
+// Determinants, of matrices up to 3 x 3 by their formula.
 struct Det {
   ONNX_IN(X);
   Status lower(Lowering& g) const {
@@ -240,7 +257,8 @@ struct Det {
     POM_REQUIRE(rank >= 2 && X.shape()[rank - 1].known() && X.shape()[rank - 1] == X.shape()[rank - 2],
                 "the last two dims of {} are no square", to_string(X.shape()));
     std::int64_t n = X.shape()[rank - 1].value();
-    POM_REQUIRE(n >= 1 && n <= 3, "determinants of {} x {} matrices are not supported", n, n);
+    POM_REQUIRE(n >= 1 && n <= largest, "determinants of {} x {} matrices are not supported", n, n);
+    if (n > 3) return lower_large(g, n);
     auto at = [&](std::int64_t i, std::int64_t j) {
       Value row = g.slice(X, rank - 2, i, i + 1);
       return g.squeeze(g.slice(row, rank - 1, j, j + 1), {std::int64_t(rank) - 2, std::int64_t(rank) - 1});
@@ -252,6 +270,21 @@ struct Det {
     if (n == 2) return g.result(minor(0, 1, 0, 1));
     Value sum = g.minus(g.times(at(0, 0), minor(1, 2, 1, 2)), g.times(at(0, 1), minor(1, 2, 0, 2)));
     return g.result(g.plus(sum, g.times(at(0, 2), minor(1, 2, 0, 1))));
+  }
+
+ private:
+  static constexpr std::int64_t largest = 32;
+  // The product of the pivots of an elimination.
+  Status lower_large(Lowering& g, std::int64_t n) const {
+    Shape leading(X.shape().begin(), X.shape().end() - 2);
+    Value rows = g.reshape(g.cast(X, DType::fp32), Shape{element_count(leading), n, n}), product;
+    for (std::int64_t c = 0; c < n; ++c) {
+      Eliminated step = eliminate_column(g, rows, c, n, true);
+      rows = step.rows;
+      Value factor = g.times(step.pivot, step.sign);
+      product = product ? g.times(product, factor) : factor;
+    }
+    return g.result(g.cast(g.reshape(product, leading), X.dtype()), X.elem());
   }
 };
 

@@ -65,6 +65,9 @@ Result<Window> window_of(Value x, const WindowAttributes& a) {
   w.before.assign(pads.begin(), pads.begin() + std::ptrdiff_t(n));
   w.after.assign(pads.begin() + std::ptrdiff_t(n), pads.end());
   bool known = w.sizes_known();
+  for (std::size_t i = 0; i < n && !known && !upper && !lower; ++i)
+    POM_REQUIRE(!w.input[i].known() || w.input[i].value() + w.before[i] + w.after[i] >= w.reach(i),
+                "a window of {} does not fit into the {} elements of dim {}", w.reach(i), w.input[i].value(), i + 2);
   for (std::size_t i = 0; i < n && known; ++i)
     POM_REQUIRE(w.input[i].value() > 0 && w.input[i].value() < (std::int64_t(1) << 40), "dim {} of the input is {}",
                 i + 2, w.input[i].text());

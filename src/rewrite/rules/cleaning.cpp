@@ -222,6 +222,13 @@ const Rule select_always{
     .name = "select_always",
     .doc = "select with a condition that is the same everywhere",
     .pattern = either({op<mil::select>(flag(true), x, any("other")), op<mil::select>(flag(false), any("other"), x)}),
+    .condition = [](const Match& m) -> std::string_view {
+      const Shape &a = m["x"].shape(), &b = m["other"].shape();
+      for (std::size_t i = 1; i <= std::min(a.size(), b.size()); ++i)
+        if (Dim here = a[a.size() - i], there = b[b.size() - i]; !(there == 1) && !(here == there) && !here.known())
+          return "the other one may be larger";
+      return "";
+    },
     .replace = take_x};
 const Rule relu_from_maximum{.name = "relu_from_maximum",
                              .doc = "max(x, 0) = relu(x)",
