@@ -198,7 +198,7 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants, border.custom_ops};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
   std::vector<std::string> fixed;
-  if (pipeline.engine && !is_core_ml(model)) {
+  if (pipeline.engine) {
     auto [again, said] = POM_TRY(stage("read", [&] { return fix_sizes(std::move(model), source, open, border); }));
     model = std::move(again);
     fixed = std::move(said);

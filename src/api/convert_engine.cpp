@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "api/border.h"
 #include "base/ascii.h"
 #include "silicon/chips.h"
 
@@ -67,15 +68,22 @@ std::int64_t size_for(Value input, std::size_t axis, const UsualSizes& usual) {
   return is_float(input.dtype()) ? usual.rest : usual.tokens;
 }
 
-// The shapes of inputs that leave a size open, with a sentence for each size.
+// What a package says itself; a picture has its last two sizes only.
+std::int64_t default_size(const Feature& feature, std::size_t axis, std::size_t rank) {
+  std::size_t at = axis + feature.shape.size() - rank;
+  return at < feature.shape.size() ? feature.shape[at] : 1;
+}
+
+// The shapes of inputs that leave a size open, with a sentence for each size. `defaults`: the inputs' own.
 std::map<std::string, Sizes> shapes_for(const Function& function, const BorderRequest& request, const UsualSizes& usual,
-                                        std::vector<std::string>& said) {
+                                        bool defaults, std::vector<std::string>& said) {
   std::map<std::string, Sizes> shapes;
   std::map<std::string, std::int64_t> chosen;  // by symbol, which inputs may share
   for (std::size_t i = 0; i < function.body.input_count(); ++i) {
     Value input = function.body.input(i);
     bool asked = request.ranges.count(input.name()) || request.enumerated.count(input.name());
     if (asked || input.type().kind != Type::Kind::tensor || all_known(input.shape())) continue;
+    const Feature* own = defaults ? find_feature(function.inputs, input.name()) : nullptr;
     Sizes shape;
     for (std::size_t axis = 0; axis < input.rank(); ++axis) {
       const Dim& dim = input.shape()[axis];
@@ -83,7 +91,8 @@ std::map<std::string, Sizes> shapes_for(const Function& function, const BorderRe
         shape.push_back(dim.value());
         continue;
       }
-      auto [at, fresh] = chosen.try_emplace(dim.text(), size_for(input, axis, usual));
+      auto [at, fresh] =
+          chosen.try_emplace(dim.text(), own ? default_size(*own, axis, input.rank()) : size_for(input, axis, usual));
       shape.push_back(at->second);
       if (fresh)
         said.push_back(fmt::format("for the Neural Engine: size '{}' of '{}' is fixed at {}; --input chooses another",
@@ -111,7 +120,8 @@ Result<Fixed> fix_sizes(Model model, const std::string& source, OpenOptions& ope
   for (UsualSizes usual : usual_sizes) {
     if (auto noted = noted_picture(model.program.metadata); !noted.empty()) usual.picture = noted;
     Fixed fixed;
-    std::map<std::string, Sizes> shapes = shapes_for(model.program.main(), request, usual, fixed.said);
+    std::map<std::string, Sizes> shapes =
+        shapes_for(model.program.main(), request, usual, is_core_ml(model), fixed.said);
     if (shapes.empty()) return Fixed{std::move(model), {}};
     if (shapes == before) continue;
     before = shapes;

@@ -16,9 +16,10 @@ struct Fixed {
   Model model;
   std::vector<std::string> said;  // a sentence for each size
 };
-// Chooses a size for each one that an ONNX model leaves open and that nobody bounded (1 for batches, what the model's
-// metadata say of pictures, else usual ones, of which the first is taken that the model can be read with), and reads
-// the model with them; `open` and `request` have them then. Errors: it takes none of the usual ones.
+// Chooses a size for each one that a model leaves open and that nobody bounded (a package's own default; of an ONNX
+// model 1 for batches, what its metadata say of pictures, else usual ones, of which the first is taken that the model
+// can be read with), and reads the model with them; `open` and `request` have them then. Errors: it takes none of the
+// usual ones.
 Result<Fixed> fix_sizes(Model model, const std::string& source, OpenOptions& open, BorderRequest& request);
 
 }  // namespace pomona::api
