@@ -110,9 +110,37 @@ def end_of(labels, with_map, folder):
     return None if near else f"the scores are {got['probabilities']} instead of {want}"
 
 
+def add_machines():
+    for classes, counts in ((3, [2, 3, 2]), (2, [2, 3]), (4, [1, 2, 1, 2])):
+        pairs = classes * (classes - 1) // 2
+        for kernel in ("RBF", "LINEAR", "POLY", "SIGMOID"):
+            for post in POST:
+                labels = list(range(10, 10 + classes))
+                drawn = {"classlabels_ints": labels, "kernel_type": kernel, "kernel_params": [0.4, 0.3, 2.0], "post_transform": post}
+                vectors = {"support_vectors": rng.normal(size=sum(counts) * 3).tolist(), "vectors_per_class": counts, "rho": rng.normal(size=pairs).tolist()}
+                for coefficients in (rng.normal(size=sum(counts) * (classes - 1)), rng.random(sum(counts) * (classes - 1))):
+                    if classes > 2 or post != "SOFTMAX":
+                        add("SVMClassifier", 3, coefficients=coefficients.tolist(), **drawn, **vectors)
+                    add("SVMClassifier", 3, coefficients=coefficients.tolist(), prob_a=(-0.5 - rng.random(pairs)).tolist(), prob_b=rng.normal(size=pairs).tolist(), **drawn, **vectors)
+        for post in POST if classes > 2 else []:
+            add("SVMClassifier", 3, coefficients=rng.normal(size=classes * 3).tolist(), rho=[0.1], classlabels_ints=list(range(classes)), kernel_type="LINEAR", kernel_params=[0.0, 0.0, 3.0],
+                post_transform=post)
+    for one_class in (0, 1):
+        add_regressor(one_class)
+
+
+def add_regressor(one_class):
+    node = helper.make_node("SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", coefficients=rng.normal(size=4).tolist(), kernel_params=[0.5, 0.0, 3.0], kernel_type="RBF", n_supports=4,
+                            one_class=one_class, rho=[0.2], support_vectors=rng.normal(size=12).tolist())
+    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
+    CASES.append(("SVMRegressor", trial.Case(model, {"x": rng.normal(size=(9, 3)).astype(numpy.float32)})))
+
+
 def main():
     add_linear()
     add_trees()
+    add_machines()
     failed = 0
     for (name, _), verdict in zip(CASES, trial.try_all([case for _, case in CASES])):
         if verdict:

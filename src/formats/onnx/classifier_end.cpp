@@ -29,6 +29,11 @@ Result<bool> ClassifierEnd::takes(std::string_view output, const Entry& entry) {
   (is_label ? label_ : map_) = output;
   // A map's scores may have been scaled on their way.
   if (!is_label || !classes_) classes_ = entry.classes;
+  made_ = made_ || entry.classes->made;
+  POM_REQUIRE(!made_ || map_.empty(),
+              "output '{}' is a map of scores, the greatest of which is not always that of the "
+              "label '{}'; Core ML takes it to be",
+              map_, label_);
   return true;
 }
 

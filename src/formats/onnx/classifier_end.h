@@ -17,6 +17,7 @@ class ClassifierEnd {
  private:
   std::string label_, map_;  // names of the outputs
   std::shared_ptr<const NamedClasses> classes_;
+  bool made_ = false;  // the label's scores are not the model's
 };
 
 }  // namespace pomona::onnx

@@ -12,13 +12,6 @@ namespace {
 constexpr Text domain = "ai.onnx.ml";
 constexpr int always = 1 << 30;
 
-Result<Value> transformed(Lowering& g, Value scores, const std::string& name) {
-  if (name == "NONE") return scores;
-  if (name == "SOFTMAX") return g.add(mil::softmax{.x = scores, .axis = -1});
-  if (name == "LOGISTIC") return g.add(mil::sigmoid{.x = scores});
-  return fail("post_transform is '{}', which is not supported", name);
-}
-
 struct LinearClassifier {
   ONNX_IN(X);
   ONNX_ATTR(classlabels_ints, Ints);
@@ -68,14 +61,27 @@ struct ZipMap {
 
 }  // namespace
 
-Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels, std::string_view no_words) {
-  POM_REQUIRE(labels.strings.empty() || no_words.empty(), "the labels are strings, and {}", no_words);
+Result<Value> transformed(Lowering& g, Value scores, const std::string& name) {
+  if (name == "NONE") return scores;
+  if (name == "SOFTMAX") return g.add(mil::softmax{.x = scores, .axis = -1});
+  if (name == "LOGISTIC") return g.add(mil::sigmoid{.x = scores});
+  return fail("post_transform is '{}', which is not supported", name);
+}
+
+Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels, std::string_view unlike) {
   auto named = std::make_shared<NamedClasses>(NamedClasses{labels.ints, labels.strings, scores});
+  if (!unlike.empty()) {
+    std::vector<double> all;
+    for (std::size_t i = 0; i < labels.size(); ++i) all.push_back(double(i));
+    Value numbers = g.constant(Tensor::from_numbers(DType::int32, {std::int64_t(all.size())}, all));
+    named->scores = g.cast(g.add(mil::equal{.x = g.expand_dims(classes, {1}), .y = numbers}), DType::fp32);
+    named->made = true;
+  }
   if (!labels.strings.empty()) {
     POM_TRY(g.give({.value = classes, .elem = Elem::string, .classes = named}));
   } else {
     Value label = g.add(mil::gather{.x = g.ints(labels.ints), .indices = classes, .axis = 0});
-    POM_TRY(g.give({.value = label, .elem = Elem::int64, .classes = no_words.empty() ? named : nullptr}));
+    POM_TRY(g.result(label, Elem::int64));
   }
   return g.result(scores, Elem::float32);
 }

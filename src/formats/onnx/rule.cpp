@@ -139,6 +139,7 @@ const Rules& all_rules() {
                                        contrib_quantization_chapter,
                                        ml_chapter,
                                        ml_classifier_chapter,
+                                       ml_svm_chapter,
                                        ml_tree_chapter};
     Rules all;
     for (auto chapter : chapters)

@@ -31,7 +31,8 @@ class Lowering;
 struct NamedClasses {
   std::vector<std::int64_t> ints;
   std::vector<std::string> strings;
-  Value scores;  // [N, classes], the greatest of which belongs to the label
+  Value scores;       // [N, classes], the greatest of which belongs to the label
+  bool made = false;  // the scores are 1 for the label's class and 0 for others; those of the model are not like that
 };
 struct Entry {
   Value value;
@@ -242,6 +243,7 @@ Rules contrib_plain_chapter();
 Rules contrib_quantization_chapter();
 Rules ml_chapter();
 Rules ml_classifier_chapter();
+Rules ml_svm_chapter();
 Rules ml_tree_chapter();
 
 }  // namespace pomona::onnx

@@ -128,7 +128,7 @@ def fourier(g):
         inputs += [None] * (2 - len(inputs)) + [g.const(numpy.array(axis, i64))]
     else:
         attributes["axis"] = axis
-    g.node("DFT", inputs, **attributes)
+    g.node("DFT", inputs, **attributes).coarse = True  # ONNX Runtime has five digits where the length is no power of two
 
 
 @operator(0.4)
