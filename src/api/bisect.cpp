@@ -1,6 +1,5 @@
 #include "api/bisect.h"
 
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -8,15 +7,10 @@
 #include "api/border.h"
 #include "api/run.h"
 #include "cpu/runner.h"
+#include "ir/naming.h"
 
 namespace pomona::api {
 namespace {
-
-std::string plain(std::string name) {
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
-}
 
 // fp16 has masks of -1e38 and beyond as its own least number, or, once something is added to them, as infinite, which
 // is no divergence: the reference's tensor with what the program has there.
@@ -79,7 +73,7 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
                           const Tolerance& tolerance) {
   Traced mine = POM_TRY(Traced::of(path, inputs)), theirs = POM_TRY(Traced::of(reference, inputs));
   std::unordered_map<std::string, std::size_t> twins;
-  for (std::size_t i = 0; i < theirs.tensors.size(); ++i) twins.emplace(plain(theirs.values()[i].name()), i);
+  for (std::size_t i = 0; i < theirs.tensors.size(); ++i) twins.emplace(plain_name(theirs.values()[i].name()), i);
   std::unordered_map<const ValueInfo*, std::size_t> index;
   for (std::size_t i = 0; i < mine.tensors.size(); ++i) index.emplace(&mine.values()[i].info(), i);
 
@@ -89,7 +83,7 @@ Result<Divergence> bisect(const std::string& path, const std::string& reference,
       auto at = index.find(&node->output(k).info());
       if (at == index.end()) continue;
       ++found.total;
-      auto twin = twins.find(plain(node->output(k).name()));
+      auto twin = twins.find(plain_name(node->output(k).name()));
       if (twin == twins.end()) continue;
       const Tensor& got = mine.tensors[at->second];
       const Tensor want = with_saturated_masks(theirs.tensors[twin->second], got);

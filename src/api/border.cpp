@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "api/model.h"
@@ -44,7 +45,12 @@ Result<Tensor> adapted(const Tensor& tensor, DType wanted) {
   if (given == wanted) return tensor;
   POM_REQUIRE(given != DType::string && wanted != DType::string, "it holds {}, the model takes {}", name(given),
               name(wanted));
-  if (is_float(wanted)) return tensor.converted(wanted);
+  if (is_float(wanted)) {
+    for (std::size_t i = 0; given == DType::fp64 && i < tensor.count(); ++i)
+      if (double v = tensor.number(i); std::isfinite(v) && std::fabs(v) > std::numeric_limits<float>::max())
+        return fail("element {} is {}, which is beyond fp32, the widest type that Core ML has", i, v);
+    return tensor.converted(wanted);
+  }
   double lowest = lowest_value(wanted), highest = highest_value(wanted);
   std::vector<double> values = tensor.numbers();
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -213,6 +219,15 @@ Status check_shapes(const Metadata& metadata, const NamedTensors& inputs) {
                   "size '{}' is {} in input '{}' but {} in input '{}'; in the source they are one", symbol,
                   at->second.first, at->second.second, size, input);
     }
+  }
+  for (const auto& [one, other] : equal_sizes(metadata)) {
+    auto a = sizes.find(one), b = sizes.find(other);
+    if (a == sizes.end() || b == sizes.end() || a->second.first == b->second.first) continue;
+    return fail(
+               "size '{}' is {} (input '{}') and size '{}' is {} (input '{}'), but the model combines them, and was "
+               "converted for sizes that are equal",
+               one, a->second.first, a->second.second, other, b->second.first, b->second.second)
+        .advise("converting again with these sizes given by --input");
   }
   return {};
 }

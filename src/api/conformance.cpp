@@ -65,14 +65,18 @@ Result<std::map<std::string, std::string>> cases_listed(const std::string& list,
 
 // What a case's process says to its parent: the fields, each ended by a zero byte.
 std::string packed(const CaseResult& result) {
-  return fmt::format("{}{}{}", int(result.status), result.op, '\0') + result.reason + '\0';
+  return fmt::format("{}{}{}{}{}", int(result.status), result.op, '\0', result.group, '\0') + result.reason + '\0';
 }
 bool unpack(const std::string& text, CaseResult& result) {
-  std::size_t middle = text.find('\0'), end = middle == text.npos ? text.npos : text.find('\0', middle + 1);
-  if (end == text.npos || text.empty()) return false;
+  if (text.empty()) return false;
   result.status = CaseResult::Status(text[0] - '0');
-  result.op = text.substr(1, middle - 1);
-  result.reason = text.substr(middle + 1, end - middle - 1);
+  std::size_t begin = 1;
+  for (std::string* field : {&result.op, &result.group, &result.reason}) {
+    std::size_t end = text.find('\0', begin);
+    if (end == text.npos) return false;
+    *field = text.substr(begin, end - begin);
+    begin = end + 1;
+  }
   return true;
 }
 

@@ -27,6 +27,7 @@ struct ConformanceOptions {
 struct CaseResult {
   enum class Status : std::uint8_t { passed, wrong, failed, unsupported };
   std::string name, folder, op;  // `op`: what the case is about
+  std::string group;             // core, expanded, or what keeps the case out of both
   Status status = Status::failed;
   std::string reason;  // of anything but passed
   double seconds = 0;

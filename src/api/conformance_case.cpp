@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <unordered_set>
 
 #include "api/border.h"
 #include "api/files.h"
@@ -49,10 +50,43 @@ Result<NamedTensors> read_files(const fs::path& folder, const char* kind,
   return tensors;
 }
 
+bool is_expanded(const std::string& folder) {
+  return fs::path(folder).filename().string().find("expanded") != std::string::npos;
+}
+
 std::string op_of(const onnx::ModelProto& model, const std::string& folder) {
   if (model.graph.node.size() == 1) return std::string(model.graph.node[0].op_type);
-  return fs::path(folder).filename().string().find("expanded") != std::string::npos ? "(functions, expanded)"
-                                                                                    : "(several ops)";
+  return is_expanded(folder) ? "(functions, expanded)" : "(several ops)";
+}
+
+// Cases are counted apart by what makes them special: the core is the rest, and the expanded cases are the core's ops
+// as functions.
+std::string group_of(const onnx::ModelProto& model, const std::string& folder) {
+  using Names = std::unordered_set<std::string_view>;
+  static const Names domains{"ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training"};
+  static const Names sequences{"ConcatFromSequence", "Optional",          "OptionalGetElement", "OptionalHasElement",
+                               "SequenceAt",         "SequenceConstruct", "SequenceEmpty",      "SequenceErase",
+                               "SequenceInsert",     "SequenceLength",    "SequenceMap",        "SplitToSequence"};
+  static const Names strings{"RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"};
+  bool texts = false, lists = false, narrow = false;
+  for (const auto* features : {&model.graph.input, &model.graph.output})
+    for (const onnx::ValueInfoProto& feature : *features) {
+      lists = lists || feature.kind != onnx::ValueInfoProto::Kind::tensor;
+      texts = texts || feature.elem_type == int(onnx::Elem::string);
+      narrow = narrow || feature.elem_type >= int(onnx::Elem::bfloat16);
+    }
+  auto any_op = [&](const Names& names) {
+    return std::any_of(model.graph.node.begin(), model.graph.node.end(),
+                       [&](const onnx::NodeProto& node) { return names.count(node.op_type) > 0; });
+  };
+  bool other_domain = std::any_of(model.graph.node.begin(), model.graph.node.end(),
+                                  [](const onnx::NodeProto& node) { return domains.count(node.domain) > 0; });
+  if (narrow) return "low-bit and bfloat16";
+  if (!lists && is_expanded(folder)) return "expanded";
+  if (lists || any_op(sequences)) return "sequence and optional";
+  if (texts || any_op(strings)) return "string";
+  if (other_domain) return "ml, preview and training";
+  return any_op({"ImageDecoder"}) ? "image decoding" : "core";
 }
 
 struct Allowed {
@@ -112,6 +146,7 @@ class Case {
     Bytes file = POM_TRY(map_file(folder_ + "/model.onnx"));
     onnx::ModelProto model = POM_TRY(onnx::parse_model(file));
     result_.op = op_of(model, folder_);
+    result_.group = group_of(model, folder_);
     std::vector<DataSet> sets = POM_TRY(data_sets(model));
     TemporaryFolder work = POM_TRY(TemporaryFolder::make());
     std::string package = work.path() + "/case.mlpackage";
@@ -178,8 +213,8 @@ class Case {
       names.push_back(found->first);
       places.push_back(found->first + "=" + path);
     }
-    if (names.empty() || !convert(folder_ + "/model.onnx", package, with(options, places), {}))
-      return std::move(plain).error();
+    if (names.empty()) return std::move(plain).error();
+    POM_TRY(convert(folder_ + "/model.onnx", package, with(options, places), {}));
     return names;
   }
 

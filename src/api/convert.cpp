@@ -198,13 +198,10 @@ Result<ConvertReport> convert(const std::string& source, const std::string& outp
   OpenOptions open{target.value_or(*target_named(usual_target)), border.shapes, border.constants, border.custom_ops};
   Model model = POM_TRY(stage("read", [&] { return open_model(source, open); }));
   std::vector<std::string> fixed;
-  if (pipeline.engine && !is_core_ml(model)) fixed = fix_sizes(model, border);
-  if (!fixed.empty()) {
-    open.shapes = border.shapes;
-    auto again = stage("read", [&] { return open_model(source, open); });
-    if (!again)
-      return std::move(again).error().advise("give its sizes with --input: they were chosen for the Neural Engine");
-    model = std::move(*again);
+  if (pipeline.engine) {
+    auto [again, said] = POM_TRY(stage("read", [&] { return fix_sizes(std::move(model), source, open, border); }));
+    model = std::move(again);
+    fixed = std::move(said);
   }
   report.source_format = model.format;
   report.source_bytes = size_on_disk(source);

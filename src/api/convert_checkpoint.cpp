@@ -69,6 +69,7 @@ Result<llm::BuildOptions> build_options(const ConvertOptions& options) {
   build.context = options.context;
   build.prefill = options.prefill;
   build.split_head = options.split_head;
+  build.stack_states = options.stack_states;
   bool with_data = !options.calibrate->empty();
   POM_REQUIRE(!with_data || !options.requantize->empty() || !options.compress->empty(),
               "--calibrate says how --requantize chooses codes, and there is none");
@@ -205,6 +206,7 @@ std::string checkpoint_option_given(const ConvertOptions& options) {
   if (!options.requantize->empty()) return "--requantize";
   if (!options.calibrate->empty() && *options.precision != "mixed") return "--calibrate";
   if (*options.split_head != *usual.split_head) return "--split-head";
+  if (options.stack_states) return "--stack-states";
   return {};
 }
 

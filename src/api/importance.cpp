@@ -8,6 +8,7 @@
 
 #include "formats/gguf/imatrix.h"
 #include "formats/npy/npy.h"
+#include "ir/naming.h"
 #include "llm/checkpoint.h"
 
 namespace pomona::api {
@@ -15,12 +16,9 @@ namespace {
 
 using Importance = std::map<std::string, std::vector<float>>;
 
-// As weights of packages are named: letters, digits and '_'.
-std::string as_weight_name(std::string name) {
-  if (name.starts_with("model.")) name = name.substr(6);
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
+// As weights of packages are named.
+std::string as_weight_name(std::string_view name) {
+  return plain_name(name.starts_with("model.") ? name.substr(6) : name);
 }
 
 std::set<std::string> weight_names(const Program& program) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <map>
 #include <unordered_map>
@@ -11,17 +10,18 @@
 #include "api/border.h"
 #include "api/files.h"
 #include "api/run.h"
+#include "api/sample.h"
 #include "api/tensors.h"
+#include "base/half.h"
 #include "cpu/runner.h"
+#include "ir/naming.h"
 #include "ir/walk.h"
-#include "verify/inputs.h"
 
 namespace pomona::api {
 namespace {
 
 using Set = std::vector<std::size_t>;  // numbers of nodes, ascending
 
-constexpr double largest_half = 65504, smallest_normal_half = 0x1p-14;
 constexpr std::size_t most_trials = 80;
 
 // What one op showed.
@@ -39,12 +39,6 @@ double largest_of(const Tensor& tensor) {
     if (std::isfinite(size)) largest = std::max(largest, size);
   }
   return largest;
-}
-
-std::string plain(std::string name) {
-  for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  return name;
 }
 
 bool is_single(Value value) { return value.type().kind == Type::Kind::tensor && value.dtype() == DType::fp32; }
@@ -87,9 +81,7 @@ class Search {
       if (&function == &model.program.main()) POM_TRY(look_at(model.program, function));
       return std::unordered_set<const Node*>();
     };
-    options.after = {};
-    rewrite::Report report;
-    return rewrite::optimise(model.program, options, report);
+    return optimised(model, options);
   }
 
   Status draw_inputs(const Program& program) {
@@ -98,18 +90,10 @@ class Search {
       given_ = POM_TRY(read_tensors(request_.inputs, program, function));
       return {};
     }
-    std::optional<Error> first;
-    for (std::int64_t size : {0, 32, 64, 8, 128, 16, 1, 512}) {
-      auto inputs = POM_TRY(verify::random_inputs(function, {.seed = 0, .default_size = size}));
-      cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
-      if (auto ran = runner.run(inputs); ran) {
-        given_ = source_inputs(program, inputs);
-        return {};
-      } else if (!first) {
-        first = std::move(ran).error();
-      }
-    }
-    return std::move(*first).in("running the import on random inputs");
+    cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
+    auto answer = [&](const NamedTensors& given) { return call(runner, program, function, given); };
+    given_ = POM_TRY(drawn_sample(program, function, {.seed = 0}, answer)).inputs;
+    return {};
   }
 
   Status look_at(const Program& program, Function& function) {
@@ -134,7 +118,7 @@ class Search {
         seen.largest = std::max(seen.largest, largest);
         seen.overflows = seen.overflows || largest > largest_half;
         seen.vanishes = seen.vanishes || (largest > 0 && largest < smallest_normal_half);
-        if (result && !value.name().empty()) values_[plain(value.name())] = *at->second;
+        if (result && !value.name().empty()) values_[plain_name(value.name())] = *at->second;
       };
       for (Value value : node.inputs()) {
         look(value, false);
@@ -150,15 +134,19 @@ class Search {
     return {};
   }
 
+  static Status optimised(Model& model, rewrite::PipelineOptions options) {
+    options.after = {};
+    rewrite::Report report;
+    return rewrite::optimise(model.program, options, report);
+  }
+
   Result<Model> converted(const Set& kept) {
     Model model = POM_TRY(request_.import());
     rewrite::PipelineOptions options = request_.pipeline;
     MixedReport chosen;
     for (std::size_t number : kept) chosen.kept.push_back(seen_[number].op);
     options.stay_single = stay_single(chosen);
-    options.after = {};
-    rewrite::Report report;
-    POM_TRY(rewrite::optimise(model.program, options, report));
+    POM_TRY(optimised(model, options));
     return model;
   }
 
@@ -172,13 +160,13 @@ class Search {
     off_.assign(seen_.size(), false);
     std::map<std::string, bool> off;
     for (std::size_t i = 0; i < tensors.size(); ++i) {
-      std::string name = plain(function.body.results()[i].name());
+      std::string name = plain_name(function.body.results()[i].name());
       auto want = values_.find(name);
       if (want == values_.end()) continue;
       auto metrics = verify::compare(tensors[i], want->second);
       off[name] = metrics && !problem_of(*metrics, false, request_.tolerance).empty();
     }
-    for (Seen& seen : seen_) off_[seen.op.number] = off[plain(seen.op.value)];
+    for (Seen& seen : seen_) off_[seen.op.number] = off[plain_name(seen.op.value)];
     values_.clear();
     return {};
   }
@@ -189,10 +177,7 @@ class Search {
     auto known = tried_.find(kept);
     if (known != tried_.end()) return known->second;
     ++report_.trials;
-    Model model = POM_TRY(converted(kept));
-    const Function& function = model.program.main();
-    cpu::Runner runner(function, {.rounding = cpu::Rounding::strict});
-    NamedTensors got = POM_TRY(call(runner, model.program, function, given_));
+    NamedTensors got = POM_TRY(answers_of(POM_TRY(converted(kept))));
     if (expected_.empty()) POM_TRY(ask_for_expected());
     VerifyReport report;
     POM_TRY(add_lines(report, got, expected_, request_.tolerance));
@@ -202,12 +187,13 @@ class Search {
     Model model = POM_TRY(request_.import());
     rewrite::PipelineOptions options = request_.pipeline;
     options.precision = rewrite::Precision::single;
-    options.after = {};
-    rewrite::Report report;
-    POM_TRY(rewrite::optimise(model.program, options, report));
-    cpu::Runner runner(model.program.main(), {.rounding = cpu::Rounding::strict});
-    expected_ = POM_TRY(call(runner, model.program, model.program.main(), given_));
+    POM_TRY(optimised(model, options));
+    expected_ = POM_TRY(answers_of(model));
     return {};
+  }
+  Result<NamedTensors> answers_of(const Model& model) const {
+    cpu::Runner runner(model.program.main(), {.rounding = cpu::Rounding::strict});
+    return call(runner, model.program, model.program.main(), given_);
   }
 
   template <class Wanted>
@@ -223,24 +209,23 @@ class Search {
   bool leaves_first(const Seen& s) const {
     return off_[s.op.number] && std::none_of(s.from.begin(), s.from.end(), [&](std::size_t n) { return off_[n]; });
   }
-  // What is off although its inputs are not, with what makes these inputs.
-  Set first_to_leave() const {
+  // These and what is out of range, with what makes their inputs.
+  template <class Wanted>
+  Set with_producers(Wanted also) const {
     std::vector<bool> wanted(seen_.size(), false);
     for (const Seen& s : seen_) {
-      if (!leaves_first(s) && !s.overflows && !s.vanishes) continue;
+      if (!also(s) && !s.overflows && !s.vanishes) continue;
       wanted[s.op.number] = true;
       for (std::size_t n : s.from) wanted[n] = true;
     }
     return those([&](const Seen& s) { return wanted[s.op.number]; });
   }
+  // What is off although its inputs are not.
+  Set first_to_leave() const {
+    return with_producers([&](const Seen& s) { return leaves_first(s); });
+  }
   Set everything_off() const {
-    std::vector<bool> wanted(seen_.size(), false);
-    for (const Seen& s : seen_) {
-      if (!off_[s.op.number] && !s.overflows && !s.vanishes) continue;
-      wanted[s.op.number] = true;
-      for (std::size_t n : s.from) wanted[n] = true;
-    }
-    return those([&](const Seen& s) { return wanted[s.op.number]; });
+    return with_producers([&](const Seen& s) { return off_[s.op.number]; });
   }
   Set all() const {
     return those([](const Seen&) { return true; });

@@ -14,6 +14,7 @@
 #include "ir/text.h"
 #include "llm/language_model.h"
 #include "ops/catalogue.h"
+#include "rewrite/fix_shapes.h"
 
 namespace pomona::api {
 namespace {
@@ -235,10 +236,15 @@ Result<Model> open_model(const std::string& path, const OpenOptions& options) {
     return fail("'{}' is recognised as {}, which this version does not read", source.path, format.name)
         .advise("a model in one of: " + readable_formats());
   Model model;
-  POM_REQUIRE(format.name == onnx_name || (options.shapes.empty() && options.constants.empty()),
-              "'{}' is a {}: its inputs are what they are, only those of ONNX models can be given shapes or values",
-              path, format.name);
+  bool onnx = format.name == onnx_name, core_ml = format.read == read_core_ml;
+  POM_REQUIRE(onnx || options.constants.empty(),
+              "'{}' is a {}: its inputs are what they are, only those of ONNX models can be given values", path,
+              format.name);
+  POM_REQUIRE(onnx || core_ml || options.shapes.empty(), "'{}' is a {}, whose inputs cannot be given shapes", path,
+              format.name);
   model.program = POM_TRY(format.read(source, options));
+  if (core_ml && !options.shapes.empty())
+    POM_TRY_IN(rewrite::fix_shapes(model.program, options.shapes), "file '{}'", path);
   POM_REQUIRE(!model.program.functions.empty(), "'{}' has no function", path);
   model.path = path;
   model.format = format.name;

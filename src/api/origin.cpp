@@ -30,6 +30,13 @@ fs::path memory_of(const std::string& package) {
   return folder / fmt::format("{:016x}", hash);
 }
 
+std::string remembered_by(const std::string& package) {
+  std::string source;
+  if (fs::path memory = memory_of(package); !memory.empty())
+    if (std::ifstream file(memory); file) std::getline(file, source);
+  return source;
+}
+
 }  // namespace
 
 std::string noted_source(const std::string& source) {
@@ -42,6 +49,8 @@ void remember_source(const std::string& package, const std::string& source) {
   std::error_code failed;
   fs::path full = fs::absolute(source, failed), memory = memory_of(package);
   if (failed || memory.empty()) return;
+  // A package that was made from a package comes from where that one came from.
+  if (std::string first = remembered_by(source); !first.empty()) full = first;
   fs::create_directories(memory.parent_path(), failed);
   if (!failed) std::ofstream(memory) << full.string();
 }
@@ -54,10 +63,8 @@ Result<std::string> find_source(const Model& model) {
   fs::path folder = fs::path(model.path);
   folder = folder.has_filename() ? folder.parent_path() : folder.parent_path().parent_path();
   std::vector<fs::path> places{noted->second, folder / noted->second, folder / fs::path(noted->second).filename()};
-  if (fs::path memory = memory_of(model.path); !memory.empty()) {
-    std::string remembered;
-    if (std::ifstream file(memory); std::getline(file, remembered)) places.insert(places.begin(), remembered);
-  }
+  if (std::string remembered = remembered_by(model.path); !remembered.empty())
+    places.insert(places.begin(), remembered);
   std::error_code ignored;
   for (const fs::path& place : places)
     if (fs::exists(place, ignored)) return place.string();

@@ -109,7 +109,9 @@ Result<LogitsReport> logits(const std::string& path, const LogitsOptions& option
   if (!options.output->empty()) POM_TRY(check_output(options.output, options.force));
   std::vector<int> ids = POM_TRY(ids_of_text(*options.tokens));
   if (ids.empty()) return fail("--tokens gives no token ids").advise("--tokens 504,3575,282");
-  Language language = POM_TRY(open_language(path, {.all_logits = true}));
+  // A checkpoint is built for what is asked: some models turn positions otherwise once a text is long.
+  auto context = std::int64_t(ids.size());
+  Language language = POM_TRY(open_language(path, {.all_logits = true, .context = context}));
   llm::Session session = POM_TRY(llm::Session::open(*language.program));
   Stopwatch watch;
   std::vector<float> all = POM_TRY(session.feed_all(ids));

@@ -22,10 +22,10 @@ constexpr int most_attempts = 4;
 
 Result<rewrite::ChainLimits> limits_of(const SplitOptions& options) {
   POM_REQUIRE(options.parts >= 0 && options.parts != 1, "{} part is no split", *options.parts);
-  rewrite::ChainLimits limits{std::size_t(*options.parts), 0};
+  rewrite::ChainLimits limits{std::size_t(*options.parts), 0, *options.embedding_apart};
   if (!options.max_bytes->empty()) limits.most_bytes = POM_TRY(bytes_in(options.max_bytes));
-  if (!limits.parts && !limits.most_bytes)
-    return fail("it is not said how to split").advise("--parts N, or --max-bytes B such as 1900MB");
+  if (!limits.parts && !limits.most_bytes && !limits.embedding_apart)
+    return fail("it is not said how to split").advise("--parts N, --max-bytes B such as 1900MB, or --embedding-apart");
   return limits;
 }
 

@@ -15,6 +15,7 @@ namespace pomona::api {
 struct SplitOptions {
   POM_OPTION(parts, std::int64_t, "how many packages") = 0;
   POM_OPTION(max_bytes, std::string, "the most a package may have: 1900000000, 1900MB, 1.9GB");
+  POM_OPTION(embedding_apart, bool, "the first package has the embedding alone");
   POM_OPTION(no_verify, bool, "do not run the parts against the whole");
   POM_OPTION(force, bool, "replace an existing output");
 };

@@ -174,11 +174,17 @@ Status write_one(const std::string& path, const std::string& name, const Tensor&
   return write_whole_file(path, POM_TRY(npy::npy_contents(arrays.begin()->second)), force);
 }
 
-// Names may hold what a file name may not.
+// Names may hold what a file name may not, and be longer than one may be: those end in a number of their own.
 std::string file_name(std::string name) {
+  constexpr std::size_t longest = 200;
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3;
   for (char& c : name)
     if (c == '/' || c == '\\' || c == ':') c = '_';
-  return name;
+  if (name.size() <= longest) return name;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;  // no half of a character
+  return fmt::format("{}_{:016x}", name.substr(0, end), hash);
 }
 
 }  // namespace

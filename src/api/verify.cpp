@@ -14,6 +14,7 @@
 #include "api/origin.h"
 #include "api/run.h"
 #include "api/tensors.h"
+#include "base/half.h"
 #include "cpu/runner.h"
 #include "ir/evaluate.h"
 #include "ir/walk.h"
@@ -24,33 +25,9 @@ namespace {
 
 constexpr std::string_view onnxruntime_name = "onnxruntime";
 
-// Sizes for dimensions that are left open, in the order they are tried: first what the model suggests itself. Networks
-// that halve their input several times need multiples of 32, others a certain minimum.
-constexpr std::int64_t sizes_to_try[] = {0, 32, 64, 8, 128, 16, 1, 512};
 constexpr std::int64_t any_size = std::numeric_limits<std::int64_t>::max();
 
 using Limits = decltype(verify::InputChoice::limits);
-struct Sample {
-  NamedTensors inputs, expected;
-};
-// Draws inputs and asks for the answers to them, with each of the sizes until one is accepted.
-Result<Sample> sample(const Program& program, const Function& function, std::uint64_t seed, const ModelFunction& answer,
-                      const Limits& limits = {}) {
-  std::optional<Error> first;
-  bool open_sizes = false;
-  for (std::size_t i = 0; i < function.body.input_count(); ++i)
-    open_sizes = open_sizes || !all_known(function.body.input(i).shape());
-  for (std::int64_t size : sizes_to_try) {
-    auto inputs = verify::random_inputs(function, {.seed = seed, .limits = limits, .default_size = size});
-    if (!inputs) return std::move(inputs).error();
-    NamedTensors outside = source_inputs(program, *inputs);
-    auto expected = answer(outside);
-    if (expected) return Sample{std::move(outside), *std::move(expected)};
-    if (expected.error().fault != Fault::request || !open_sizes) return std::move(expected).error();
-    if (!first) first = std::move(expected).error();
-  }
-  return std::move(*first).in("running the reference on random inputs");
-}
 
 // What the program made from `source` allows for sizes that the source leaves open.
 Limits::mapped_type limit_of(Value input, const Feature* feature, std::size_t d) {
@@ -312,9 +289,9 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
       bool other = reference.model && reference.model->format == "ONNX";
       const Program& program = other ? reference.model->program : model.program;
       Limits limits = other ? limits_of(model.program, function, program) : Limits();
-      s = POM_TRY(sample(
-          program, other ? program.main() : function, std::uint64_t(*options.seed + i),
-          [&](const NamedTensors& given) { return reference(given); }, limits));
+      s = POM_TRY(drawn_sample(program, other ? program.main() : function,
+                               {.seed = std::uint64_t(*options.seed + i), .limits = std::move(limits)},
+                               [&](const NamedTensors& given) { return reference(given); }));
     } else {
       s.inputs = options.given ? *options.given : POM_TRY(read_tensors(*options.inputs, model.program, function));
       s.expected = POM_TRY_IN(reference(s.inputs), "the reference, {}", reference.words);
@@ -342,7 +319,6 @@ namespace {
 
 // Outputs that are almost 0 everywhere (a detector's, on noise) are below what fp16 has normal numbers for.
 void pass_over_tiny_differences(VerifyReport& report) {
-  constexpr double smallest_normal_half = 0x1p-14;
   report.passed = true;
   for (OutputLine& line : report.lines) {
     bool tiny = !line.exact && line.metrics.count > 0 && line.metrics.non_finite == 0 &&
@@ -384,7 +360,7 @@ Result<VerifyReport> verify_conversion(const ConversionCheck& check) {
     }
     return call(*fallback, *check.import, function, given);
   };
-  Sample s = POM_TRY(sample(*check.import, function, 0, answer));
+  Sample s = POM_TRY(drawn_sample(*check.import, function, {.seed = 0}, answer));
   Model written = POM_TRY_IN(open_model(check.package), "reading back what was written");
   cpu::Runner runner(written.program.main(), {.rounding = cpu::Rounding::strict});
   NamedTensors got =

@@ -10,17 +10,13 @@
 // passes, and the note says so, when the reference's own answer moves as far once its inputs change by a share of 1e-5
 // (of 2^-11, when MODEL computes in fp16): models that quantise what they compute answer by leaps.
 #pragma once
-#include <functional>
 #include <optional>
 
-#include "api/model.h"
+#include "api/sample.h"
 #include "base/record.h"
 #include "verify/metrics.h"
 
 namespace pomona::api {
-
-// A model as a function from inputs to outputs, by the names of the source.
-using ModelFunction = std::function<Result<NamedTensors>(const NamedTensors&)>;
 
 struct VerifyOptions {
   POM_OPTION(against, std::string, "a model, an .npz of expected outputs, or 'onnxruntime'");

@@ -14,6 +14,8 @@
 
 namespace pomona {
 
+inline constexpr double largest_half = 65504, smallest_normal_half = 0x1p-14, smallest_half = 0x1p-24;
+
 float half_to_float(std::uint16_t bits);
 std::uint16_t float_to_half(float value);
 // double -> half with a single rounding (going through float would round twice).

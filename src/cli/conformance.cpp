@@ -21,10 +21,20 @@ struct Arguments {
 };
 using Counts = std::map<Status, std::size_t>;
 
+constexpr const char* mainly = "core + expanded";
+
 std::map<std::string, Counts> by_op(const api::ConformanceReport& report) {
   std::map<std::string, Counts> ops;
   for (const api::CaseResult& c : report.cases) ++ops[c.op.empty() ? "(unreadable)" : c.op][c.status];
   return ops;
+}
+std::map<std::string, Counts> by_group(const api::ConformanceReport& report) {
+  std::map<std::string, Counts> groups;
+  for (const api::CaseResult& c : report.cases) {
+    ++groups[c.group.empty() ? "(unreadable)" : c.group][c.status];
+    if (c.group == "core" || c.group == "expanded") ++groups[mainly][c.status];
+  }
+  return groups;
 }
 
 Json counts_json(Counts counts) {
@@ -37,8 +47,10 @@ Json to_json(const api::ConformanceReport& report) {
   Json json{{"cases", report.cases.size()}};
   for (Status status : statuses) json[std::string(api::name(status))] = report.count(status);
   for (const auto& [op, counts] : by_op(report)) json["by_op"][op] = counts_json(counts);
+  for (const auto& [group, counts] : by_group(report)) json["by_group"][group] = counts_json(counts);
   for (const api::CaseResult& c : report.cases) {
-    Json one{{"name", c.name}, {"op", c.op}, {"status", api::name(c.status)}, {"seconds", c.seconds}};
+    Json one{
+        {"name", c.name}, {"op", c.op}, {"group", c.group}, {"status", api::name(c.status)}, {"seconds", c.seconds}};
     if (!c.reason.empty()) one["reason"] = c.reason;
     json["results"].push_back(one);
   }
@@ -46,6 +58,16 @@ Json to_json(const api::ConformanceReport& report) {
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+void say_counts(const Session& session, const std::string& of, Counts counts) {
+  std::size_t sum = 0;
+  for (Status status : statuses) sum += counts[status];
+  std::string line;
+  for (Status status : statuses)
+    line += fmt::format("{}{} {}", line.empty() ? "" : ", ", counts[status], api::name(status));
+  session.say(fmt::format("{}{} cases: {} ({:.1f}% passed)", of, sum, line,
+                          100 * double(counts[Status::passed]) / double(sum)));
+}
 
 void say(const Session& session, const api::ConformanceReport& report) {
   std::vector<std::vector<std::string>> rows{{"op", "passed", "wrong", "failed", "unsupported"}};
@@ -57,11 +79,12 @@ void say(const Session& session, const api::ConformanceReport& report) {
   for (const api::CaseResult& c : report.cases)
     if (c.status == Status::wrong || c.status == Status::failed || (session.verbose && c.status != Status::passed))
       session.say(fmt::format("{}: {}: {}", api::name(c.status), c.name, first_line(c.reason)));
-  std::string line = fmt::format("{} cases:", report.cases.size());
-  for (Status status : statuses)
-    line += fmt::format("{}{} {}", line.back() == ':' ? " " : ", ", report.count(status), api::name(status));
-  session.say(fmt::format("{} ({:.1f}% passed)", line,
-                          100 * double(report.count(Status::passed)) / double(report.cases.size())));
+  auto groups = by_group(report);
+  if (groups.size() > 1)
+    for (const auto& [group, counts] : groups) say_counts(session, group + ", ", counts);
+  Counts all;
+  for (Status status : statuses) all[status] = report.count(status);
+  say_counts(session, "", all);
 }
 
 }  // namespace

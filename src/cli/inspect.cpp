@@ -96,6 +96,15 @@ void say_function(const Session& session, const api::FunctionFacts& f) {
     session.answer("  " + sentence);
 }
 
+// A tokenizer is a megabyte of metadata; --json has all of it.
+std::string beginning_of(const std::string& text) {
+  constexpr std::size_t most = 200;
+  if (text.size() <= most) return text;
+  std::size_t end = most;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // within a character
+  return fmt::format("{}... ({}; --json has it all)", text.substr(0, end), api::size_text(text.size()));
+}
+
 void say(const Session& session, const api::Inspection& found, const Arguments& a) {
   session.answer(fmt::format("{}: {}, {}", found.path, found.format, api::size_text(found.file_bytes)));
   if (!found.obstacle.empty()) {
@@ -105,7 +114,7 @@ void say(const Session& session, const api::Inspection& found, const Arguments& 
   if (!found.configuration.empty()) session.answer("config.json: " + found.configuration);
   const Metadata& m = found.metadata;
   auto line = [&](std::string_view what, const std::string& text) {
-    if (!text.empty()) session.answer(fmt::format("{}: {}", what, text));
+    if (!text.empty()) session.answer(fmt::format("{}: {}", what, beginning_of(text)));
   };
   line("author", m.author);
   line("licence", m.license);

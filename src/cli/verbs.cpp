@@ -96,7 +96,7 @@ const std::vector<Command>& commands() {
       {"split", "a chain of smaller packages",
        "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --parts 2 --force\n"
        "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --max-bytes 30MB --force\n"
-       "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --parts 3 --no-verify --force --json\n",
+       "  pomona split build/demo/fp16.mlpackage -o build/demo/parts --parts 3 --embedding-apart --force --json\n",
        declare_split},
       {"doctor", "what this machine can do; what is likely to go wrong with a model",
        "  pomona doctor\n"

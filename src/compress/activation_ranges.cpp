@@ -134,7 +134,7 @@ Range percentile_range(const ActivationStatistics& seen, const RangeChoice& choi
 double rounded_scale(double scale, DType dtype) {
   if (dtype != DType::fp16) return std::max(double(float(scale)), double(std::numeric_limits<float>::min()));
   double rounded = double(half_to_float(double_to_half(scale)));
-  return std::clamp(rounded, 0x1p-24, 65504.0);
+  return std::clamp(rounded, smallest_half, largest_half);
 }
 
 }  // namespace

@@ -113,8 +113,8 @@ Error explain(std::span<const Weight> weights, const BlockedShape& shape, std::s
                 to_float(*bad));
   }
   const std::size_t per_row = shape.columns / shape.block_columns;
-  return fail("the block at row {}, column {} needs a scale above 65504, the largest fp16 number",
-              block / per_row * shape.block_rows, block % per_row * shape.block_columns)
+  return fail("the block at row {}, column {} needs a scale above {}, the largest fp16 number",
+              block / per_row * shape.block_rows, block % per_row * shape.block_columns, largest_half)
       .advise("store the scales as fp32");
 }
 

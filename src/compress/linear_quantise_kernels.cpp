@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/half.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compress/linear_quantise_kernels.cpp"
 #include <hwy/foreach_target.h>
@@ -29,7 +31,7 @@ inline double candidate_ratio(unsigned candidate, const BlockCoding& coding) {
 
 // The nearest fp16 number to a positive float (ties to even); infinity from 65520.
 inline float nearest_half(float value) {
-  if (value < 0x1p-14f)
+  if (value < float(smallest_normal_half))
     return (value + 0.5f) - 0.5f;  // fp16 subnormals are the multiples of 2^-24, the spacing of floats at 0.5
   if (value >= 65520.0f) return std::numeric_limits<float>::infinity();
   const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -39,7 +41,7 @@ inline float nearest_half(float value) {
 // `wanted` > 0 as it will be stored: never 0, and not rounded down so far (which happens among subnormals) that the
 // extremes of the block would be clipped by more than half a step.
 inline float stored_scale(double wanted, const BlockCoding& coding) {
-  const float smallest = coding.fp16_scales ? 0x1p-24f : std::numeric_limits<float>::denorm_min();
+  const float smallest = coding.fp16_scales ? float(smallest_half) : std::numeric_limits<float>::denorm_min();
   const auto narrow = static_cast<float>(wanted);
   const float scale = std::max(coding.fp16_scales ? nearest_half(narrow) : narrow, smallest);
   const double reach = 1 + 0.5 / (static_cast<double>(coding.highest) - coding.lowest);

@@ -126,7 +126,7 @@ CodeRange code_range(const LinearOptions& options) {
 
 float rounded_scale(double wanted, ScaleType type) {
   if (type == ScaleType::fp32) return std::max(float(wanted), std::numeric_limits<float>::denorm_min());
-  return std::max(half_to_float(double_to_half(wanted)), 0x1p-24f);
+  return std::max(half_to_float(double_to_half(wanted)), float(smallest_half));
 }
 
 BlockCodes code_block(std::span<const float> weights, std::span<const float> importance, const LinearOptions& options,

@@ -294,7 +294,7 @@ class Fit {
     float largest = 0;
     for (float value : result_.tables) largest = std::max(largest, std::fabs(value));
     result_.table_scale = largest > 0 ? stored(dtype, double(largest) / 127) : 1;
-    if (result_.table_scale == 0) result_.table_scale = dtype == DType::fp16 ? 0x1p-24f : 0x1p-126f;
+    if (result_.table_scale == 0) result_.table_scale = dtype == DType::fp16 ? float(smallest_half) : 0x1p-126f;
     result_.int8_tables.resize(result_.tables.size());
     for (std::size_t i = 0; i < result_.tables.size(); ++i) {
       double code = std::clamp(std::nearbyint(double(result_.tables[i]) / double(result_.table_scale)), -127.0, 127.0);

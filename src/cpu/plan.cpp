@@ -192,12 +192,14 @@ class SegmentPlanner {
   // States that are used in place: their values get slots, and nodes with nothing to do go.
   void place_states() {
     aliases_ = find_state_aliases(nodes_, wanted_after_);
-    std::map<Value, SlotNumber> slots;
-    for (const auto& [value, state] : aliases_.state_of) {
-      auto [at, fresh] = slots.try_emplace(state, no_slot);
+    std::map<StatePlace, SlotNumber> slots;
+    for (const auto& [value, place] : aliases_.place_of) {
+      auto [at, fresh] = slots.try_emplace(place, no_slot);
       if (fresh) {
-        at->second = new_slot({Slot::Where::state, state.dtype(), known_sizes(state.shape()), state});
-        if (state.dtype() == DType::fp16) half_slots_.insert(at->second);
+        DType dtype = place.state.dtype();
+        at->second = new_slot({Slot::Where::state, dtype, place.sizes, place.state});
+        segment_.slots[at->second].offset = place.offset * element_size_bytes(dtype);
+        if (dtype == DType::fp16) half_slots_.insert(at->second);
       }
       slot_of_value_[&value.info()] = at->second;
     }
@@ -236,7 +238,7 @@ class SegmentPlanner {
                        known_sizes(op.update.shape()),
                        *op.begin_mask,
                        *op.end_mask,
-                       aliases_.state_of.at(planned.node->output()).dtype()};
+                       aliases_.place_of.at(planned.node->output()).state.dtype()};
     add_step(*planned.node, state_update_kernel(update), {update.state, update.update, update.begin, update.end});
   }
   // Where an operand lies, in the layout wanted, as floats unless halves will do.

@@ -15,7 +15,7 @@ struct Slot {
   Sizes sizes;
   Value value;                 // of a state: the function's input; empty: a copy in another form
   bool channels_last = false;  // see layout.h
-  std::size_t offset = 0;      // in the arena
+  std::size_t offset = 0;      // in the arena, or in the state; bytes
   Tensor tensor;               // a constant's stored form
   std::size_t size_bytes() const { return std::size_t(element_count(sizes)) * storage_bytes(dtype); }
 };

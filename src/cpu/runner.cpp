@@ -196,7 +196,7 @@ Status Executor::run_segment(Segment& segment, Surroundings& at) {
     else if (slot.where == Slot::Where::constant)
       frame.pointers.push_back(const_cast<std::uint8_t*>(slot.tensor.data()));
     else if (slot.where == Slot::Where::state)
-      frame.pointers.push_back(state(slot.value).mutable_data());
+      frame.pointers.push_back(state(slot.value).mutable_data() + slot.offset);
     else
       frame.pointers.push_back(
           const_cast<std::uint8_t*>(at.tensors.at(&segment.slots[&slot - segment.slots.data()].value.info()).data()));

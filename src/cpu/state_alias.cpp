@@ -1,7 +1,9 @@
 #include "cpu/state_alias.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "cpu/slice.h"
 #include "ops/elementwise_unary.h"
 #include "ops/shape.h"
 #include "ops/state.h"
@@ -29,35 +31,46 @@ class AliasFinder {
   struct Uses {
     std::vector<std::size_t> reads, writes;
   };
+  // What happens to one state, in order. Version k is what it holds after k updates.
+  struct Update {
+    const Node *node, *before, *write;
+  };
+  struct History {
+    Value state;
+    std::vector<Update> updates;
+    StateAliases found;
+  };
 
   void take(Value state, const Uses& uses) {
-    StateAliases mine;
-    std::size_t from = 0;  // reads from here on see what the state holds in the end
-    const Node* before = nullptr;
-    if (uses.writes.size() > 1) return;
-    if (uses.writes.size() == 1) {
-      const Node* write = nodes_[uses.writes[0]].node;
-      const Node* update = write->input("data").producer();
-      if (!updates_rows(update)) return;
-      before = update->input("x").producer();
-      bool ours = is<mil::read_state>(before) && before->inputs()[0] == state && place_.count(before) &&
-                  before->output().users().size() == 1 && place_[update] < uses.writes[0];
-      if (!ours) return;
-      from = uses.writes[0];
-      mine.in_place.insert(update);
-      mine.nothing.insert(write);
-      if (!add(update->output(), state, mine)) return;
+    History h{state, {}, {}};
+    for (std::size_t place : uses.writes)
+      if (!add_update(h, nodes_[place].node)) return;
+    StatePlace whole{state, 0, known_sizes(state.shape())};
+    for (std::size_t k = 0; k < h.updates.size(); ++k) {
+      h.found.in_place.insert(h.updates[k].node);
+      h.found.nothing.insert(h.updates[k].write);
+      if (!add(h, h.updates[k].node->output(), whole, k + 1)) return;
     }
-    for (std::size_t read : uses.reads) {
-      const Node* node = nodes_[read].node;
-      mine.nothing.insert(node);
-      if (node == before) continue;
-      if (read < from || !add(node->output(), state, mine)) return;
+    for (std::size_t place : uses.reads) {
+      auto later = [&](const Update& u) { return place_[u.write] > place; };
+      std::size_t version = std::size_t(std::ranges::find_if(h.updates, later) - h.updates.begin());
+      h.found.nothing.insert(nodes_[place].node);
+      if (!add(h, nodes_[place].node->output(), whole, version)) return;
     }
-    if (before) mine.state_of[before->output()] = state;
-    found_.state_of.merge(mine.state_of);
-    found_.nothing.merge(mine.nothing);
-    found_.in_place.merge(mine.in_place);
+    found_.place_of.merge(h.found.place_of);
+    found_.nothing.merge(h.found.nothing);
+    found_.in_place.merge(h.found.in_place);
+  }
+
+  // It must change what the state holds just then.
+  bool add_update(History& h, const Node* write) {
+    const Node* node = write->input("data").producer();
+    if (!updates_rows(node) || place_[node] > place_[write]) return false;
+    const Node* before = node->input("x").producer();
+    bool current = is<mil::read_state>(before) && before->inputs()[0] == h.state && place_.count(before) &&
+                   (h.updates.empty() || place_[before] > place_[h.updates.back().write]);
+    if (current) h.updates.push_back({node, before, write});
+    return current;
   }
 
   bool updates_rows(const Node* node) {
@@ -71,24 +84,69 @@ class AliasFinder {
            is_float(op.x.dtype());
   }
 
-  // All users must be in the segment. A cast of fp16 to fp32 is the same numbers.
-  bool add(Value value, Value state, StateAliases& mine) {
+  // All users must be in the segment, and those of a version that does not last must run before its end. A cast of fp16
+  // to fp32 is the same numbers.
+  bool add(History& h, Value value, const StatePlace& place, std::size_t version) {
     if (results_.count(value)) return false;
-    mine.state_of[value] = state;
+    h.found.place_of[value] = place;
+    const Node* next = version < h.updates.size() ? h.updates[version].node : nullptr;
     for (const Node* user : value.users()) {
       if (!place_.count(user)) return false;
-      bool widens = is<mil::cast>(user) && value.dtype() == DType::fp16 && user->output().dtype() == DType::fp32;
-      if (!widens) continue;
-      mine.nothing.insert(user);
-      if (!add(user->output(), state, mine)) return false;
+      if (user == next && user->input("x") == value && user->input("update") != value) continue;
+      if (version > 0 && user == h.updates[version - 1].write) continue;
+      if (auto part = same_memory(user, place)) {
+        h.found.nothing.insert(user);
+        if (!add(h, user->output(), *part, version)) return false;
+      } else if (next && !needed_for(next).count(user)) {
+        return false;
+      }
     }
     return true;
+  }
+
+  // What of a place a node only looks at.
+  std::optional<StatePlace> same_memory(const Node* user, const StatePlace& place) {
+    if (is<mil::cast>(user)) {
+      bool widens = user->inputs()[0].dtype() == DType::fp16 && user->output().dtype() == DType::fp32;
+      return widens ? std::optional(place) : std::nullopt;
+    }
+    if (!is<mil::slice_by_index>(user)) return {};
+    const PlannedNode& planned = nodes_[place_.at(user)];
+    auto op = detail::view_of<mil::slice_by_index>(*user->op, user->attributes, planned.operands);
+    auto slice = slice_of(op, place.sizes);
+    if (!slice || op.x.dtype() != user->output().dtype()) return {};
+    Sizes sizes = with_squeezed(known_sizes(planned.results[0].shape), *op.squeeze_mask, place.sizes.size());
+    Sizes strides = strides_of(place.sizes);
+    StatePlace part{place.state, place.offset, known_sizes(planned.results[0].shape)};
+    bool one_before = true;  // along the axes before this one a single element is taken
+    for (std::size_t d = 0; d < sizes.size(); ++d) {
+      if (slice->stride[d] != 1 || (!one_before && sizes[d] != place.sizes[d])) return {};
+      one_before = one_before && sizes[d] == 1;
+      part.offset += std::size_t(slice->begin[d] * strides[d]);
+    }
+    return part;
+  }
+
+  // The nodes that this one cannot run without.
+  const std::set<const Node*>& needed_for(const Node* node) {
+    auto [at, fresh] = needed_.try_emplace(node);
+    if (!fresh) return at->second;
+    std::vector<const Node*> open{node};
+    while (!open.empty()) {
+      const Node* next = open.back();
+      open.pop_back();
+      for (Value input : next->inputs())
+        if (const Node* from = input.producer(); from && place_.count(from) && at->second.insert(from).second)
+          open.push_back(from);
+    }
+    return at->second;
   }
 
   const std::vector<PlannedNode>& nodes_;
   std::set<Value> results_;
   std::map<const Node*, std::size_t> place_;
   std::map<Value, Uses> uses_;
+  std::map<const Node*, std::set<const Node*>> needed_;
   StateAliases found_;
 };
 

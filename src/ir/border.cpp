@@ -5,6 +5,7 @@ namespace {
 
 constexpr std::string_view prefixes[] = {"com.pomona.source.output.", "com.pomona.source.input."};
 constexpr std::string_view assumption_prefix = "com.pomona.source.assumption.";
+constexpr std::string_view equal_prefix = "com.pomona.source.equal.";
 
 std::string key_of(bool is_input, const std::string& feature) { return std::string(prefixes[is_input]) + feature; }
 
@@ -42,6 +43,19 @@ std::vector<std::string> assumptions(const Metadata& metadata) {
        at != metadata.user.end() && at->first.starts_with(assumption_prefix); ++at)
     sentences.push_back(at->second);
   return sentences;
+}
+
+void note_equal_sizes(Metadata& metadata, const EqualSizes& pairs) {
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    metadata.user[std::string(equal_prefix) + std::to_string(i)] = pairs[i].first + "\t" + pairs[i].second;
+}
+EqualSizes equal_sizes(const Metadata& metadata) {
+  EqualSizes pairs;
+  for (auto at = metadata.user.lower_bound(std::string(equal_prefix));
+       at != metadata.user.end() && at->first.starts_with(equal_prefix); ++at)
+    if (std::size_t tab = at->second.find('\t'); tab != std::string::npos)
+      pairs.emplace_back(at->second.substr(0, tab), at->second.substr(tab + 1));
+  return pairs;
 }
 
 void note_source_feature(Metadata& metadata, const SourceFeature& f) {

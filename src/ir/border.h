@@ -8,6 +8,7 @@
 //   "com.pomona.source.output.scores"   "double [batch] scores"            value: dtype, shape, the source's name
 //
 //   "com.pomona.source.assumption.0"    "ONNX Squeeze 'pool': size 'batch' is taken for other than 1"
+//   "com.pomona.source.equal.0"         "batch\tbatch_2"
 //
 //   for (const SourceFeature& f : source_features(program.metadata)) ...
 //
@@ -15,6 +16,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/program.h"
@@ -37,6 +39,11 @@ Feature feature_of(Value value);
 // What a reader had to take for granted because the file leaves it open, in the user's words.
 void note_assumptions(Metadata& metadata, const std::vector<std::string>& sentences);
 std::vector<std::string> assumptions(const Metadata& metadata);
+// Names of sizes that the source calls differently and that were taken for the same, since tensors of them are combined
+// element by element. Were one of them 1, the other would be right.
+using EqualSizes = std::vector<std::pair<std::string, std::string>>;
+void note_equal_sizes(Metadata& metadata, const EqualSizes& pairs);
+EqualSizes equal_sizes(const Metadata& metadata);
 
 void note_source_feature(Metadata& metadata, const SourceFeature& feature);
 std::vector<SourceFeature> source_features(const Metadata& metadata);

@@ -22,11 +22,17 @@ bool is_legal_name(std::string_view name) {
          std::ranges::all_of(name, [](char c) { return is_letter(c) || is_digit(c) || c == '@'; });
 }
 
+std::string plain_name(std::string_view name) {
+  std::string plain(name);
+  std::ranges::replace_if(plain, [](char c) { return !is_letter(c) && !is_digit(c); }, '_');
+  return plain;
+}
+
 std::string legal_name(std::string_view name, std::string_view prefix) {
   if (is_legal_name(name)) return std::string(name);
   std::string legal;
   if (name.empty() || is_digit(name[0])) legal = prefix;
-  for (char c : name) legal += is_letter(c) || is_digit(c) ? c : '_';
+  legal += plain_name(name);
   return is_reserved(legal) ? legal + "_workaround" : legal;
 }
 

@@ -19,6 +19,10 @@ bool is_legal_name(std::string_view name);
 // Illegal characters become '_', a leading digit gets the prefix, a reserved word the suffix "_workaround".
 std::string legal_name(std::string_view name, std::string_view prefix);
 
+// Every character but ASCII letters, digits and '_' as '_': what the names of one value have in common wherever it is
+// written.
+std::string plain_name(std::string_view name);
+
 class Names {
  public:
   const std::string& of(Value value) const { return values_.at(&value.info()); }

@@ -211,6 +211,15 @@ Result<std::string> model_type_of(const std::string& json_text) {
   return type->get<std::string>();
 }
 
+Result<Strings> architectures_of(const std::string& json_text) {
+  Json json = POM_TRY(parsed(json_text));
+  Strings classes;
+  if (auto list = json.find("architectures"); list != json.end() && list->is_array())
+    for (const Json& each : *list)
+      if (each.is_string()) classes.push_back(each.get<std::string>());
+  return classes;
+}
+
 Status read_config_erased(const std::string& json_text, const RecordInfo& info, void* record) {
   auto fields = POM_TRY(config_fields(json_text));
   std::string unknown;

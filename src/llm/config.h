@@ -17,6 +17,8 @@ namespace pomona::llm {
 Result<std::map<std::string, Attribute>> config_fields(const std::string& json_text);
 // model_type, or that of the text part of a model that has several.
 Result<std::string> model_type_of(const std::string& json_text);
+// transformers' classes of the model; none when the file does not say.
+Result<Strings> architectures_of(const std::string& json_text);
 
 Status read_config_erased(const std::string& json_text, const RecordInfo& info, void* record);
 template <class R>

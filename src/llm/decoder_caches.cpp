@@ -34,10 +34,20 @@ Ints numbers_up_to(std::int64_t count) {
 
 }  // namespace
 
-Value DecoderFunction::read_cache(Value state) {
-  Value now = g_.add(mil::read_state{.input = state});
+Value DecoderFunction::read_cache(Value state, const CachePlan& cache) {
+  Value now = row_of(g_.add(mil::read_state{.input = state}), cache);
   if (!now || now.dtype() == b_.dtype) return now;
   return g_.add(mil::cast{.x = now, .dtype = std::string(name(b_.dtype))});
+}
+
+// A layer's part of what several share.
+Value DecoderFunction::row_of(Value states, const CachePlan& cache) {
+  if (cache.rows == 1 || !states) return states;
+  return g_.add(mil::slice_by_index{.x = states,
+                                    .begin = g_.ints({cache.row, 0, 0, 0}),
+                                    .end = g_.ints({cache.row + 1, 0, 0, 0}),
+                                    .begin_mask = Ints{0, 1, 1, 1},
+                                    .end_mask = Ints{0, 1, 1, 1}});
 }
 
 // The new rows in their places, in the order Core ML looks for: read, update, write, read.
@@ -46,32 +56,35 @@ Value DecoderFunction::updated(Value state, Value rows, const CachePlan& cache) 
   if (rows.dtype() != state.dtype()) rows = g_.add(mil::cast{.x = rows, .dtype = std::string(name(state.dtype()))});
   Value before = g_.add(mil::read_state{.input = state}), after;
   auto place = [&](const char* what, auto make) {
-    auto [at, fresh] = shared_.try_emplace(fmt::format("{} {}", what, cache.rotating ? cache.places : 0));
+    auto [at, fresh] = shared_.try_emplace(fmt::format("{} {} {}", what, cache.row, cache.rotating ? cache.places : 0));
     if (fresh) at->second = make();
     return at->second;
   };
   if (cache.rotating && !one_token()) {
     // The rows may go round the end, which a slice cannot.
     Value places = place("places", [&] { return int_mod(positions_, cache.places); });
-    after = g_.add(mil::scatter{.data = before, .indices = places, .updates = rows, .axis = 2, .mode = "update"});
+    after = g_.add(
+        mil::scatter{.data = row_of(before, cache), .indices = places, .updates = rows, .axis = 2, .mode = "update"});
+    if (cache.rows > 1)
+      after = with_row(before, after, g_.ints({cache.row, 0, 0, 0}), g_.ints({cache.row + 1, 0, 0, 0}), {0, 1, 1, 1});
   } else {
     Value begin = place("begin", [&] {
       Value start = cache.rotating ? int_mod(position_, cache.places) : position_;
-      return b_.concat({g_.ints({0, 0}), start, g_.ints({0})}, 0);
+      return b_.concat({g_.ints({cache.row, 0}), start, g_.ints({0})}, 0);
     });
     Value end = place("end", [&] {
       Value count = b_.reshape(count_, {1});
-      return int_add(begin, b_.concat({g_.ints({0, 0}), count, g_.ints({0})}, 0));
+      return int_add(begin, b_.concat({g_.ints({1, 0}), count, g_.ints({0})}, 0));
     });
-    after = g_.add(mil::slice_update{.x = before,
-                                     .update = rows,
-                                     .begin = begin,
-                                     .end = end,
-                                     .begin_mask = Ints{1, 1, 0, 1},
-                                     .end_mask = Ints{1, 1, 0, 1}});
+    after = with_row(before, rows, begin, end, {cache.rows == 1, 1, 0, 1});
   }
   g_.add_all(mil::write_state{.input = state, .data = after});
-  return read_cache(state);
+  return read_cache(state, cache);
+}
+
+Value DecoderFunction::with_row(Value states, Value row, Value begin, Value end, const Ints& whole_axes) {
+  return g_.add(mil::slice_update{
+      .x = states, .update = row, .begin = begin, .end = end, .begin_mask = whole_axes, .end_mask = whole_axes});
 }
 
 DecoderFunction::Past DecoderFunction::with_past(Value keys, Value values, std::int64_t number) {

@@ -86,29 +86,31 @@ void DecoderFunction::add_inputs() {
 
 void DecoderFunction::add_caches() {
   if (plan_.options.cache == Cache::none) return;
+  for (const CachePlan& cache : plan_.caches) {
+    keys_.push_back(cache_input(cache.keys(), cache));
+    values_.push_back(cache_input(cache.values(), cache));
+  }
+}
+
+// Several layers may have rows of one.
+Value DecoderFunction::cache_input(const std::string& name, const CachePlan& cache) {
+  if (Value there = function_.body.input(name)) return there;
   bool state = plan_.options.cache == Cache::state;
   // What Core ML takes; here, in memory, anything goes.
   DType dtype = state && !plan_.options.in_memory ? DType::fp16 : plan_.options.dtype;
-  for (std::size_t i = 0; i < d_.layers.size(); ++i)
-    for (const char* kind : {"key", "value"}) {
-      std::string name = fmt::format("{}_cache_{}", kind, i);
-      Shape shape{1, d_.kv_heads, plan_.caches[i].places, d_.head_dim};
-      Value cache;
-      if (state) {
-        Feature feature;
-        feature.name = name;
-        feature.dtype = dtype;
-        feature.shape = known_sizes(shape);
-        function_.states.push_back(feature);
-        Type type = tensor_type(dtype, shape);
-        type.kind = Type::Kind::state;
-        cache = function_.body.add_input(name, type);
-      } else {
-        add_input(name, dtype, shape);
-        cache = function_.body.input(name);
-      }
-      (*kind == 'k' ? keys_ : values_).push_back(cache);
-    }
+  Shape shape{cache.rows, d_.kv_heads, cache.places, d_.head_dim};
+  if (!state) {
+    add_input(name, dtype, shape);
+    return function_.body.input(name);
+  }
+  Feature feature;
+  feature.name = name;
+  feature.dtype = dtype;
+  feature.shape = known_sizes(shape);
+  function_.states.push_back(feature);
+  Type type = tensor_type(dtype, shape);
+  type.kind = Type::Kind::state;
+  return function_.body.add_input(name, type);
 }
 
 Value DecoderFunction::int_add(Value a, Value b) { return g_.add(mil::add{.x = a, .y = b}); }

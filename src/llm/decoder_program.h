@@ -13,6 +13,10 @@ namespace pomona::llm {
 struct CachePlan {
   std::int64_t places = 0;
   bool rotating = false;
+  std::string suffix;              // of the names
+  std::int64_t row = 0, rows = 1;  // of the state, which has so many layers
+  std::string keys() const { return "key_cache" + suffix; }
+  std::string values() const { return "value_cache" + suffix; }
 };
 
 struct DecoderPlan {
@@ -32,6 +36,7 @@ class DecoderFunction {
   void add_inputs();
   void add_input(const std::string& name, DType dtype, Shape shape);
   void add_caches();
+  Value cache_input(const std::string& name, const CachePlan& cache);
   void make_positions();
   Status make_ropes();
   bool one_token() const { return tokens_ == Dim(1); }
@@ -57,7 +62,10 @@ class DecoderFunction {
   };
   Past with_past(Value keys, Value values, std::int64_t number);
   Value updated(Value state, Value rows, const CachePlan& cache);
-  Value read_cache(Value state);
+  Value read_cache(Value state, const CachePlan& cache);
+  Value row_of(Value states, const CachePlan& cache);
+  // Written over from `begin` to `end`, and along the axes marked 1 from end to end.
+  Value with_row(Value states, Value row, Value begin, Value end, const Ints& whole_axes);
   // Which columns a row sees, as bool, of [1, 1, rows, columns].
   Value open(std::int64_t window, const CachePlan& cache);
   Value added_mask(Value open);

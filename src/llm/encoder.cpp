@@ -47,7 +47,11 @@ class EncoderFunction {
     g_.source.clear();
     Value rows = b_.to_rows(x);
     Values results{b_.add_output(rows, "last_hidden_state")};
-    if (!checkpoint_.pooling.empty()) results.push_back(b_.add_output(pooled(rows), "sentence_embedding"));
+    if (!checkpoint_.pooling.empty())
+      results.push_back(b_.add_output(pooled(rows), "sentence_embedding"));
+    else if (auto head = std::find_if(e_.tasks.begin(), e_.tasks.end(), [&](const TaskHead& h) { return has(h); });
+             head != e_.tasks.end())
+      add_head(*head, rows, results);
     POM_TRY(Status(g_.status()));
     function_.body.set_results(results);
     return {};
@@ -145,6 +149,38 @@ class EncoderFunction {
     Value length = g_.add(mil::reduce_l2_norm{.x = y, .axes = Ints{-1}, .keep_dims = true});
     constexpr double smallest = 1e-6;
     return g_.add(mil::real_div{.x = y, .y = g_.add(mil::maximum{.x = length, .y = g_.scalar(b_.dtype, smallest)})});
+  }
+
+  bool has(const TaskHead& head) {
+    auto there = [&](const std::string& name) { return name.empty() || b_.weights().has(name + ".weight"); };
+    return there(head.dense) && there(head.norm) && (there(head.out) || head.tied);
+  }
+  void add_head(const TaskHead& head, Value rows, Values& results) {
+    b_.engine = Engine::gpu;  // rows have their channels last
+    Value x = rows;
+    if (head.first_token) x = g_.add(mil::gather{.x = x, .indices = g_.scalar(DType::int32, 0), .axis = 1});
+    if (!head.dense.empty()) x = b_.activation(b_.linear(x, head.dense), head.activation);
+    if (!head.norm.empty()) x = b_.norm(x, head.norm, {NormKind::layer, e_.epsilon});
+    if (head.output == TaskHead::Output::pooler) {
+      results.push_back(b_.add_output(x, "pooler_output"));
+      return;
+    }
+    bool own = b_.weights().has(head.out + ".weight");
+    std::string bias = b_.weights().has(head.bias) ? head.bias : head.out + ".bias";
+    Value y = g_.add(mil::linear{.x = x,
+                                 .weight = b_.matrix((own ? head.out : e_.embedding) + ".weight"),
+                                 .bias = b_.weights().has(bias) ? b_.plain(bias) : Value()},
+                     head.out);
+    // Both names may hold the same numbers.
+    b_.weights().pass_over(head.out + ".bias");
+    if (head.output == TaskHead::Output::logits) {
+      results.push_back(b_.add_output(y, "logits"));
+      return;
+    }
+    Values ends = g_.add_all(mil::split{.x = y, .num_splits = 2, .axis = -1});
+    for (std::size_t i = 0; i < ends.size(); ++i)
+      results.push_back(
+          b_.add_output(g_.add(mil::squeeze{.x = ends[i], .axes = Ints{-1}}), i ? "end_logits" : "start_logits"));
   }
 
   const Encoder& e_;

@@ -22,6 +22,16 @@ constexpr std::int64_t usual_context = 4096;
 // What the Neural Engine likes states' dims to be multiples of.
 constexpr std::int64_t place_step = 32;
 
+// Layers whose caches are alike share two states, a row for each.
+void stack_states(std::vector<CachePlan>& caches) {
+  std::map<std::string, std::int64_t> rows;
+  for (CachePlan& cache : caches) {
+    cache.suffix = cache.rotating ? fmt::format("_window_{}", cache.places) : "";
+    cache.row = rows[cache.suffix]++;
+  }
+  for (CachePlan& cache : caches) cache.rows = rows[cache.suffix];
+}
+
 Result<DecoderPlan> plan_of(const Decoder& d, const BuildOptions& options) {
   DecoderPlan plan{options, {}};
   BuildOptions& o = plan.options;
@@ -35,14 +45,16 @@ Result<DecoderPlan> plan_of(const Decoder& d, const BuildOptions& options) {
               name(o.target));
   POM_REQUIRE(o.split_head >= 1 && o.split_head <= d.vocabulary, "the output projection cannot be in {} parts",
               o.split_head);
+  POM_REQUIRE(!o.stack_states || o.cache == Cache::state, "only states can be stacked");
   for (const Layer& layer : d.layers) {
-    CachePlan cache{o.context, false};
+    CachePlan cache{o.context, false, fmt::format("_{}", plan.caches.size())};
     if (layer.window > 0) {
       std::int64_t places = (layer.window + o.prefill - 1 + place_step - 1) / place_step * place_step;
-      if (places < o.context) cache = {places, true};
+      if (places < o.context) cache.places = places, cache.rotating = true;
     }
     plan.caches.push_back(cache);
   }
+  if (o.stack_states) stack_states(plan.caches);
   return plan;
 }
 
@@ -61,10 +73,12 @@ Json description(const Decoder& d, const DecoderPlan& plan) {
   Json caches = Json::array();
   if (o.cache != Cache::none)
     for (std::size_t i = 0; i < plan.caches.size(); ++i) {
-      Json cache{{"keys", fmt::format("key_cache_{}", i)},
-                 {"values", fmt::format("value_cache_{}", i)},
-                 {"shape", Ints{1, d.kv_heads, plan.caches[i].places, d.head_dim}},
-                 {"rotating", plan.caches[i].rotating}};
+      const CachePlan& own = plan.caches[i];
+      if (own.row > 0) continue;
+      Json cache{{"keys", own.keys()},
+                 {"values", own.values()},
+                 {"shape", Ints{own.rows, d.kv_heads, own.places, d.head_dim}},
+                 {"rotating", own.rotating}};
       if (o.cache == Cache::io) {
         cache["new_keys"] = fmt::format("new_keys_{}", i);
         cache["new_values"] = fmt::format("new_values_{}", i);

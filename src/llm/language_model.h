@@ -10,9 +10,10 @@
 //            last      int32 [1]: the index in 0..T-1 whose logits are wanted (functions with T > 1 only)
 //   output   logits [1, 1, vocabulary]; with all_logits [1, T, vocabulary] and no `last`
 //   caches   Cache::state: MLStates, written in place, key_cache_N and value_cache_N of [1, kv_heads, context,
-//            head_dim]; Cache::io: inputs key_cache_N, value_cache_N with the past, outputs new_keys_N and
-//            new_values_N [1, kv_heads, T, head_dim], which the caller puts at `position`; Cache::none: no past,
-//            input_ids holds all. LanguageModel::caches has the names.
+//            head_dim], or with stack_states key_cache and value_cache of [layers, kv_heads, context, head_dim]
+//            (key_cache_window_N of layers with a window); Cache::io: inputs key_cache_N, value_cache_N with the past,
+//            outputs new_keys_N and new_values_N [1, kv_heads, T, head_dim], which the caller puts at `position`;
+//            Cache::none: no past, input_ids holds all. LanguageModel::caches has the names.
 // T is fixed per function ("decode": 1, "prefill": its own; "main" without a cache: the context), or bounded
 // (1..prefill, without a cache 1..context) with in_memory, whose one function is "main". A model for a system before
 // iOS18, which knows one function only, has "decode" alone. Rows of a prefill beyond the text may hold any token: what
@@ -45,6 +46,7 @@ struct BuildOptions {
   DType dtype = DType::fp16;  // of activations and decoded weights
   bool in_memory = false;     // for running here: one function "main" whose T is 1..prefill
   bool all_logits = false;
+  bool stack_states = false;   // Cache::state: one state for the keys of all layers that are alike, one for the values
   int split_head = 1;          // the output projection in so many parts
   bool keep_quantised = true;  // Engine::gpu: weights stay as the source has them where the target holds that
   // Not 0: a function "calibration" stands before the others, which reads so many tokens without a cache. It is there

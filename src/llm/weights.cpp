@@ -100,11 +100,15 @@ Result<EncodedWeight> Weights::matrix(const std::string& name) {
 
 void Weights::pass_over(const std::string& name) { used_.insert(full_name(name)); }
 
-Status Weights::check() const {
+Status Weights::check() {
   std::string unknown;
   std::size_t count = 0;
   for (const auto& [name, tensor] : checkpoint_.tensors) {
-    if (used_.contains(name) || is_ignored(options_.ignored, name)) continue;
+    if (used_.contains(name)) continue;
+    if (is_ignored(options_.ignored, name)) {
+      lines_.push_back({name, tensor.storage, "left out", "no output needs it", tensor.stored_bytes, 0});
+      continue;
+    }
     if (count++ < most_named) unknown += fmt::format("{}'{}'", unknown.empty() ? "" : ", ", name);
   }
   if (count > most_named) unknown += fmt::format(" and {} more", count - most_named);

@@ -33,8 +33,8 @@ class Weights {
   Result<Weight> plain(const std::string& name, DType dtype);
   // Not needed, but known: output projections that repeat the embedding.
   void pass_over(const std::string& name);
-  // Errors: the checkpoint has tensors that nobody asked for.
-  Status check() const;
+  // Errors: the checkpoint has tensors that nobody asked for. Those that are ignored get lines that say so.
+  Status check();
   const std::vector<MatrixLine>& lines() const { return lines_; }
 
  private:

@@ -28,6 +28,13 @@ struct Choice {
   std::uint64_t largest = 0;  // bytes of the largest part
 };
 
+// Whether all large weights that nodes [0, end) take are tables that rows are gathered from.
+bool only_looks_up(const FunctionLine& line, std::size_t end) {
+  for (std::size_t i = 0; i < end; ++i)
+    if (!line.nodes()[i]->op->name.starts_with("gather") && !line.weights(i, i + 1).empty()) return false;
+  return true;
+}
+
 class Cutter {
  public:
   Cutter(const Program& program, const ChainLimits& limits) : program_(program), limits_(limits) {
@@ -36,6 +43,13 @@ class Cutter {
 
   Result<Chain> run() {
     find_cuts();
+    std::vector<Cut> first;
+    if (limits_.embedding_apart) first.push_back(POM_TRY(cut_embedding_off()));
+    auto make_behind_first = [&](const std::vector<Cut>& cuts) {
+      std::vector<Cut> all = first;
+      all.insert(all.end(), cuts.begin(), cuts.end());
+      return make(all);
+    };
     // The narrowest places with which the parts are about as even, or as few, as with all.
     Choice best = POM_TRY(choose(cuts_));
     std::set<std::uint64_t> widths;
@@ -46,9 +60,9 @@ class Cutter {
       auto chosen = choose(narrow);
       if (!chosen || chosen->cuts.size() > best.cuts.size()) continue;
       if (limits_.parts && double(chosen->largest) > nearly_as_even * double(best.largest)) continue;
-      return make(chosen->cuts);
+      return make_behind_first(chosen->cuts);
     }
-    return make(best.cuts);
+    return make_behind_first(best.cuts);
   }
 
  private:
@@ -71,9 +85,24 @@ class Cutter {
     while (!cuts_.empty() && lines_[0].weights(cuts_.back().at[0], lines_[0].nodes().size()).empty()) cuts_.pop_back();
   }
 
-  // sizes[i][j]: bytes of weights between the ends i and j > i, which are the cuts and the two ends of the program.
+  // The last place up to which weights are only looked up in; the other cuts are chosen behind it.
+  Result<Cut> cut_embedding_off() {
+    std::size_t count = 0;
+    while (count < cuts_.size() && only_looks_up(lines_[0], cuts_[count].at[0])) ++count;
+    POM_REQUIRE(count, "the model does not begin with an embedding that it could be cut behind");
+    Cut embedding = cuts_[count - 1];
+    cuts_.erase(cuts_.begin(), cuts_.begin() + std::ptrdiff_t(count));
+    begin_ = embedding.at[0];
+    if (limits_.parts)
+      --limits_.parts;
+    else if (!limits_.most_bytes)
+      limits_.parts = 1;
+    return embedding;
+  }
+
+  // sizes[i][j]: bytes of weights between the ends i and j > i, which are the cuts and the two ends of what is cut.
   std::vector<std::vector<std::uint64_t>> sizes_between(const std::vector<Cut>& cuts) const {
-    std::vector<std::size_t> ends{0};
+    std::vector<std::size_t> ends{begin_};
     for (const Cut& cut : cuts) ends.push_back(cut.at[0]);
     ends.push_back(lines_[0].nodes().size());
     std::vector<std::map<std::string, std::uint64_t>> pieces;
@@ -249,6 +278,7 @@ class Cutter {
   ChainLimits limits_;
   std::vector<FunctionLine> lines_;
   std::vector<Cut> cuts_;
+  std::size_t begin_ = 0;  // node of the first function behind which cuts are chosen
 };
 
 // A function of the whole, out of those of the parts.

@@ -19,6 +19,9 @@ namespace pomona::rewrite {
 struct ChainLimits {
   std::size_t parts = 0;         // 0: as many as `most_bytes` asks for
   std::uint64_t most_bytes = 0;  // of a part's weights; 0: no limit
+  // The first part has the tables that rows are looked up in at the beginning, and nothing else; with neither of the
+  // above, the second has all the rest.
+  bool embedding_apart = false;
 };
 // What the whole program's users see of a function, in order.
 struct ChainBorder {
@@ -32,7 +35,8 @@ struct Chain {
   std::string default_function;
 };
 
-// Errors: the program has no so many places to be cut at; a part cannot be made small enough.
+// Errors: the program has no so many places to be cut at; a part cannot be made small enough; it does not begin with an
+// embedding, which was to be apart.
 Result<Chain> cut_into_chain(const Program& program, const ChainLimits& limits);
 // Errors: a part wants what none before it gives.
 Result<Program> join_chain(const Chain& chain);

@@ -6,6 +6,7 @@
 #include <set>
 #include <span>
 
+#include "base/half.h"
 #include "ir/op.h"
 #include "ir/walk.h"
 #include "silicon/known_bad.h"
@@ -114,7 +115,8 @@ bool may_be_mask(const Node& node) {
 bool holds_mask_values(const Tensor& tensor) {
   if (tensor.dtype() == DType::fp16)
     return any_of_many(tensor.view<std::uint16_t>(), [](std::uint16_t bits) { return bits == 0xfc00; });
-  if (tensor.dtype() == DType::fp32) return any_of_many(tensor.view<float>(), [](float x) { return x < -65504; });
+  if (tensor.dtype() == DType::fp32)
+    return any_of_many(tensor.view<float>(), [](float x) { return x < -float(largest_half); });
   return false;
 }
 

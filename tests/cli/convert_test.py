@@ -160,6 +160,25 @@ class Conversion(unittest.TestCase):
         self.done("run", self.folder / "a.mlpackage", "--inputs", self.folder / "in.npz", "--outputs", self.folder / "out.npz")
         numpy.testing.assert_array_equal(numpy.load(self.folder / "out.npz")["large"], numpy.arange(4) + 1000000)
 
+    def test_open_sizes_of_packages_can_be_fixed(self):
+        """A package of open sizes, its sizes given or chosen for the Neural Engine: still what ONNX Runtime says of the model it came from."""
+        nodes = [helper.make_node("Shape", ["x"], ["sizes"]), helper.make_node("Gather", ["sizes", "first"], ["rows"]),
+                 helper.make_node("Concat", ["rows", "rest"], ["shape"], axis=0), helper.make_node("Reshape", ["x", "shape"], ["flat"]),
+                 helper.make_node("MatMul", ["flat", "w"], ["p"]), helper.make_node("Softmax", ["p"], ["y"], axis=0)]
+        w = numpy.random.default_rng(4).normal(size=(12, 5)).astype(numpy.float32)
+        model = save(self.folder / "open.onnx", nodes, {"x": (VECTORS, ["n", 3, 4])}, {"y": (VECTORS, ["n", 5])},
+                     {"w": w, "first": numpy.array([0]), "rest": numpy.array([12])})
+        self.done("convert", model, "-o", self.folder / "open.mlpackage", "--dynamic", "x=2..9x3x4", "--precision", "fp32")
+        for words, rows in ((["--input", "x=7x3x4"], 7), (["--for", "ane"], 2)):
+            fixed = self.folder / f"{rows}.mlpackage"
+            self.done("convert", self.folder / "open.mlpackage", "-o", fixed, *words)
+            self.assertEqual(self.facts(fixed)["functions"]["main"]["outputs"]["y"]["type"], f"fp32 [{rows}, 5]")
+            self.done("verify", fixed, "--against", "onnxruntime")
+        for shape, words in (("1x3x4", "between 2 and 9"), ("7x3x5", "its size along axis 2 is 4, not 5"), ("7x3", "3 dims, and 2 are given")):
+            refused = self.done("convert", self.folder / "open.mlpackage", "-o", self.folder / "no.mlpackage", "--input", f"x={shape}", status=2)
+            self.assertIn(words, refused.stderr)
+            self.assertFalse((self.folder / "no.mlpackage").exists())
+
     def agrees_with_onnxruntime(self, model, inputs, name="y", tolerance=1e-5):
         self.done("convert", model, "-o", self.folder / "a.mlpackage", "--precision", "fp32", "--force")
         numpy.savez(self.folder / "in.npz", **inputs)

@@ -159,6 +159,85 @@ TEST(State, IsCopiedWhereThatShows) {
 
 TEST(State, OtherOpsSeeFloats) { EXPECT_TRUE(compare({.explicit_form = true}, 2).count("widen")); }
 
+// Three layers with a row each of one state; every layer's new rows come of what the one before it holds by then.
+// `late`: the first layer's are read again when the others have been written.
+void build_stacked(Program& program, DType state_dtype, bool squeezes, bool late) {
+  constexpr std::int64_t layers = 3;
+  Function& main = program.add_function("main", iOS18);
+  Type type = tensor_type(state_dtype, {layers, context, width});
+  type.kind = Type::Kind::state;
+  Value state = main.body.add_input("rows", type);
+  Value x = main.body.add_input("x", tensor_type(DType::fp32, {1, 1, width}));
+  Value position = main.body.add_input("position", tensor_type(DType::int32, {1}));
+  Builder g(main);
+  auto as = [&](Value v, DType dtype) {
+    return v.dtype() == dtype ? v : g.add(mil::cast{.x = v, .dtype = std::string(name(dtype))});
+  };
+  Value y = x;
+  Values parts;
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    auto at = [&](std::int64_t more) {
+      Value place = g.add(mil::add{.x = position, .y = g.ints({more})});
+      return g.add(mil::concat{.values = Values{g.ints({layer + more}), place, g.ints({more * width})}, .axis = 0});
+    };
+    Value after = g.add(mil::slice_update{
+        .x = g.add(mil::read_state{.input = state}), .update = as(y, state_dtype), .begin = at(0), .end = at(1)});
+    g.add_all(mil::write_state{.input = state, .data = after});
+    Value part = g.add(mil::slice_by_index{.x = g.add(mil::read_state{.input = state}),
+                                           .begin = g.ints({layer, 0, 0}),
+                                           .end = g.ints({layer + 1, 0, 0}),
+                                           .begin_mask = Ints{0, 1, 1},
+                                           .end_mask = Ints{0, 1, 1},
+                                           .squeeze_mask = Ints{squeezes, 0, 0}});
+    parts.push_back(as(part, DType::fp32));
+    Value sum = g.add(mil::reduce_sum{.x = parts.back(), .axes = {squeezes ? 0 : 1}, .keep_dims = true});
+    y = g.add(
+        mil::add{.x = g.add(mil::tanh{.x = g.add(mil::reshape{.x = sum, .shape = g.ints({1, 1, width})})}), .y = x});
+  }
+  Values results{y};
+  if (late) results.push_back(g.add(mil::mul{.x = parts[0], .y = g.number(parts[0], 2)}));
+  ASSERT_TRUE(g.status()) << describe(g.status().error());
+  main.body.set_results(results);
+}
+
+std::set<std::string> compare_stacked(DType state, bool squeezes, bool late) {
+  Program program;
+  build_stacked(program, state, squeezes, late);
+  if (testing::Test::HasFatalFailure()) return {};
+  Evaluation reference(program.main());
+  Runner runner(program.main(), {.rounding = Rounding::fast});
+  runner.set_profiling(true);
+  for (std::int64_t position = 0; position < 4; ++position) {
+    std::vector<double> numbers;
+    for (std::int64_t i = 0; i < width; ++i) numbers.push_back(std::sin(double(i + 7 * position)));
+    NamedTensors inputs{{"x", Tensor::from_numbers(DType::fp32, {1, 1, width}, numbers)},
+                        {"position", Tensor::ints({position})}};
+    auto expected = reference(inputs), got = runner.run(inputs);
+    EXPECT_TRUE(expected && got);
+    if (!expected || !got) break;
+    for (std::size_t i = 0; i < expected->size(); ++i)
+      for (std::size_t e = 0; e < (*expected)[i].count(); ++e)
+        EXPECT_NEAR((*got)[i].number(e), (*expected)[i].number(e), 1e-5) << "result " << i << " at " << position;
+  }
+  std::set<std::string> kernels;
+  for (const StepTime& step : runner.profile()) kernels.insert(step.kernel);
+  return kernels;
+}
+
+TEST(StackedState, IsUpdatedInPlace) {
+  for (DType state : {DType::fp16, DType::fp32})
+    for (bool squeezes : {false, true}) {
+      auto kernels = compare_stacked(state, squeezes, false);
+      EXPECT_TRUE(kernels.count("state_update"));
+      EXPECT_FALSE(kernels.count("read_state") || kernels.count("slice") || kernels.count("slice_update"));
+    }
+}
+
+TEST(StackedState, IsCopiedWhereThatShows) {
+  for (DType state : {DType::fp16, DType::fp32})
+    EXPECT_FALSE(compare_stacked(state, false, true).count("state_update"));
+}
+
 TEST(State, RowsBeyondTheEndAreRefused) {
   Program program;
   Options o;

@@ -95,6 +95,22 @@ class Split(unittest.TestCase):
             held = sum(f.stat().st_size for f in (chain / part["package"]).rglob("*") if f.is_file())
             self.assertLessEqual(held, 45_000_000)
 
+    def test_the_embedding_may_have_a_package_of_its_own(self):
+        whole, chain = self.at / "ane.mlpackage", self.at / "embedding-apart"
+        report = answer("split", whole, "-o", chain, "--embedding-apart", "--parts", 3)
+        self.assertEqual(len(report["parts"]), 3)
+        first = chain / report["parts"][0]["package"]
+        model = Model_pb2.Model()
+        model.ParseFromString((first / "Data/com.apple.CoreML/model.mlmodel").read_bytes())
+        for function in model.mlProgram.functions.values():
+            kinds = {op.type for block in function.block_specializations.values() for op in block.operations}
+            self.assertIn("gather", kinds)
+            self.assertFalse(kinds & {"linear", "matmul", "conv", "write_state"}, kinds)
+        self.assertEqual(self.generated(chain), self.generated(whole))
+        alone = answer("split", whole, "-o", self.at / "two", "--embedding-apart")
+        self.assertEqual([p["weight_bytes"] for p in alone["parts"]][0], report["parts"][0]["weight_bytes"])
+        self.assertEqual(len(alone["parts"]), 2)
+
     def test_what_cannot_be_is_said(self):
         for words in ([], ["--parts", 1], ["--parts", 100000], ["--max-bytes", "1MB"], ["--max-bytes", "a lot"]):
             done = run("split", self.at / "gpu.mlpackage", "-o", self.at / "none", *words)

@@ -234,8 +234,8 @@ class Model:
     def _predict(self, data, state):
         try:
             return self._model.predict(data, state)
-        except Error as error:
-            raise refusal(str(error)) from None
+        except Error as error:  # with the framework's words before ours: callers look for them
+            raise refusal(f"Unable to compute the prediction using ML Program. {error}") from None
 
     def predict(self, data, state=None):
         begin = time.perf_counter_ns()

@@ -101,7 +101,7 @@ struct PRelu {
   ONNX_IN(slope);
   Status lower(Lowering& g) const {
     Value alpha = g.opset() < 7 && slope.rank() == 1 && X.rank() > 2 && !(slope.shape()[0] == 1)
-                      ? g.reshape(slope, {slope.shape()[0], 1, 1})
+                      ? g.per_channel(slope, X.rank())
                       : *slope;
     Value negative = g.times(g.add(mil::minimum{.x = X, .y = g.number(X, 0)}), alpha);
     return g.result(g.plus(g.add(mil::maximum{.x = X, .y = g.number(X, 0)}), negative));

@@ -1,4 +1,5 @@
 #include "formats/onnx/compose.h"
+#include "formats/onnx/elimination.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -357,33 +358,9 @@ struct Inverse {
     for (std::int64_t i = 0; i < n; ++i) unit[std::size_t(i * n + i)] = 1;
     Value right = g.plus(g.times(a, 0), g.constant(Tensor::from_numbers(DType::fp32, {1, n, n}, unit)));
     Value all = g.concat({a, right}, 2);
-    for (std::int64_t c = 0; c < n; ++c) all = eliminated(g, all, c, n);
+    for (std::int64_t c = 0; c < n; ++c) all = eliminate_column(g, all, c, n).rows;
     Value y = g.slice(all, 2, n, 2 * n);
     return g.result(g.cast(g.reshape(y, shape), X.dtype()), X.elem());
-  }
-  static Value column(Lowering& g, std::int64_t n, auto&& value) {
-    std::vector<double> numbers;
-    for (std::int64_t i = 0; i < n; ++i) numbers.push_back(value(i));
-    return g.constant(Tensor::from_numbers(DType::fp32, {1, n, 1}, numbers));
-  }
-  static Value eliminated(Lowering& g, Value all, std::int64_t c, std::int64_t n) {
-    Value here = column(g, n, [&](std::int64_t i) { return double(i == c); });
-    Value open = column(g, n, [&](std::int64_t i) { return double(i >= c); });
-    Value lines = g.cast(column(g, n, [](std::int64_t i) { return double(i); }), DType::int32);
-    // The row with the largest element, among those not used yet.
-    Value size = g.add(mil::abs{.x = g.slice(all, 2, c, c + 1)});
-    Value candidates = g.minus(g.times(g.plus(size, 1), open), 1);
-    Value best = g.add(mil::reduce_argmax{.x = candidates, .axis = 1, .keep_dims = true});
-    Value there = g.cast(g.add(mil::equal{.x = lines, .y = best}), DType::fp32);
-    auto row = [&](Value mask) {
-      return g.add(mil::reduce_sum{.x = g.times(all, mask), .axes = Ints{1}, .keep_dims = true});
-    };
-    Value own = row(here), pivot = row(there), change = g.minus(pivot, own);
-    all = g.plus(all, g.times(g.minus(here, there), change));
-    Value scaled = g.over(pivot, g.slice(pivot, 2, c, c + 1));
-    Value factor = g.times(g.slice(all, 2, c, c + 1), g.minus(g.number(here, 1), here));
-    all = g.minus(all, g.times(factor, scaled));
-    return g.plus(g.times(all, g.minus(g.number(here, 1), here)), g.times(scaled, here));
   }
 };
 

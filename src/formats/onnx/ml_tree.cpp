@@ -3,7 +3,7 @@
 #include <limits>
 #include <map>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/ml_classifier.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -265,26 +265,53 @@ struct TreeEnsembleClassifier {
   ONNX_ATTR(nodes_values, Floats);
   ONNX_ATTR(post_transform, std::string) = "NONE";
   Status lower(Lowering& g) const {
-    POM_REQUIRE(classlabels_strings->empty() && classlabels_int64s->size() > 1,
-                "labels that are strings are not supported");
-    bool several =
-        std::any_of(class_ids->begin(), class_ids->end(), [&](std::int64_t id) { return id != class_ids->front(); });
-    POM_REQUIRE(several || classlabels_int64s->size() != 2, "binary ensembles with one score are not supported");
+    ClassLabels labels{*classlabels_int64s, *classlabels_strings};
+    POM_REQUIRE(labels.size() > 1 && !class_ids->empty(), "there are {} labels", labels.size());
     NodeLists lists{*nodes_treeids,      *nodes_nodeids, *nodes_featureids, *nodes_truenodeids,
                     *nodes_falsenodeids, *nodes_modes,   *nodes_values,     *nodes_missing_value_tracks_true,
                     *class_treeids,      *class_nodeids, *class_ids,        *class_weights};
     auto trees = POM_TRY(lists.read());
-    Value scores = POM_TRY(sum_of_trees(g, X, trees, std::int64_t(classlabels_int64s->size())));
-    if (!base_values->empty()) scores = g.plus(scores, vector_of(g, DType::fp32, *base_values));
-    Value best = g.add(mil::reduce_argmax{.x = scores, .axis = 1, .keep_dims = false});
-    POM_TRY(g.result(g.add(mil::gather{.x = g.ints(*classlabels_int64s), .indices = best, .axis = 0}), Elem::int64));
-    if (*post_transform == "SOFTMAX")
-      scores = g.add(mil::softmax{.x = scores, .axis = -1});
-    else if (*post_transform == "LOGISTIC")
-      scores = g.add(mil::sigmoid{.x = scores});
-    else
-      POM_REQUIRE(*post_transform == "NONE", "post_transform is '{}', which is not supported", *post_transform);
-    return g.result(scores, Elem::float32);
+    std::int64_t only = class_ids->front();
+    bool several = std::any_of(class_ids->begin(), class_ids->end(), [&](std::int64_t id) { return id != only; });
+    Value scores = POM_TRY(sum_of_trees(g, X, trees, std::int64_t(labels.size())));
+    if (several || labels.size() != 2) {
+      bool complete = !base_values->empty() || every_class_scored(trees, labels.size());
+      POM_REQUIRE(labels.size() > 2,
+                  "there are scores for both of two classes, whose label is the better one's to the specification and "
+                  "what the second score's sign says to ONNX Runtime");
+      Value scored;
+      if (!complete) scored = POM_TRY(sum_of_trees(g, X, presences(trees), std::int64_t(labels.size())));
+      if (!base_values->empty()) scores = g.plus(scores, vector_of(g, DType::fp32, *base_values));
+      return give_best_class(g, scores, labels, *post_transform, scored);
+    }
+    // One score for two classes.
+    POM_REQUIRE(base_values->size() < 2, "{} base values for one score", base_values->size());
+    Value score = g.slice(scores, 1, only, only + 1);
+    if (only == 0 && !base_values->empty()) score = g.plus(score, (*base_values)[0]);
+    bool positive = std::all_of(class_weights->begin(), class_weights->end(), [](double w) { return w >= 0; });
+    FirstScore first = only == 1 ? FirstScore::zero : positive ? FirstScore::one_less : FirstScore::negative;
+    return give_two_classes(g, score, positive ? 0.5 : 0, first, labels, *post_transform);
+  }
+
+ private:
+  // Whether each class has a tree of which every leaf says something about it.
+  static bool every_class_scored(const std::vector<Tree>& trees, std::size_t classes) {
+    auto says = [](const Leaf& leaf, std::size_t c) {
+      return std::any_of(leaf.values.begin(), leaf.values.end(),
+                         [&](const auto& value) { return value.first == std::int64_t(c); });
+    };
+    for (std::size_t c = 0; c < classes; ++c)
+      if (std::none_of(trees.begin(), trees.end(), [&](const Tree& tree) {
+            return std::all_of(tree.leaves.begin(), tree.leaves.end(), [&](const Leaf& leaf) { return says(leaf, c); });
+          }))
+        return false;
+    return true;
+  }
+  static std::vector<Tree> presences(std::vector<Tree> trees) {
+    for (Tree& tree : trees)
+      for (Leaf& leaf : tree.leaves)
+        for (auto& value : leaf.values) value.second = 1;
+    return trees;
   }
 };
 

@@ -3,6 +3,8 @@
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
+#include "ops/linear.h"
+#include "ops/reduction.h"
 #include "ops/shape.h"
 #include "ops/tensor_operation.h"
 
@@ -46,17 +48,16 @@ Value clamped(Lowering& g, Value places, Value size) {
 // Where in the input the output's samples lie, step by step as ONNX Runtime computes it in fp32.
 Value grid_points(Lowering& g, const ResizeOptions& o, const OpenResize& a) {
   Value i = real(g, count_up(g, a.out)), in = real(g, a.in), out = real(g, a.out);
-  Value length = g.times(a.scale, in);
   if (o.grid == "align_corners") {
     // With one sample it lies at 0, whatever is divided by.
     constexpr double never_zero = 1e-6;
-    Value steps = g.minus(length, 1);
+    Value steps = g.minus(a.length, 1);
     return g.over(g.times(i, g.minus(in, 1)), most(g, steps, g.number(steps, never_zero)));
   }
   if (o.grid == "asymmetric") return g.over(i, a.scale);
   Value middle = g.over(g.plus(i, 0.5), a.scale);
   if (o.grid == "half_pixel_symmetric") {
-    Value ratio = g.over(out, length), one = g.number(ratio, 1);
+    Value ratio = g.over(out, g.times(a.scale, in)), one = g.number(ratio, 1);
     return g.minus(g.plus(g.times(g.over(in, 2), g.minus(one, ratio)), middle), 0.5);
   }
   Value points = g.minus(middle, 0.5);
@@ -66,8 +67,8 @@ Value grid_points(Lowering& g, const ResizeOptions& o, const OpenResize& a) {
 }
 
 Value nearest(Lowering& g, const ResizeOptions& o, Value points) {
-  if (o.nearest == "round_prefer_floor") return g.add(mil::ceil{.x = g.minus(points, 0.5)});
-  if (o.nearest == "round_prefer_ceil") return floored(g, g.plus(points, 0.5));
+  if (o.nearest == "round_prefer_floor") return g.add(mil::ceil{.x = g.minus(points, half_and_a_bit)});
+  if (o.nearest == "round_prefer_ceil") return floored(g, g.plus(points, half_and_a_bit));
   return o.nearest == "floor" ? floored(g, points) : g.add(mil::ceil{.x = points});
 }
 
@@ -78,14 +79,57 @@ Value cubic(Lowering& g, double a, Value d, bool near) {
   return g.plus(g.times(times_plus(g.plus(g.times(d, a), -5 * a), 8 * a), d), -4 * a);
 }
 
+// The weight of a sample at a distance, in fp32.
+Value weight_at(Lowering& g, const ResizeOptions& o, Value distance) {
+  Value d = g.add(mil::abs{.x = distance}), zero = g.number(d, 0);
+  if (o.mode == "linear") return most(g, g.minus(g.number(d, 1), d), zero);
+  Value far = g.select(g.add(mil::less{.x = d, .y = g.number(d, 2)}), cubic(g, o.cubic_a, d, false), zero);
+  return g.select(g.add(mil::less_equal{.x = d, .y = g.number(d, 1)}), cubic(g, o.cubic_a, d, true), far);
+}
+
+// As a product with the matrix of all weights, [out, in] and some samples beyond either end, which repeat the last
+// ones.
+Value resize_by_matrix(Lowering& g, Value x, const ResizeOptions& o, const OpenResize& a, Value points) {
+  Value one = g.scalar(DType::fp32, 1), stretch = o.antialias ? least(g, a.scale, one) : one;
+  Value reach = g.over(g.times(one, o.mode == "cubic" ? 2 : 1), stretch);
+  Value beyond = g.cast(g.plus(g.add(mil::ceil{.x = reach}), 1), DType::int32);
+  Value places = count_up(g, g.minus(g.integer(0), beyond), g.plus(a.in, beyond));
+  Value apart = g.minus(g.expand_dims(real(g, places), {0}), g.expand_dims(points, {1}));
+  Value weights = weight_at(g, o, g.times(apart, stretch));
+  if (o.exclude_outside) {
+    Value inside = g.add(mil::logical_and{.x = g.add(mil::greater_equal{.x = places, .y = g.integer(0)}),
+                                          .y = g.add(mil::less{.x = places, .y = a.in})});
+    weights = g.times(weights, g.expand_dims(real(g, inside), {0}));
+  }
+  weights = g.over(weights, g.add(mil::reduce_sum{.x = weights, .axes = Ints{1}, .keep_dims = true}));
+  Value samples = taken(g, x, clamped(g, places, a.in), a.axis);
+  if (!samples || !weights) return {};
+  Ints perm, back(x.rank());
+  for (std::size_t i = 0; i < x.rank(); ++i)
+    if (i != a.axis) perm.push_back(std::int64_t(i));
+  perm.push_back(std::int64_t(a.axis));
+  for (std::size_t i = 0; i < perm.size(); ++i) back[std::size_t(perm[i])] = std::int64_t(i);
+  Value y = g.add(mil::matmul{.x = g.transpose(samples, perm), .y = g.cast(weights, x.dtype()), .transpose_y = true});
+  return g.transpose(y, back);
+}
+
 }  // namespace
 
 Result<Value> resize_open(Lowering& g, Value x, const ResizeOptions& o, const OpenResize& a) {
-  POM_REQUIRE(o.grid != "tf_crop_and_resize" && !o.antialias && (o.mode != "cubic" || !o.exclude_outside),
-              "resizing with antialias, exclude_outside or tf_crop_and_resize needs sizes that are known");
+  POM_REQUIRE(o.grid != "tf_crop_and_resize", "tf_crop_and_resize needs sizes that are known");
+  POM_REQUIRE(o.grid != "half_pixel_symmetric" || o.mode != "nearest" || (o.nearest != "floor" && o.nearest != "ceil"),
+              "'half_pixel_symmetric' with nearest_mode '{}' is decided by the last digits of fp64, which Core ML does "
+              "not have; it needs sizes that are known",
+              o.nearest);
   Value points = grid_points(g, o, a);
+  if (a.stays) points = g.select(a.stays, real(g, count_up(g, a.out)), points);
   if (o.mode == "nearest") return taken(g, x, clamped(g, g.cast(nearest(g, o, points), DType::int32), a.in), a.axis);
   POM_REQUIRE(is_float(x.dtype()), "integers are resized by 'nearest' only");
+  if (o.antialias || (o.mode == "cubic" && o.exclude_outside)) {
+    Value y = resize_by_matrix(g, x, o, a, points);
+    if (!y) return g.status().error();
+    return y;
+  }
   Value below = floored(g, points), share = g.minus(points, below), place = g.cast(below, DType::int32);
   Value rest = g.minus(g.number(share, 1), share), sum;
   bool is_cubic = o.mode == "cubic";

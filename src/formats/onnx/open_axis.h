@@ -23,10 +23,13 @@ struct ResizeOptions {
   double cubic_a = -0.75, extrapolation = 0;
   bool exclude_outside = false, antialias = false;
 };
-// Resizing along an axis. `in` and `out` are integer scalars, `scale` is a floating one.
+// Samples nearer than this to the middle between two count as lying there, as in ONNX Runtime.
+constexpr double half_and_a_bit = 0.500001;
+// Resizing along an axis. `in` and `out` are integer scalars; `scale`, and the `length` of the output before it is cut
+// to a whole number, are fp32 ones. Where `stays` is true (it may be absent) nothing is resized after all.
 struct OpenResize {
   std::size_t axis = 0;
-  Value in, out, scale;
+  Value in, out, scale, length, stays;
 };
 Result<Value> resize_open(Lowering& g, Value x, const ResizeOptions& options, const OpenResize& axis);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "formats/onnx/open_axis.h"
 #include "formats/onnx/window.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -22,22 +23,52 @@ Value padded(Lowering& g, Value x, const Window& w, double value) {
   return g.add(mil::pad{.x = x, .pad = g.ints(w.interleaved()), .mode = "constant", .constant_val = value});
 }
 
+// The elements along a spatial axis that the windows have at place k.
+Value slice_at(Lowering& g, Value x, const Window& w, std::size_t i, std::int64_t k) {
+  std::int64_t at = k * w.dilations[i], left = w.reach(i) - 1 - at;
+  if (!x) return {};
+  Ints begin(x.rank(), 0), end(x.rank(), 0), stride(x.rank(), 1), from_first(x.rank(), 1), to_last(x.rank(), 1);
+  begin[i + 2] = at;
+  end[i + 2] = -left;
+  stride[i + 2] = w.strides[i];
+  from_first[i + 2] = 0;
+  to_last[i + 2] = left == 0;
+  return g.add(mil::slice_by_index{.x = x,
+                                   .begin = g.ints(begin),
+                                   .end = g.ints(end),
+                                   .stride = stride,
+                                   .begin_mask = from_first,
+                                   .end_mask = to_last});
+}
+
 // For each place in the window, lowest first, the strided slice of the padded x that it sees.
 Result<Values> window_slices(Lowering& g, Value x, const Window& w) {
-  POM_REQUIRE(w.sizes_known() && w.pad_type == "custom", "this pooling needs an input of known size");
+  POM_REQUIRE(w.pad_type == "custom", "auto_pad with these windows needs an input of known size");
   POM_REQUIRE(w.volume() <= most_slices, "a window of {} elements is too large", w.volume());
   Values slices;
   for (std::int64_t place = 0; place < w.volume(); ++place) {
     Value slice = x;
     std::int64_t rest = place;
     for (std::size_t i = w.spatial(); i-- > 0;) {
-      std::int64_t at = rest % w.kernel[i] * w.dilations[i];
+      slice = slice_at(g, slice, w, i, rest % w.kernel[i]);
       rest /= w.kernel[i];
-      slice = g.slice(slice, i + 2, at, at + (w.output(i) - 1) * w.strides[i] + 1, w.strides[i]);
     }
     slices.push_back(slice);
   }
   return slices;
+}
+
+// What `both` makes of all elements of each window of the padded x, axis by axis.
+template <class Op>
+Result<Value> reduced_windows(Lowering& g, Value x, const Window& w) {
+  POM_REQUIRE(w.pad_type == "custom", "auto_pad with these windows needs an input of known size");
+  for (std::size_t i = 0; i < w.spatial(); ++i) {
+    POM_REQUIRE(w.kernel[i] <= most_slices, "a window of {} elements is too large", w.kernel[i]);
+    Value all = slice_at(g, x, w, i, 0);
+    for (std::int64_t k = 1; k < w.kernel[i]; ++k) all = g.add(Op{.x = all, .y = slice_at(g, x, w, i, k)});
+    x = all;
+  }
+  return x;
 }
 
 struct MaxPool {
@@ -61,75 +92,68 @@ struct MaxPool {
       POM_REQUIRE(is_narrow_integer(X.elem()), "pooling of {} is not supported", elem_info(X.elem()).name);
       x = g.cast(x, DType::fp32);
     }
-    if (w.dilated() || g.wants(1) || w.spatial() > 3) {
-      if (g.wants(1)) POM_TRY(w.check_listable());
-      return lower_slices(g, x, w);
+    if (g.wants(1)) return lower_indices(g, x, w);
+    if (w.dilated() || w.spatial() > 3) {
+      Value y = POM_TRY(reduced_windows<mil::maximum>(g, padded(g, x, w, lowest), w));
+      return g.result(g.cast(y, X.dtype()), X.elem());
     }
-    POM_TRY(check_ceil(w));
     Value y = g.add(mil::max_pool{.x = x,
                                   .kernel_sizes = w.kernel,
                                   .strides = w.strides,
                                   .pad_type = w.padded() || w.pad_type != "custom" ? w.pad_type : "valid",
-                                  .pad = w.interleaved(),
-                                  .ceil_mode = w.ceil_mode});
+                                  .pad = w.interleaved()});
     return g.result(g.cast(y, X.dtype()), X.elem());
   }
-  // With unknown sizes MIL's own ceil mode has to do; it agrees where windows overlap or touch and padding is even.
-  static Status check_ceil(const Window& w) {
-    if (!w.ceil_mode) return {};
-    bool agrees = w.spatial() <= 2 && w.pad_type == "custom";
-    for (std::size_t i = 0; i < w.spatial(); ++i)
-      agrees = agrees && w.strides[i] <= w.kernel[i] && w.before[i] == w.after[i];
-    POM_REQUIRE(agrees, "ceil_mode with these windows needs an input of known size");
-    return {};
-  }
-  Status lower_slices(Lowering& g, Value x, const Window& w) const {
-    Values slices = POM_TRY(window_slices(g, padded(g, x, w, -std::numeric_limits<double>::infinity()), w));
-    Value best = slices[0], place = g.wants(1) ? position(g, w, 0) : Value();
+  Status lower_indices(Lowering& g, Value x, const Window& w) const {
+    if (w.sizes_known()) POM_TRY(w.check_listable());
+    Values slices = POM_TRY(window_slices(g, padded(g, x, w, lowest), w));
+    Value best = slices[0], place = position(g, w, 0, slices[0]);
     for (std::size_t k = 1; k < slices.size(); ++k) {
-      if (place) place = g.select(g.add(mil::greater{.x = slices[k], .y = best}), position(g, w, k), place);
+      place = g.select(g.add(mil::greater{.x = slices[k], .y = best}), position(g, w, k, slices[0]), place);
       best = g.add(mil::maximum{.x = best, .y = slices[k]});
     }
     POM_TRY(g.result(g.cast(best, X.dtype()), X.elem()));
-    if (!place) return {};
-    POM_REQUIRE(X.shape()[0].known() && X.shape()[1].known(), "indices need an input of known size");
     // Indices count through the whole tensor.
-    std::int64_t channels = X.shape()[0].value() * X.shape()[1].value(), area = 1;
-    for (Dim d : w.input) area *= d.value();
-    POM_REQUIRE(channels * area <= INT32_MAX && channels < 1 << 24, "the input is too large for indices");
-    Ints offsets;
-    for (std::int64_t c = 0; c < channels; ++c) offsets.push_back(c * area);
-    Shape shape(X.rank(), 1);
-    shape[0] = X.shape()[0];
-    shape[1] = X.shape()[1];
-    return g.result(g.plus(place, g.reshape(g.ints(offsets), shape)), Elem::int64);
+    POM_REQUIRE(!all_known(X.shape()) || element_count(X.shape()).value() <= INT32_MAX,
+                "the input is too large for indices");
+    Value channels = g.times(g.dim(X, 0), g.dim(X, 1)), area = g.integer(1);
+    for (std::size_t i = 0; i < w.spatial(); ++i) area = g.times(area, g.dim(X, i + 2));
+    Ints axes;
+    for (std::size_t i = 2; i < X.rank(); ++i) axes.push_back(std::int64_t(i));
+    Value offsets = g.times(count_up(g, channels), area);
+    offsets = g.reshape(offsets, g.concat({g.reshape(g.dim(X, 0), Shape{1}), g.reshape(g.dim(X, 1), Shape{1})}, 0));
+    return g.result(g.plus(place, g.expand_dims(offsets, axes)), Elem::int64);
   }
-  // Index within its channel of the element that each window has at `place`; made up where that is padding.
-  Value position(Lowering& g, const Window& w, std::size_t place) const {
+  // Index within its channel of the element that each window (of which there are as many as `windows` has elements) has
+  // at `place`; made up where that is padding.
+  Value position(Lowering& g, const Window& w, std::size_t place, Value windows) const {
     Value sum = g.integer(0);
     auto rest = std::int64_t(place);
-    std::int64_t stride = 1;
-    std::vector<std::int64_t> strides_of_dim(w.spatial());
+    Value stride = g.integer(1);
+    Values strides_of_dim(w.spatial());
     for (std::size_t k = 0; k < w.spatial(); ++k) {
       std::size_t i = storage_order ? k : w.spatial() - 1 - k;
       strides_of_dim[i] = stride;
-      stride *= w.input[i].value();
+      stride = g.times(stride, g.dim(X, i + 2));
     }
     for (std::size_t i = w.spatial(); i-- > 0;) {
       std::int64_t at = rest % w.kernel[i] * w.dilations[i] - w.before[i];
       rest /= w.kernel[i];
-      Ints indices;
-      for (std::int64_t o = 0; o < w.output(i); ++o) indices.push_back((o * w.strides[i] + at) * strides_of_dim[i]);
-      Shape line(X.rank(), 1);
-      line[i + 2] = w.output(i);
-      sum = g.plus(sum, g.reshape(g.ints(indices), line));
+      Value line = g.plus(g.times(count_up(g, g.dim(windows, i + 2)), double(w.strides[i])), double(at));
+      Ints axes;
+      for (std::size_t k = 0; k < X.rank(); ++k)
+        if (k != i + 2) axes.push_back(std::int64_t(k));
+      sum = g.plus(sum, g.expand_dims(g.times(line, strides_of_dim[i]), axes));
     }
     return sum;
   }
+
+ private:
+  static constexpr double lowest = -std::numeric_limits<double>::infinity();
 };
 
-// How many elements of the input (and of its declared padding, if that counts) each window sees.
-Value window_counts(Lowering& g, const Window& w, bool padding_counts, DType dtype) {
+// How many elements of the input (and of its declared padding, if that counts) each window sees: for known sizes.
+Value listed_counts(Lowering& g, const Window& w, bool padding_counts, DType dtype) {
   Value counts = g.scalar(dtype, 1);
   for (std::size_t i = 0; i < w.spatial(); ++i) {
     std::int64_t size = w.input[i].value(), low = padding_counts ? -w.before[i] : 0,
@@ -154,10 +178,7 @@ Value window_counts(Lowering& g, const Window& w, bool padding_counts, DType dty
 // The sum over each window of x with zeros around.
 Result<Value> window_sums(Lowering& g, Value x, const Window& w) {
   if (w.dilated() || w.spatial() > 3) {
-    Values slices = POM_TRY(window_slices(g, padded(g, x, w, 0), w));
-    Value sum = slices[0];
-    for (std::size_t k = 1; k < slices.size(); ++k) sum = g.plus(sum, slices[k]);
-    return sum;
+    return reduced_windows<mil::add>(g, padded(g, x, w, 0), w);
   }
   Value mean = g.add(mil::avg_pool{.exclude_padding_from_average = false,
                                    .x = x,
@@ -166,6 +187,26 @@ Result<Value> window_sums(Lowering& g, Value x, const Window& w) {
                                    .pad_type = w.padded() || w.pad_type != "custom" ? w.pad_type : "valid",
                                    .pad = w.interleaved()});
   return g.times(mean, double(w.volume()));
+}
+
+// The same for any sizes: the sums of ones.
+Result<Value> window_counts(Lowering& g, Value x, Window w, bool padding_counts) {
+  if (w.sizes_known()) {
+    POM_TRY(w.check_listable());
+    return listed_counts(g, w, padding_counts, x.dtype());
+  }
+  Shape shape(2, 1);
+  shape.insert(shape.end(), w.input.begin(), w.input.end());
+  Value ones = g.filled(shape, {x}, x.dtype(), 1);
+  if (padding_counts) {
+    // The declared padding holds ones; what the last windows see beyond stays.
+    Window declared = w;
+    declared.after = w.declared_after;
+    ones = padded(g, ones, declared, 1);
+    for (std::size_t i = 0; i < w.spatial(); ++i) w.after[i] -= w.declared_after[i];
+    w.before.assign(w.spatial(), 0);
+  }
+  return window_sums(g, ones, w);
 }
 
 struct AveragePool {
@@ -186,19 +227,15 @@ struct AveragePool {
                                      .ceil_mode = ceil_mode}));
     bool stretched = w.after != w.declared_after;
     if (w.dilated() || w.spatial() > 3 || (stretched && count_include_pad)) {
-      POM_TRY(w.check_listable());
       Value sums = POM_TRY(window_sums(g, X, w));
-      return g.result(g.over(sums, window_counts(g, w, count_include_pad, X.dtype())));
+      return g.result(g.over(sums, POM_TRY(window_counts(g, X, w, count_include_pad))));
     }
-    POM_REQUIRE(!w.ceil_mode || !w.padded(), "ceil_mode with padding needs an input of known size");
-    POM_TRY(MaxPool::check_ceil(w));
     return g.result(g.add(mil::avg_pool{.exclude_padding_from_average = !count_include_pad,
                                         .x = X,
                                         .kernel_sizes = w.kernel,
                                         .strides = w.strides,
                                         .pad_type = w.padded() || w.pad_type != "custom" ? w.pad_type : "valid",
-                                        .pad = w.interleaved(),
-                                        .ceil_mode = w.ceil_mode}));
+                                        .pad = w.interleaved()}));
   }
 };
 
@@ -229,7 +266,6 @@ struct LpPool {
                                      .dilations = dilations,
                                      .auto_pad = auto_pad,
                                      .ceil_mode = ceil_mode}));
-    POM_REQUIRE(!w.ceil_mode, "ceil_mode needs an input of known size");
     return g.result(root(g, POM_TRY(window_sums(g, power(g, X, *p), w)), *p));
   }
 };

@@ -23,26 +23,29 @@ struct AxisResize {
   double roi_begin = 0, roi_end = 1;
 };
 
+// In fp32, as everyone computes it: 10 times 0.7 is 7, which it is not in fp64.
+std::int64_t scaled_size(std::int64_t in, double scale) { return std::int64_t(std::floor(float(in) * float(scale))); }
+
 // Where in the input output sample i lies. Where that is the edge between two samples rounding decides, so each way
 // has the precision, step by step, in which ONNX Runtime computes it.
 float grid_point(const ResizeOptions& o, const AxisResize& a, std::int64_t i) {
   auto x = float(i), scale = float(a.scale), in = float(a.in), out = float(a.out);
   auto begin = float(a.roi_begin), end = float(a.roi_end);
   // ONNX takes the length before it is cut to a whole number here.
-  float length = scale * in;
+  auto length = float(a.scale * double(a.in));
   if (o.grid == "align_corners") return a.out == 1 || length == 1 ? 0 : x * (in - 1) / (length - 1);
-  if (o.grid == "asymmetric") return o.nearest == "round_prefer_ceil" ? float(double(i) / a.scale) : x / scale;
+  if (o.grid == "asymmetric") return x / scale;
   if (o.grid == "tf_crop_and_resize")
     return a.out > 1 ? begin * (in - 1) + x * (end - begin) * (in - 1) / (out - 1) : 0.5f * (begin + end) * (in - 1);
   if (o.grid == "pytorch_half_pixel" && a.out <= 1) return 0;
   if (o.grid != "half_pixel_symmetric") return (x + 0.5f) / scale - 0.5f;
-  float offset = in / 2 * (1 - out / length);
+  float offset = in / 2 * (1 - out / (scale * in));
   return float(double(offset) + double(x + 0.5f) / double(scale) - 0.5);
 }
 
 std::int64_t nearest_index(const ResizeOptions& o, float x) {
-  if (o.nearest == "round_prefer_floor") return std::int64_t(std::ceil(x - 0.5f));
-  if (o.nearest == "round_prefer_ceil") return std::int64_t(std::floor(x + 0.5f));
+  if (o.nearest == "round_prefer_floor") return std::int64_t(std::ceil(x - float(half_and_a_bit)));
+  if (o.nearest == "round_prefer_ceil") return std::int64_t(std::floor(x + float(half_and_a_bit)));
   return std::int64_t(o.nearest == "floor" ? std::floor(x) : std::ceil(x));
 }
 
@@ -127,12 +130,25 @@ bool upsamples(Value x, const ResizeOptions& o, const Floats& scales) {
 // By scales alone, the input's size being unknown.
 Result<Value> resize_by_scale(Lowering& g, Value x, const ResizeOptions& o, const Floats& scales) {
   if (!upsamples(x, o, scales)) {
+    std::vector<OpenResize> axes;
+    bool may_stay = true;  // scales from 1 to 2 leave short axes as they are
     for (std::size_t i = 0; i < x.rank(); ++i) {
       if (scales[i] == 1) continue;
       Value in = g.dim(x, i), scale = g.scalar(DType::fp32, scales[i]);
       Value length = g.times(g.cast(in, DType::fp32), scale);
       Value out = whole(scales[i]) ? g.times(in, scales[i]) : g.cast(g.add(mil::floor{.x = length}), DType::int32);
-      x = POM_TRY(resize_open(g, x, o, {i, in, out, scale}));
+      axes.push_back({i, in, out, scale, length, {}});
+      may_stay = may_stay && scales[i] > 1 && scales[i] < 2;
+    }
+    Value stays;
+    for (const OpenResize& a : axes) {
+      if (!may_stay) break;
+      Value here = g.add(mil::equal{.x = a.in, .y = a.out});
+      stays = stays ? g.add(mil::logical_and{.x = stays, .y = here}) : here;
+    }
+    for (OpenResize& a : axes) {
+      a.stays = stays;
+      x = POM_TRY(resize_open(g, x, o, a));
     }
     return x;
   }
@@ -149,6 +165,8 @@ Result<Value> resize_by_scale(Lowering& g, Value x, const ResizeOptions& o, cons
 
 Result<Value> resize(Lowering& g, Value x, const ResizeOptions& o, const std::vector<AxisResize>& axes) {
   std::vector<AxisResize> changed;
+  bool same_size = std::all_of(axes.begin(), axes.end(), [](const AxisResize& a) { return a.in == a.out; });
+  if (same_size && o.grid != "tf_crop_and_resize") return x;  // whatever the scales, as ONNX Runtime has it
   for (const AxisResize& a : axes)
     if (a.in != a.out || a.scale != 1 || o.grid == "tf_crop_and_resize") changed.push_back(a);
   if (changed.empty()) return x;
@@ -260,8 +278,7 @@ struct Resize {
     for (std::size_t i : along) {
       if (!X.shape()[i].known()) continue;
       std::int64_t in = X.shape()[i].value();
-      changes.push_back(
-          {i, in, std::int64_t(std::floor(double(in) * factors[i])), factors[i], rois[i], rois[rank + i]});
+      changes.push_back({i, in, scaled_size(in, factors[i]), factors[i], rois[i], rois[rank + i]});
     }
     return g.result(POM_TRY(resize(g, X, o, changes)), X.elem());
   }
@@ -294,8 +311,8 @@ struct Resize {
     for (std::size_t k = 0; k < along.size(); ++k) {
       if (!open[along[k]]) continue;
       Value in = g.dim(X, along[k]), out = g.squeeze(g.slice(sizes, 0, std::int64_t(k), std::int64_t(k) + 1), {0});
-      Value scale = g.over(g.cast(out, DType::fp32), g.cast(in, DType::fp32));
-      x = POM_TRY(resize_open(g, x, o, {along[k], in, out, scale}));
+      Value length = g.cast(out, DType::fp32), scale = g.over(length, g.cast(in, DType::fp32));
+      x = POM_TRY(resize_open(g, x, o, {along[k], in, out, scale, length, {}}));
     }
     return g.result(x, X.elem());
   }
@@ -363,7 +380,7 @@ struct Upsample {
     std::vector<AxisResize> changes;
     for (std::size_t i = 0; i < X.rank(); ++i) {
       std::int64_t in = X.shape()[i].value();
-      changes.push_back({i, in, std::int64_t(std::floor(double(in) * factors[i])), factors[i]});
+      changes.push_back({i, in, scaled_size(in, factors[i]), factors[i]});
     }
     return g.result(POM_TRY(resize(g, X, o, changes)), X.elem());
   }

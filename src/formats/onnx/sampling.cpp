@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/half.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
@@ -319,7 +320,7 @@ struct RoiAlign {
       grouped = g.reshape(v, Shape{boxes, *repeats, own[1], own[2]});
       counts = mask;
       if (largest) {
-        Value low = g.number(v, v.dtype() == DType::fp16 ? -65504.0 : -3.4e38);
+        Value low = g.number(v, v.dtype() == DType::fp16 ? -largest_half : -3.4e38);
         Value on = g.add(mil::greater{.x = mask, .y = g.number(mask, 0)});
         grouped = g.select(on, grouped, low);
         grouped = g.add(mil::reduce_max{.x = grouped, .axes = Ints{2}, .keep_dims = false});

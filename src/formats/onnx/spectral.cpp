@@ -2,7 +2,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "formats/onnx/elimination.h"
 #include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
@@ -35,7 +37,47 @@ Transform transform(Lowering& g, std::int64_t inputs, std::int64_t outputs, std:
           g.constant(Tensor::from_numbers(DType::fp32, {inputs, outputs}, s))};
 }
 
+struct Complex {
+  Value real, imaginary;
+};
+
 Value product(Lowering& g, Value x, Value matrix) { return g.add(mil::matmul{.x = x, .y = matrix}); }
+
+// Of complex numbers along the last axis, not scaled.
+Complex whole_transform(Lowering& g, Complex x, std::int64_t inputs, std::int64_t length, bool inverse) {
+  Transform t = transform(g, inputs, length, length, 1);
+  Value re_sine = product(g, x.real, t.sine), im_sine = product(g, x.imaginary, t.sine);
+  Value re_cosine = product(g, x.real, t.cosine), im_cosine = product(g, x.imaginary, t.cosine);
+  if (inverse) return {g.minus(re_cosine, im_sine), g.plus(re_sine, im_cosine)};
+  return {g.plus(re_cosine, im_sine), g.minus(im_cosine, re_sine)};
+}
+
+// As transforms of half the length, which is half the work: of the sums of samples that are half a length apart, for
+// the even bins, and of their differences, each turned by its own angle, for the odd ones.
+Complex halved_transform(Lowering& g, Complex x, std::int64_t length, bool inverse) {
+  std::size_t last = x.real.rank() - 1;
+  std::int64_t half = length / 2;
+  auto first = [&](Value v) { return g.slice(v, last, 0, half); };
+  auto second = [&](Value v) { return g.slice(v, last, half, length); };
+  Complex sum{g.plus(first(x.real), second(x.real)), g.plus(first(x.imaginary), second(x.imaginary))};
+  Complex difference{g.minus(first(x.real), second(x.real)), g.minus(first(x.imaginary), second(x.imaginary))};
+  std::vector<double> c, s;
+  for (std::int64_t n = 0; n < half; ++n) {
+    double angle = std::numbers::pi * double(n) / double(half);
+    c.push_back(std::cos(angle));
+    s.push_back(inverse ? std::sin(angle) : -std::sin(angle));
+  }
+  Value cosine = g.constant(Tensor::from_numbers(DType::fp32, {half}, c));
+  Value sine = g.constant(Tensor::from_numbers(DType::fp32, {half}, s));
+  Complex turned{g.minus(g.times(difference.real, cosine), g.times(difference.imaginary, sine)),
+                 g.plus(g.times(difference.real, sine), g.times(difference.imaginary, cosine))};
+  Complex even = whole_transform(g, sum, half, half, inverse), odd = whole_transform(g, turned, half, half, inverse);
+  Shape bins = x.real.shape();
+  auto in_turns = [&](Value a, Value b) {
+    return g.reshape(g.add(mil::stack{.values = Values{a, b}, .axis = int(last) + 1}), bins);
+  };
+  return {in_turns(even.real, odd.real), in_turns(even.imaginary, odd.imaginary)};
+}
 
 struct DFT {
   ONNX_IN(input);
@@ -72,9 +114,15 @@ struct DFT {
       return g.transpose(g.squeeze(g.slice(x, rank - 1, i, i + 1), {std::int64_t(rank) - 1}), perm);
     };
     Value re = g.cast(part(0), DType::fp32), im = complex ? g.cast(part(1), DType::fp32) : Value();
-    Transform t = transform(g, used, outputs, length, inverse ? 1.0 / double(length) : 1.0);
     Value real, imaginary;
-    if (to_real) {
+    if (im && !to_real) {
+      bool halves = used == length && length % 2 == 0 && rank <= 5;
+      Complex y =
+          halves ? halved_transform(g, {re, im}, length, inverse) : whole_transform(g, {re, im}, used, length, inverse);
+      real = inverse ? g.times(y.real, 1.0 / double(length)) : y.real;
+      imaginary = inverse ? g.times(y.imaginary, 1.0 / double(length)) : y.imaginary;
+    } else if (to_real) {
+      Transform t = transform(g, used, outputs, length, 1.0 / double(length));
       // The half that is left out mirrors the one that is there.
       std::vector<double> twice(std::size_t(used), 2.0);
       twice[0] = 1;
@@ -82,14 +130,9 @@ struct DFT {
       Value weight = g.constant(Tensor::from_numbers(DType::fp32, {used}, twice));
       real = g.minus(product(g, g.times(re, weight), t.cosine), product(g, g.times(im, weight), t.sine));
     } else {
-      Value sign_re = product(g, re, t.sine);
+      Transform t = transform(g, used, outputs, length, inverse ? 1.0 / double(length) : 1.0);
       real = product(g, re, t.cosine);
-      imaginary = inverse ? sign_re : g.times(sign_re, -1);
-      if (im) {
-        Value sine = product(g, im, t.sine);
-        real = inverse ? g.minus(real, sine) : g.plus(real, sine);
-        imaginary = g.plus(imaginary, product(g, im, t.cosine));
-      }
+      imaginary = inverse ? product(g, re, t.sine) : g.times(product(g, re, t.sine), -1);
     }
     auto placed = [&](Value v) { return g.cast(g.transpose(v, back), input.dtype()); };
     if (to_real) return g.result(g.expand_dims(placed(real), {std::int64_t(rank) - 1}), input.elem());
@@ -105,26 +148,41 @@ struct STFT {
   ONNX_OPTIONAL(frame_length);
   ONNX_ATTR(onesided, bool) = true;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(signal.rank() == 3 && signal.shape()[1].known() && signal.shape()[2] == 1,
-                "the signal must be real, of the shape [batch, length, 1], and its length known");
+    POM_REQUIRE(signal.rank() == 3 && signal.shape()[2] == 1,
+                "the signal must be real, of the shape [batch, length, 1]");
     auto step = std::int64_t(POM_TRY(g.constant_number(frame_step, "frame_step")));
-    std::int64_t size = signal.shape()[1].value(), length = 0;
+    Dim size = signal.shape()[1];
+    std::int64_t length = 0;
     if (frame_length) length = std::int64_t(POM_TRY(g.constant_number(frame_length, "frame_length")));
     if (!frame_length && window && window.rank() == 1 && window.shape()[0].known()) length = window.shape()[0].value();
-    POM_REQUIRE(step > 0 && length > 0 && length <= size && length <= largest_transform,
-                "frames of {} samples, {} apart, of a signal of {}", length, step, size);
-    std::int64_t frames = (size - length) / step + 1, bins = onesided ? length / 2 + 1 : length;
-    POM_REQUIRE(frames < (1 << 22) && frames * length < (1 << 22), "there are {} frames", frames);
-    Ints places;
-    for (std::int64_t f = 0; f < frames; ++f)
-      for (std::int64_t i = 0; i < length; ++i) places.push_back(f * step + i);
+    POM_REQUIRE(step > 0 && length > 0 && length <= largest_transform && (!size.known() || length <= size.value()),
+                "frames of {} samples, {} apart, of a signal of {}", length, step, size.text());
+    std::int64_t bins = onesided ? length / 2 + 1 : length;
     Value x = g.cast(g.squeeze(signal, {2}), DType::fp32);
-    Value framed = g.add(mil::gather{.x = x, .indices = g.reshape(g.ints(places), Shape{frames, length}), .axis = 1});
+    Value framed = g.add(mil::gather{.x = x, .indices = POM_TRY(places(g, size, step, length)), .axis = 1});
     if (window) framed = g.times(framed, g.cast(window, DType::fp32));
     Transform t = transform(g, length, bins, length, 1);
     Value real = product(g, framed, t.cosine), imaginary = g.times(product(g, framed, t.sine), -1);
     return g.result(g.cast(g.add(mil::stack{.values = Values{real, imaginary}, .axis = 3}), signal.dtype()),
                     signal.elem());
+  }
+  // Of each frame's samples: [frames, length].
+  Result<Value> places(Lowering& g, Dim size, std::int64_t step, std::int64_t length) const {
+    if (!size.known()) {
+      Value begins = g.add(mil::slice_by_index{.x = count_up(g, g.minus(g.dim(signal, 1), double(length - 1))),
+                                               .begin = g.ints({0}),
+                                               .end = g.ints({0}),
+                                               .stride = Ints{step},
+                                               .begin_mask = Ints{1},
+                                               .end_mask = Ints{1}});
+      return g.plus(g.expand_dims(begins, {1}), count_up(g, g.integer(length)));
+    }
+    std::int64_t frames = (size.value() - length) / step + 1;
+    POM_REQUIRE(frames < (1 << 22) && frames * length < (1 << 22), "there are {} frames", frames);
+    Ints all;
+    for (std::int64_t f = 0; f < frames; ++f)
+      for (std::int64_t i = 0; i < length; ++i) all.push_back(f * step + i);
+    return g.reshape(g.ints(all), Shape{frames, length});
   }
 };
 
@@ -144,7 +202,8 @@ struct Col2Im {
     Ints stride = strides->empty() ? Ints(n, 1) : *strides;
     POM_REQUIRE(n > 0 && block.size() == n && pad.size() == 2 * n && dilation.size() == n && stride.size() == n,
                 "the attributes do not fit {} spatial dims", n);
-    POM_REQUIRE(input.rank() == 3 && all_known(input.shape()), "the input needs rank 3 and a known shape");
+    POM_REQUIRE(input.rank() == 3 && input.shape()[1].known() && input.shape()[2].known(),
+                "the input needs rank 3, and a known number of channels and patches");
     Ints padded(n), count(n);
     std::int64_t area = 1, volume = 1, patches = 1;
     for (std::size_t i = 0; i < n; ++i) {
@@ -179,7 +238,7 @@ struct Col2Im {
       }
     Dim batch = input.shape()[0];
     Value updates = g.reshape(input, Shape{batch, channels, volume * patches});
-    Value zeros = g.filled({batch, channels, area}, {}, input.dtype(), 0);
+    Value zeros = g.filled({batch, channels, area}, {input}, input.dtype(), 0);
     Value sum =
         g.add(mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
     Shape full{batch, channels};
@@ -191,7 +250,7 @@ struct Col2Im {
   }
 };
 
-// Determinants of matrices up to 3 x 3, by their formula.
+// Determinants, of matrices up to 3 x 3 by their formula.
 struct Det {
   ONNX_IN(X);
   Status lower(Lowering& g) const {
@@ -199,7 +258,8 @@ struct Det {
     POM_REQUIRE(rank >= 2 && X.shape()[rank - 1].known() && X.shape()[rank - 1] == X.shape()[rank - 2],
                 "the last two dims of {} are no square", to_string(X.shape()));
     std::int64_t n = X.shape()[rank - 1].value();
-    POM_REQUIRE(n >= 1 && n <= 3, "determinants of {} x {} matrices are not supported", n, n);
+    POM_REQUIRE(n >= 1 && n <= largest, "determinants of {} x {} matrices are not supported", n, n);
+    if (n > 3) return lower_large(g, n);
     auto at = [&](std::int64_t i, std::int64_t j) {
       Value row = g.slice(X, rank - 2, i, i + 1);
       return g.squeeze(g.slice(row, rank - 1, j, j + 1), {std::int64_t(rank) - 2, std::int64_t(rank) - 1});
@@ -211,6 +271,21 @@ struct Det {
     if (n == 2) return g.result(minor(0, 1, 0, 1));
     Value sum = g.minus(g.times(at(0, 0), minor(1, 2, 1, 2)), g.times(at(0, 1), minor(1, 2, 0, 2)));
     return g.result(g.plus(sum, g.times(at(0, 2), minor(1, 2, 0, 1))));
+  }
+
+ private:
+  static constexpr std::int64_t largest = 32;
+  // The product of the pivots of an elimination.
+  Status lower_large(Lowering& g, std::int64_t n) const {
+    Shape leading(X.shape().begin(), X.shape().end() - 2);
+    Value rows = g.reshape(g.cast(X, DType::fp32), Shape{element_count(leading), n, n}), product;
+    for (std::int64_t c = 0; c < n; ++c) {
+      Eliminated step = eliminate_column(g, rows, c, n, true);
+      rows = step.rows;
+      Value factor = g.times(step.pivot, step.sign);
+      product = product ? g.times(product, factor) : factor;
+    }
+    return g.result(g.cast(g.reshape(product, leading), X.dtype()), X.elem());
   }
 };
 

@@ -30,8 +30,7 @@ bool Window::dilated() const {
 }
 bool Window::sizes_known() const { return all_known(input); }
 std::int64_t Window::output(std::size_t i) const {
-  std::int64_t reach = dilations[i] * (kernel[i] - 1) + 1;
-  return (input[i].value() + before[i] + after[i] - reach) / strides[i] + 1;
+  return (input[i].value() + before[i] + after[i] - reach(i)) / strides[i] + 1;
 }
 std::int64_t Window::volume() const {
   std::int64_t volume = 1;
@@ -66,6 +65,9 @@ Result<Window> window_of(Value x, const WindowAttributes& a) {
   w.before.assign(pads.begin(), pads.begin() + std::ptrdiff_t(n));
   w.after.assign(pads.begin() + std::ptrdiff_t(n), pads.end());
   bool known = w.sizes_known();
+  for (std::size_t i = 0; i < n && !known && !upper && !lower; ++i)
+    POM_REQUIRE(!w.input[i].known() || w.input[i].value() + w.before[i] + w.after[i] >= w.reach(i),
+                "a window of {} does not fit into the {} elements of dim {}", w.reach(i), w.input[i].value(), i + 2);
   for (std::size_t i = 0; i < n && known; ++i)
     POM_REQUIRE(w.input[i].value() > 0 && w.input[i].value() < (std::int64_t(1) << 40), "dim {} of the input is {}",
                 i + 2, w.input[i].text());
@@ -84,9 +86,16 @@ Result<Window> window_of(Value x, const WindowAttributes& a) {
     }
   }
   w.declared_after = w.after;
-  w.ceil_mode = a.ceil_mode && !known;
+  for (std::size_t i = 0; i < n && !known && a.ceil_mode; ++i) {
+    // As much more as makes a window of what is left, but none that begins behind the input.
+    POM_REQUIRE(w.after[i] < w.reach(i),
+                "ceil_mode with a padding of {} around windows of {} needs an input of known "
+                "size",
+                w.after[i], w.reach(i));
+    w.after[i] = std::min(w.after[i] + w.strides[i], w.reach(i)) - 1;
+  }
   for (std::size_t i = 0; i < n && known; ++i) {
-    std::int64_t size = w.input[i].value(), reach = w.dilations[i] * (w.kernel[i] - 1) + 1;
+    std::int64_t size = w.input[i].value(), reach = w.reach(i);
     std::int64_t room = size + w.before[i] + w.after[i] - reach;
     POM_REQUIRE(room >= 0, "a window of {} does not fit into the {} elements of dim {}", reach, room + reach, i + 2);
     if (!a.ceil_mode) continue;

@@ -20,7 +20,6 @@ struct Window {
   Ints before, after;               // padding, ceil_mode's own included
   Ints declared_after;              // without ceil_mode's own
   std::string pad_type = "custom";  // or same, same_lower, valid, where sizes are unknown
-  bool ceil_mode = false;           // still to be done, since sizes are unknown
   std::vector<Dim> input;
 
   std::size_t spatial() const { return kernel.size(); }
@@ -28,6 +27,8 @@ struct Window {
   bool padded() const;
   bool dilated() const;
   bool sizes_known() const;
+  // Elements from the first to the last that a window sees.
+  std::int64_t reach(std::size_t i) const { return dilations[i] * (kernel[i] - 1) + 1; }
   // Output size along a spatial dim, when its input size is known.
   std::int64_t output(std::size_t i) const;
   std::int64_t volume() const;

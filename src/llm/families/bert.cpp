@@ -1,4 +1,6 @@
-// BERT, DistilBERT and RoBERTa, and the sentence encoders made of them (MiniLM).
+// BERT, DistilBERT and RoBERTa, and the sentence encoders, classifiers and others made of them (MiniLM).
+#include <algorithm>
+
 #include "llm/families/families.h"
 
 namespace pomona::llm {
@@ -52,6 +54,16 @@ LayerNames bert_names() {
   return n;
 }
 
+// What the class is for comes first: a classifier of tokens may have kept the layer that one of texts has.
+Status prefer_task(const std::string& config_json, Encoder& e) {
+  Strings classes = POM_TRY(architectures_of(config_json));
+  std::ranges::stable_partition(e.tasks, [&](const TaskHead& head) {
+    return std::ranges::any_of(
+        classes, [&](const std::string& name) { return !head.task.empty() && name.ends_with(head.task); });
+  });
+  return {};
+}
+
 Result<Encoder> bert_like(const std::string& config_json, const char* family) {
   BertConfig c;
   POM_TRY(read_config(config_json, c));
@@ -67,7 +79,7 @@ Result<Encoder> bert_like(const std::string& config_json, const char* family) {
   e.positions = c.max_position_embeddings;
   e.epsilon = c.layer_norm_eps;
   e.activation = *c.hidden_act;
-  // Heads for other tasks, and the layer over the first token that they use.
+  // Heads and the layer over the first token are not always wanted.
   e.ignored = {"pooler.*",  "bert.pooler.*", "roberta.pooler.*", "cls.*",
                "lm_head.*", "classifier.*",  "qa_outputs.*",     ".position_ids"};
   e.prefixes = {"bert.", "roberta."};
@@ -79,15 +91,49 @@ Result<Encoder> bert_like(const std::string& config_json, const char* family) {
   return e;
 }
 
+// What all three have under the same names.
+const TaskHead classifies_tokens{.task = "TokenClassification", .out = "classifier"};
+const TaskHead answers{.task = "QuestionAnswering", .output = TaskHead::Output::span, .out = "qa_outputs"};
+const TaskHead classifies_pooled{
+    .first_token = true, .dense = "pooler.dense", .activation = "tanh", .out = "classifier"};
+const TaskHead pools{
+    .output = TaskHead::Output::pooler, .first_token = true, .dense = "pooler.dense", .activation = "tanh"};
+
 }  // namespace
 
-Result<Encoder> bert(const std::string& config_json) { return bert_like(config_json, "bert"); }
+Result<Encoder> bert(const std::string& config_json) {
+  Encoder e = POM_TRY(bert_like(config_json, "bert"));
+  const TaskHead fills_masks{.task = "MaskedLM",
+                             .dense = "cls.predictions.transform.dense",
+                             .activation = e.activation,
+                             .norm = "cls.predictions.transform.LayerNorm",
+                             .out = "cls.predictions.decoder",
+                             .bias = "cls.predictions.bias",
+                             .tied = true};
+  e.tasks = {classifies_pooled, classifies_tokens, answers, fills_masks, pools};
+  POM_TRY(prefer_task(config_json, e));
+  return e;
+}
 
 Result<Encoder> roberta(const std::string& config_json) {
   Encoder e = POM_TRY(bert_like(config_json, "roberta"));
   // Positions are counted from the row after that of padding, whose id has always been 1.
   e.first_position = 2;
   e.positions -= e.first_position;
+  const TaskHead classifies{.task = "SequenceClassification",
+                            .first_token = true,
+                            .dense = "classifier.dense",
+                            .activation = "tanh",
+                            .out = "classifier.out_proj"};
+  const TaskHead fills_masks{.task = "MaskedLM",
+                             .dense = "lm_head.dense",
+                             .activation = "gelu",
+                             .norm = "lm_head.layer_norm",
+                             .out = "lm_head.decoder",
+                             .bias = "lm_head.bias",
+                             .tied = true};
+  e.tasks = {classifies, classifies_pooled, classifies_tokens, answers, fills_masks, pools};
+  POM_TRY(prefer_task(config_json, e));
   return e;
 }
 
@@ -117,6 +163,19 @@ Result<Encoder> distilbert(const std::string& config_json) {
   n.up = "transformer.layer.{}.ffn.lin1";
   n.down = "transformer.layer.{}.ffn.lin2";
   n.mlp_norm = "transformer.layer.{}.output_layer_norm";
+  const TaskHead classifies{.task = "SequenceClassification",
+                            .first_token = true,
+                            .dense = "pre_classifier",
+                            .activation = "relu",
+                            .out = "classifier"};
+  const TaskHead fills_masks{.task = "MaskedLM",
+                             .dense = "vocab_transform",
+                             .activation = e.activation,
+                             .norm = "vocab_layer_norm",
+                             .out = "vocab_projector",
+                             .tied = true};
+  e.tasks = {classifies, classifies_tokens, answers, fills_masks};
+  POM_TRY(prefer_task(config_json, e));
   return e;
 }
 

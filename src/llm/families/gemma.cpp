@@ -82,6 +82,7 @@ Result<Decoder> gemma3(const std::string& config_json) {
   POM_REQUIRE(*config.rope_local_type == "default", "config.json asks for rope type '{}' in sliding layers",
               *config.rope_local_type);
   Decoder d = POM_TRY(gemma2_like(config));
+  d.score_cap = 0;  // transformers reads the field and caps nothing: normalised heads need no cap
   d.names.query_norm = "layers.{}.self_attn.q_norm";
   d.names.key_norm = "layers.{}.self_attn.k_norm";
   // Other parts of a model that sees pictures.

@@ -130,6 +130,9 @@ Result<Decoder> qwen3_moe(const std::string& config_json) {
   POM_TRY(read_config(config_json, config));
   Decoder d = POM_TRY(llama_like(config));
   POM_TRY(set_windows(d, config));
+  // Other than in Qwen3 all layers have the window, whatever max_window_layers says.
+  if (config.use_sliding_window)
+    for (Layer& layer : d.layers) layer.window = config.sliding_window->value_or(0);
   name_head_norms(d);
   auto experts = config.num_experts->has_value() ? *config.num_experts : *config.num_local_experts;
   POM_REQUIRE(experts, "config.json lacks num_experts");

@@ -129,40 +129,12 @@ Value convolved(Builder& g, Value x, Value weight, Value bias, const Axes& axes,
   return g.add(op);
 }
 
-// [.., s*n, ..] at `axis` as [.., c*s, .., n, ..] with the s next elements as channels, in steps of rank 5 at most.
-Value stride_to_channels(Builder& g, Value x, std::size_t axis, std::int64_t stride) {
+// [.., s*n, ..] at `axis` as [.., c*s, .., n, ..] with the s next elements as channels, in steps of rank 5 at most. A
+// weight's steps are folded as they are made.
+Value stride_to_channels(Builder& g, Value x, std::size_t axis, std::int64_t stride, bool weight) {
   if (!x) return x;
+  auto step = [&](const auto& op) { return weight ? folded(g, g.add(op)) : g.add(op); };
   Sizes sizes = sizes_of(x), apart, together = sizes;
-  Ints order;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    if (i == axis) {
-      apart.insert(apart.end(), {sizes[i] / stride, stride});
-    } else {
-      apart.push_back(sizes[i]);
-    }
-  }
-  for (std::size_t i = 0; i < apart.size(); ++i) {
-    if (i == axis + 1) continue;
-    order.push_back(std::int64_t(i));
-    if (i == 1) order.push_back(std::int64_t(axis + 1));
-  }
-  together[1] *= stride;
-  together[axis] /= stride;
-  Value split = g.add(mil::reshape{.x = x, .shape = g.ints(apart)});
-  Value turned = g.add(mil::transpose{.x = split, .perm = order});
-  return g.add(mil::reshape{.x = turned, .shape = g.ints(together)});
-}
-
-// The same of a weight, whose kernel is filled with zeros to a multiple of the stride first.
-Value weight_to_channels(Builder& g, Value weight, std::size_t axis, std::int64_t stride) {
-  std::int64_t kernel = weight.shape()[axis].value(), missing = (stride - kernel % stride) % stride;
-  if (missing) {
-    Ints amounts(2 * weight.rank(), 0);
-    amounts[2 * axis + 1] = missing;
-    weight = folded(g, g.add(mil::pad{.x = weight, .pad = g.ints(amounts)}));
-  }
-  if (!weight) return weight;
-  Sizes sizes = known_sizes(weight.shape()), apart, together = sizes;
   Ints order;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     apart.push_back(i == axis ? sizes[i] / stride : sizes[i]);
@@ -175,9 +147,18 @@ Value weight_to_channels(Builder& g, Value weight, std::size_t axis, std::int64_
   }
   together[1] *= stride;
   together[axis] /= stride;
-  Value split = folded(g, g.add(mil::reshape{.x = weight, .shape = g.ints(apart)}));
-  Value turned = folded(g, g.add(mil::transpose{.x = split, .perm = order}));
-  return folded(g, g.add(mil::reshape{.x = turned, .shape = g.ints(together)}));
+  Value split = step(mil::reshape{.x = x, .shape = g.ints(apart)});
+  Value turned = step(mil::transpose{.x = split, .perm = order});
+  return step(mil::reshape{.x = turned, .shape = g.ints(together)});
+}
+
+// A weight whose kernel is filled with zeros to a multiple of the stride.
+Value filled_kernel(Builder& g, Value weight, std::size_t axis, std::int64_t stride) {
+  std::int64_t kernel = weight.shape()[axis].value(), missing = (stride - kernel % stride) % stride;
+  if (!missing) return weight;
+  Ints amounts(2 * weight.rank(), 0);
+  amounts[2 * axis + 1] = missing;
+  return folded(g, g.add(mil::pad{.x = weight, .pad = g.ints(amounts)}));
 }
 
 }  // namespace
@@ -200,8 +181,8 @@ Value fold_strides(const Node& node, Builder& g, const EngineLimits& limits) {
     only[i].before = axis.before;
     only[i].after = std::max<std::int64_t>(needed - have, 0);
     x = sliced(g, padded(g, x, only), i + 2, 0, needed);
-    x = stride_to_channels(g, x, i + 2, stride);
-    weight = weight_to_channels(g, weight, i + 2, stride);
+    x = stride_to_channels(g, x, i + 2, stride, false);
+    weight = stride_to_channels(g, filled_kernel(g, weight, i + 2, stride), i + 2, stride, true);
     if (!x || !weight) return {};
     axis = Axis{.size = needed / stride, .kernel = kernel, .positions = axis.positions};
     any = true;

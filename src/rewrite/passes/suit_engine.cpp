@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/elementwise_binary.h"
@@ -166,10 +167,10 @@ Value open_mask(const Node& node, Builder& g, const EngineLimits&) {
     auto tensor = literal->materialise();
     if (!tensor) continue;
     std::vector<double> numbers = tensor->numbers();
-    if (std::none_of(numbers.begin(), numbers.end(), [](double v) { return v <= -65504; })) continue;
+    if (std::none_of(numbers.begin(), numbers.end(), [](double v) { return v <= -largest_half; })) continue;
     if (!leads_to_softmax(node.output())) return {};
     for (double& v : numbers)
-      if (v <= -65504) v = closed;
+      if (v <= -largest_half) v = closed;
     Value mended = g.constant(Tensor::from_numbers(tensor->dtype(), tensor->sizes(), numbers));
     Values inputs = node.inputs();
     inputs[i] = mended;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/half.h"
 #include "ir/builder.h"
 #include "ir/walk.h"
 #include "ops/elementwise_unary.h"
@@ -15,7 +16,6 @@
 namespace pomona::rewrite {
 namespace {
 
-constexpr double largest_half = 65504, smallest_half = 0x1p-24;
 constexpr double as_good_as_infinite = 1e38;              // what exporters write for "minus infinity"
 constexpr std::size_t looked_through_elements = 1 << 20;  // larger constants are not scanned for their magnitude
 constexpr std::size_t looked_through_weight = 4096;   // nor are weights of layers beyond this, which are never masks
@@ -159,6 +159,7 @@ class HalfPass {
       find_integer_sum(node);
       find_logarithm(node);
       find_rounding(node);
+      find_edge(node);
     });
     POM_TRY(convert(function_.body));
     std::vector<std::string> sentences;
@@ -262,11 +263,34 @@ class HalfPass {
       if (!roundings_.count(user)) mark_onward(*user, steps - 1);
   }
 
+  // A function's inputs have all their digits, and these tell close numbers apart: in fp16 10000 and 10001 are one
+  // number, whose softmax is another one. Nothing but layers at the very edge is meant.
+  bool is_function_input(Value value) const {
+    return !value.producer() && !value.literal() && is_single(value) && value.block() == &function_.body;
+  }
+  void find_edge(const Node& node) {
+    static const std::unordered_set<std::string_view> tell_apart{"softmax", "tan", "reduce_log_sum_exp"};
+    Values inputs = node.inputs();
+    if (inputs.empty() || !is_function_input(inputs[0])) return;
+    const Node* other = inputs.size() > 1 ? inputs[1].producer() : nullptr;
+    if (node.op->name == "sub" && other && other->op && other->op->name == "reduce_max" &&
+        other->input(0) == inputs[0]) {
+      edges_.insert(&node);
+      edges_.insert(other);
+    }
+    if (tell_apart.count(node.op->name)) edges_.insert(&node);
+    // An input times another one that is its scale: nobody knows where that leads.
+    if (node.op->name == "mul" && inputs[1].rank() == 0 && !inputs[1].literal() &&
+        (is_function_input(inputs[1]) || (other && is_function_input(other->input(0)))))
+      edges_.insert(&node);
+  }
+
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     // Products leave any range soon, and corners of boxes in pixels are told apart to a fraction.
-    if (roundings_.count(&node) || node.op->name == "reduce_prod" || node.op->name == "non_maximum_suppression")
+    if (roundings_.count(&node) || edges_.count(&node) || node.op->name == "reduce_prod" ||
+        node.op->name == "non_maximum_suppression")
       return true;
     if (node.op->name == "cast" && !is_float(node.output().dtype())) return true;
     if (POM_TRY(has_tiny_scale(node))) return true;
@@ -275,7 +299,8 @@ class HalfPass {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);
       for (Value input : node.inputs_of(i)) {
         if (input.type().kind != Type::Kind::tensor) return true;
-        if (!is_single(input)) continue;
+        bool was_single = is_half(input) && was_single_.count(&input.info());
+        if (!is_single(input) && !was_single) continue;
         if (rule.var.id != '*' && !rule.var.domain.accepts(DType::fp16, function_.opset)) return true;
         if (POM_TRY(is_too_large(input, most_looked_through(rule.constant)))) return true;
       }
@@ -292,10 +317,9 @@ class HalfPass {
     return weight ? holds_tiny_numbers(*weight) : Result<bool>(false);
   }
   static Result<bool> holds_tiny_numbers(const Weight& weight) {
-    constexpr double smallest_normal = 0x1p-14;
     Tensor tensor = POM_TRY(weight.materialise());
     for (std::size_t i = 0; i < tensor.count(); ++i)
-      if (double size = std::fabs(tensor.number(i)); size != 0 && (size < smallest_normal || size > largest_half))
+      if (double size = std::fabs(tensor.number(i)); size != 0 && (size < smallest_normal_half || size > largest_half))
         return true;
     return false;
   }
@@ -452,7 +476,7 @@ class HalfPass {
   Function& function_;
   const HalfOptions& options_;
   std::map<std::string, std::size_t> changed_;  // in words, how often
-  std::unordered_set<const Node*> index_arithmetic_, logarithms_, roundings_, stay_single_;
+  std::unordered_set<const Node*> index_arithmetic_, logarithms_, roundings_, edges_, stay_single_;
   std::unordered_map<const ValueInfo*, Magnitude> magnitudes_;
   std::unordered_map<const ValueInfo*, Value> other_;
   std::unordered_set<const ValueInfo*> was_single_;

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <unordered_set>
 
+#include "base/half.h"
 #include "ops/activation.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
@@ -149,7 +151,7 @@ const Rule merge_scales{.name = "merge_scales",
                         .replace = [](const Match& m, Builder& g) {
                           double product = m.number("a") * m.number("b");
                           // Beyond what the dtype holds, the order of the steps matters.
-                          bool fits = std::fabs(product) < 65504 && std::fabs(product) > 0x1p-14;
+                          bool fits = std::fabs(product) < largest_half && std::fabs(product) > smallest_normal_half;
                           return fits ? g.add(mil::mul{.x = m["x"], .y = g.number(m["x"], product)}) : Value();
                         }};
 const Rule merge_shifts{.name = "merge_shifts",
@@ -171,6 +173,19 @@ const Rule merge_relus{.name = "merge_relus",
                        .pattern = op<mil::relu>(op<mil::relu>(x).named("inner").shared()),
                        .replace = [](const Match& m, Builder&) { return m["inner"]; }};
 
+// Whether the result becomes a whole number within so many steps: 3 / 3 does, 3 * (1/3) may miss it.
+constexpr int steps_to_rounding = 3;
+bool is_rounded(const Node& node, int steps) {
+  static const std::unordered_set<std::string_view> jumps{"floor", "ceil", "round", "quantize", "floor_div", "mod"};
+  for (const Node* user : node.output().users()) {
+    if (!user->op) continue;
+    bool to_integer = user->op->name == "cast" && !is_float(user->output().dtype());
+    if (to_integer || jumps.count(user->op->name)) return true;
+    if (steps > 0 && user->op->elementwise && is_rounded(*user, steps - 1)) return true;
+  }
+  return false;
+}
+
 // One spelling.
 const Rule divide_to_multiply{.name = "divide_to_multiply",
                               .doc = "x / c = x * (1/c)",
@@ -183,6 +198,7 @@ const Rule divide_to_multiply{.name = "divide_to_multiply",
                                 for (double c : tensor->numbers())
                                   if (!(std::fabs(c) < 0x1p14 && std::fabs(c) > 0x1p-14))
                                     return "the reciprocal may lose digits in fp16";
+                                if (is_rounded(*m.root, steps_to_rounding)) return "the result is rounded";
                                 return "";
                               },
                               .replace =
@@ -206,6 +222,13 @@ const Rule select_always{
     .name = "select_always",
     .doc = "select with a condition that is the same everywhere",
     .pattern = either({op<mil::select>(flag(true), x, any("other")), op<mil::select>(flag(false), any("other"), x)}),
+    .condition = [](const Match& m) -> std::string_view {
+      const Shape &a = m["x"].shape(), &b = m["other"].shape();
+      for (std::size_t i = 1; i <= std::min(a.size(), b.size()); ++i)
+        if (Dim here = a[a.size() - i], there = b[b.size() - i]; !(there == 1) && !(here == there) && !here.known())
+          return "the other one may be larger";
+      return "";
+    },
     .replace = take_x};
 const Rule relu_from_maximum{.name = "relu_from_maximum",
                              .doc = "max(x, 0) = relu(x)",

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 onnxruntime.set_default_logger_severity(4)
 f16, f32, i8, u8, i32, i64, boolean = (numpy.dtype(t) for t in ("float16", "float32", "int8", "uint8", "int32", "int64", "bool"))
 FLOATS, WHOLE = (f32, f16), (i32, i64)
-LARGEST_TENSOR, LARGEST_NUMBER = 4096, 1e4
+LARGEST_TENSOR, LARGEST_NUMBER, SMALLEST_NUMBER = 4096, 1e4, 1e-5
 
 # Ops whose results are exact when their operands are: moves, choices and whole numbers.
 EXACT = set("""Abs Neg Relu Identity Max Min Transpose Reshape Flatten Squeeze Unsqueeze Slice Gather GatherElements GatherND ScatterElements ScatterND
@@ -181,6 +181,9 @@ class Graph:
             if not isinstance(array, numpy.ndarray) or not 0 < array.size <= LARGEST_TENSOR or array.ndim > 5 or array.dtype.kind not in "fiub":
                 raise Skip
             if array.dtype.kind == "f" and not numpy.all(numpy.abs(array) <= LARGEST_NUMBER):
+                raise Skip
+            # What is left of a difference that should be 0.
+            if array.dtype.kind == "f" and 0 < numpy.abs(array).max() < SMALLEST_NUMBER:
                 raise Skip
             if array.dtype.kind == "i" and array.size and numpy.abs(array.astype("int64")).max() > 1 << 20:
                 raise Skip

@@ -87,6 +87,17 @@ def try_all(cases, precision="fp32"):
     return verdicts
 
 
+def exit_code(cases):
+    """Tries (name, case) pairs, prints those that fail, 0 if none does, else 1."""
+    failed = 0
+    for (name, _), verdict in zip(cases, try_all([case for _, case in cases])):
+        if verdict:
+            failed += 1
+            print(f"{name}\n    {verdict[0]}: {verdict[1]}")
+    print(f"{len(cases)} cases, {failed} failed")
+    return 1 if failed else 0
+
+
 def signature(verdict):
     """What two refusals have in common although their tensors have other names and sizes."""
     kind, words = verdict
@@ -145,7 +156,8 @@ def shrink(case, verdict, precision="fp32"):
         value.CopyFrom(info(value.name, case.inputs[value.name]))
     while True:
         values = every_value(case)
-        made = [n for node in case.model.graph.node if node.op_type != "Constant" for n in node.output]
+        made = [n for node in case.model.graph.node if node.op_type != "Constant" for n in node.output
+                if isinstance(values[n], numpy.ndarray)]
         ends = [o.name for o in case.model.graph.output]
         everything_coarse = Case(case.model, case.inputs, made if case.coarse else ())
         candidates = [part_of(everything_coarse, values, [n], []) for n in made if ends != [n]]
