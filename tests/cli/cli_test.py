@@ -196,6 +196,19 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertFalse((self.folder / "a.mlpackage").exists())
 
+    def test_tensors_with_long_names_get_files(self):
+        names = ["x" * 400 + end for end in "ab"]
+        graph = helper.make_graph([helper.make_node("Exp", ["x"], [names[0]]), helper.make_node("Neg", [names[0]], [names[1]]), helper.make_node("Abs", [names[1]], ["y"])], "g",
+                                  [helper.make_tensor_value_info("x", 1, [3])], [helper.make_tensor_value_info("y", 1, [3])])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.folder / "long.onnx")
+        numpy.savez(self.folder / "long.npz", x=numpy.ones(3, numpy.float32))
+        for words in (["convert", self.folder / "long.onnx", "-o", self.folder / "long.mlpackage", "--precision", "fp32"],
+                      ["run", self.folder / "long.mlpackage", "--inputs", self.folder / "long.npz", "--all-tensors", self.folder / "tensors", "--outputs", self.folder / "y.npz"]):
+            done = pomona(*words)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        found = sorted(numpy.load(path)[0] for path in (self.folder / "tensors").iterdir())
+        numpy.testing.assert_allclose(found, sorted([1, numpy.e, -numpy.e, numpy.e]), rtol=1e-6)
+
     def test_conformance_counts_and_writes(self):
         def case(name, op, x, y, wrong=False):
             folder = self.folder / "cases" / name

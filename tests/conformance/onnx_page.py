@@ -18,7 +18,8 @@ back and running. What cannot be right is refused, and the reason is given. A ca
 and a thousandth of the largest are tolerated.
 
 Beyond these operators: `com.microsoft` (attention in its forms with caches, fused layers, QLinear operators, MatMulNBits, GatherBlockQuantized,
-DynamicQuantizeLSTM and others; compared with ONNX Runtime in `tests/conformance/contrib_test.py`) and the part of `ai.onnx.ml` that ends in tensors. An
+DynamicQuantizeLSTM and others; compared with ONNX Runtime in `tests/conformance/contrib_test.py`) and `ai.onnx.ml` (`tests/conformance/ml_test.py`). Where
+a classifier's labels are strings, or ZipMap names its scores, the model becomes a Core ML classifier, which takes one row at a time. An
 operator of your own is given with `--custom-op DOMAIN::NAME=FILE.mil`: a function in MIL's text, in which `${alpha}` stands for an attribute of the node
 and `${x.0}` for a size of an input.
 

@@ -33,6 +33,13 @@ def add_resizing():
             for sizes in ["1,2,10,14", "1,2,3,9", "1,2,1,1"]:
                 add(19, f'(float[1,2,h,w] x) => (float[?,?,?,?] y) <int64[4] s = {{{sizes}}}> {{ y = Resize<{attributes}>(x, "", "", s) }}', x=x)
             add(19, f'(float[1,2,h,w] x, float[1,2,p,q] z) => (float[?,?,?,?] y) {{ s = Shape(z) y = Resize<{attributes}>(x, "", "", s) }}', x=x, z=z)
+    for mode, more in [("linear", "antialias=1"), ("cubic", "antialias=1"), ("cubic", "exclude_outside=1"), ("cubic", "antialias=1, exclude_outside=1, cubic_coeff_a=-0.5")]:
+        for grid in ["half_pixel", "align_corners", "asymmetric"]:
+            for sizes in ["10,14", "3,9", "2,3", "5,2"]:
+                add(19, f'(float[1,2,h,w] x) => (float[?,?,?,?] y) <int64[4] s = {{1,2,{sizes}}}> '
+                        f'{{ y = Resize<mode="{mode}", coordinate_transformation_mode="{grid}", {more}>(x, "", "", s) }}', x=x)
+            if grid != "align_corners":
+                add(19, f'(float[1,2,h,w] x) => (float[?,?,?,?] y) <float[4] s = {{1,1,0.6,1.5}}> {{ y = Resize<mode="{mode}", coordinate_transformation_mode="{grid}", {more}>(x, "", s) }}', x=x)
     add(19, '(float[1,2,4,4] x, float[1,2,p,q] z) => (float[?,?,?,?] y) { s = Shape(z) y = Resize<mode="linear">(x, "", "", s) }', x=real(1, 2, 4, 4), z=z)
     add(19, '(int32[1,2,h,w] x) => (int32[?,?,?,?] y) <float[4] s = {1,1,2,1.5}> { y = Resize<mode="nearest">(x, "", s) }',
         x=rng.integers(-9, 9, (1, 2, 3, 4)).astype(numpy.int32))
@@ -83,10 +90,33 @@ def add_moves():
     add(13, "(float[a,b] x) => (float[?,?] y, float[?,?] z) { y, z = Split<axis=1>(x) }", x=real(2, 6))
 
 
+def add_products():
+    for equation, a, b in [("ij,jk->ik", "m,n", "p,q"), ("bij,bkj->bik", "b,m,n", "c,p,q"), ("bhid,bhjd->bhij", "b,2,m,4", "c,2,n,4"), ("ij,ij->", "m,n", "p,q"), ("i,i->i", "m", "p"),
+                           ("...ij,...jk->...ik", "b,m,n", "c,p,q"), ("ij,jk->ik", "m,1", "p,q"), ("bi,bj->ij", "1,m", "p,q"), ("ij,kl->ik", "m,n", "p,q")]:
+        sizes = {"b": 2, "c": 2, "m": 3, "n": 4, "p": 4, "q": 5}
+        terms, values = equation.split("->")[0].replace("...", "").split(","), {}
+        size_of = {}
+        for term, dims, name in zip(terms, (a, b), "xy"):
+            dims = dims.split(",")
+            letters = ["..."] * (len(dims) - len(term)) + list(term)
+            shape = []
+            for letter, dim in zip(letters, dims):
+                shape.append(int(dim) if dim.isdigit() else size_of.setdefault(letter, sizes[dim]))
+            values[name] = real(*shape)
+        add(17, f"(float[{a}] x, float[{b}] y) => (float[{','.join('?' * len(equation.split('->')[1].replace('...', '.')))}] z) {{ z = Einsum<equation=\"{equation}\">(x, y) }}", **values)
+    for axis in [0, 1, -1]:
+        add(17, f"(float[a,b,c] x, int64[d,e,f] i) => (float[?,?,?] y) {{ y = GatherElements<axis={axis}>(x, i) }}", x=real(3, 3, 3), i=rng.integers(-3, 3, (2, 3, 1)))
+        add(17, f"(float[a,b,c] x, int64[a,b,c] i) => (float[?,?,?] y) {{ y = GatherElements<axis={axis}>(x, i) }}", x=real(3, 3, 3), i=rng.integers(-3, 3, (3, 3, 3)))
+    add(17, "(float[a,b] x) => (float[?,?] y) <int64[0] s = {}> { y = Expand(x, s) }", x=real(2, 3))
+    add(17, "(float x) => (float y) <int64[0] s = {}> { y = Expand(x, s) }", x=numpy.array(1.5, numpy.float32))
+    add(17, "(float[1,b] x, float[a,b] z) => (float[?,?] y) { s = Shape(z) y = Expand(x, s) }", x=real(1, 3), z=real(2, 3))
+
+
 def add_transforms():
     for n in [2, 4, 7]:
         add(22, f"(float[b,3,{n},{n}] x) => (float[?,?] y) {{ y = Det(x) }}", x=real(2, 3, n, n))
     add(22, "(float[b,4,4] x) => (float[?] y) { y = Det(x) }", x=numpy.ones((2, 4, 4), numpy.float32))
+    add(18, "(float[b,8,6] x) => (float[?,?,?,?] y) <int64[2] i = {3,4}, int64[2] k = {2,2}> { y = Col2Im(x, i, k) }", x=real(2, 8, 6))
     for length in [13, 16]:
         for step in [1, 3, 5]:
             add(17, f"(float[b,n,1] x) => (float[?,?,?,?] y) <int64 s = {{{step}}}, float[6] w = {{0.1,0.4,1,0.9,0.5,0.2}}> {{ y = STFT(x, s, w) }}", x=real(2, length, 1))
@@ -112,6 +142,7 @@ def main():
     add_ties()
     add_pooling()
     add_moves()
+    add_products()
     add_transforms()
     add_sequences()
     return trial.exit_code(CASES)

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "formats/onnx/lowering.h"
+#include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/shape.h"
@@ -39,8 +39,8 @@ struct GatherElements {
     for (std::size_t i = 0; i < data.rank(); ++i) {
       Dim have = data.shape()[i], want = indices.shape()[i];
       if (i == along || have == want) continue;
-      POM_REQUIRE(want.known(), "dim {} of data and indices may differ", i);
-      source = g.slice(source, i, 0, want.value());
+      source =
+          want.known() ? g.slice(source, i, 0, want.value()) : sliced(g, source, i, g.integer(0), g.dim(indices, i));
     }
     auto read = [&](Value x) {
       if (!x || !at || x.rank() <= 5) return g.add(mil::gather_along_axis{.x = x, .indices = at, .axis = int(along)});

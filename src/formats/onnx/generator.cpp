@@ -147,13 +147,16 @@ Status cast_to(Lowering& g, const InputField& x, Elem to, bool saturate, const s
 }
 
 struct Cast {
-  ONNX_IN(input);
+  ONNX_IN(input, .sequence = true);
   ONNX_ATTR(to, int, .required = true);
   ONNX_ATTR(saturate, bool, .since = 19) = true;
   ONNX_ATTR(round_mode, std::string, .since = 24) = "up";
   Status lower(Lowering& g) const {
     const ElemInfo* elem = find_elem(to);
     POM_REQUIRE(elem, "tensors of {} are not supported", elem_name(to));
+    POM_REQUIRE(!input.entry().items, "the input is a sequence, not a tensor");
+    if (input.entry().is_text() && elem->elem == Elem::string) return g.give(input.entry());
+    POM_REQUIRE(!input.entry().is_text(), "a classifier's label in words cannot be made a number");
     return cast_to(g, input, elem->elem, *saturate, *round_mode);
   }
 };

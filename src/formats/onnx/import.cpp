@@ -8,6 +8,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "formats/onnx/classifier_end.h"
 #include "formats/onnx/custom.h"
 #include "formats/onnx/lowering.h"
 #include "formats/onnx/sort.h"
@@ -158,6 +159,14 @@ class Importer final : public GraphLowering {
     return program;
   }
 
+  // The size that would have to be 1 for the classifier at the model's end; empty when that is not the trouble.
+  const std::string& open_rows() const { return open_rows_; }
+  void take_for_one_row(const std::string& size) {
+    symbols_[size] = 1;
+    assume(fmt::format("size '{}' is 1: a classifier's label in words, and its map of scores, are those of one row",
+                       size));
+  }
+
   TensorFiles& files() override { return files_; }
   void assume(std::string sentence) override {
     if (std::find(assumptions_.begin(), assumptions_.end(), sentence) == assumptions_.end())
@@ -195,6 +204,7 @@ class Importer final : public GraphLowering {
   Result<std::vector<Entry>> inline_function(const FunctionProto& function, const NodeCall& call, Block& block);
 
   std::vector<std::string> assumptions_;
+  std::string open_rows_;
   mutable std::set<std::string> custom_seen_;  // operators of the user's that the model has
   const ModelProto& model_;
   const ImportOptions& options_;
@@ -294,9 +304,9 @@ Status Importer::bind_symbols() {
 
 Dim Importer::dim_of(const DimensionProto& d, Text input, std::size_t axis) const {
   if (d.dim_value && *d.dim_value >= 0) return *d.dim_value;
-  if (d.dim_param.empty()) return Dim::named(fmt::format("{}_{}", input, axis));
-  auto at = symbols_.find(std::string(d.dim_param));
-  return at != symbols_.end() ? at->second : Dim::named(std::string(d.dim_param));
+  std::string name = d.dim_param.empty() ? fmt::format("{}_{}", input, axis) : std::string(d.dim_param);
+  auto at = symbols_.find(name);
+  return at != symbols_.end() ? at->second : Dim::named(name);
 }
 
 Result<Entry> Importer::initializer(const TensorProto& tensor, Block& block) {
@@ -368,9 +378,11 @@ Status Importer::add_inputs(Program& program, Function& main, Scope& scope) {
 
 Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
   Values results;
+  ClassifierEnd classifier;
   for (const ValueInfoProto& output : model_.graph.output) {
     const Entry* entry = scope.find(output.name);
     POM_REQUIRE(entry && *entry, "output '{}' is made by no node", output.name);
+    if (POM_TRY(classifier.takes(output.name, *entry))) continue;
     POM_REQUIRE(entry->value, "output '{}' is a sequence of {} tensors; a Core ML program gives tensors only",
                 output.name, entry->items->size());
     Value value = entry->value;
@@ -383,9 +395,12 @@ Status Importer::add_outputs(Program& program, Function& main, Scope& scope) {
     feature.name = std::string(output.name);
     main.outputs.push_back(std::move(feature));
     std::string dtype = border_dtype(output.elem_type ? output.elem_type : int(entry->elem));
-    note_source_feature(program.metadata,
-                        {false, std::string(output.name), dtype, shape_text(output), std::string(output.name)});
+    bool scalar = !output.has_shape && value.rank() == 0;
+    note_source_feature(program.metadata, {false, std::string(output.name), dtype, scalar ? "[]" : shape_text(output),
+                                           std::string(output.name)});
   }
+  open_rows_ = classifier.open_rows();
+  POM_TRY(classifier.finish(main, results));
   main.body.set_results(std::move(results));
   return {};
 }
@@ -552,7 +567,15 @@ Result<std::vector<Entry>> Importer::inline_function(const FunctionProto& functi
 
 Result<Program> read_onnx(const Bytes& file, const std::string& folder, const ImportOptions& options) {
   ModelProto model = POM_TRY(parse_model(file));
-  return Importer(model, folder, options).run();
+  constexpr std::size_t most_attempts = 64;
+  std::vector<std::string> rows;
+  while (true) {
+    Importer importer(model, folder, options);
+    for (const std::string& size : rows) importer.take_for_one_row(size);
+    auto program = importer.run();
+    if (program || importer.open_rows().empty() || rows.size() == most_attempts) return program;
+    rows.push_back(importer.open_rows());
+  }
 }
 
 Result<Program> read_onnx(const std::string& path, const ImportOptions& options) {

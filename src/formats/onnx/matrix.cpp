@@ -141,6 +141,16 @@ Result<Term> contract(Lowering& g, Term a, Term b, const std::set<char>& needed)
     s.insert(more.begin(), more.end());
     return s;
   };
+  // A summed letter that stands for 1 on one side is summed on the other before they meet.
+  for (char c : in_a)
+    if (in_b.count(c) && !needed.count(c) && (size_of(a, c) == 1) != (size_of(b, c) == 1)) {
+      std::set<char> rest_a = in_a, rest_b = in_b;
+      rest_a.erase(c);
+      rest_b.erase(c);
+      sum_out(g, a, rest_a);
+      sum_out(g, b, rest_b);
+      return contract(g, a, b, needed);
+    }
   sum_out(g, a, with(needed, in_b));
   sum_out(g, b, with(needed, in_a));
   if (!g.status()) return g.status().error();
@@ -150,8 +160,7 @@ Result<Term> contract(Lowering& g, Term a, Term b, const std::set<char>& needed)
       left += c;
       continue;
     }
-    Dim size = POM_TRY(joined(size_of(a, c), size_of(b, c)));
-    POM_REQUIRE(needed.count(c) || (size == size_of(a, c) && size == size_of(b, c)), "a summed dim is broadcast");
+    POM_TRY(joined(size_of(a, c), size_of(b, c)));
     (needed.count(c) ? batch : shared) += c;
   }
   for (char c : b.letters)

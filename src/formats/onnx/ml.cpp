@@ -205,57 +205,6 @@ struct LinearRegressor {
   }
 };
 
-struct SVMRegressor {
-  ONNX_IN(X);
-  ONNX_ATTR(coefficients, Floats, .required = true);
-  ONNX_ATTR(kernel_params, Floats);
-  ONNX_ATTR(kernel_type, std::string) = "LINEAR";
-  ONNX_ATTR(n_supports, int) = 0;
-  ONNX_ATTR(one_class, bool) = false;
-  ONNX_ATTR(post_transform, std::string) = "NONE";
-  ONNX_ATTR(rho, Floats, .required = true);
-  ONNX_ATTR(support_vectors, Floats);
-  Status lower(Lowering& g) const {
-    POM_REQUIRE(*post_transform == "NONE", "post_transform is '{}', which is not supported", *post_transform);
-    POM_REQUIRE(rho->size() == 1, "there are {} numbers in rho", rho->size());
-    Value x = real_of(g, X.rank() == 1 ? g.expand_dims(X, {0}) : *X);
-    POM_REQUIRE(x && x.rank() == 2, "the input is no matrix");
-    bool supported = *n_supports > 0;
-    const Floats& rows = supported ? *support_vectors : *coefficients;
-    std::int64_t count = supported ? *n_supports : 1, width = std::int64_t(rows.size()) / count;
-    POM_REQUIRE(width > 0 && width * count == std::int64_t(rows.size()) &&
-                    (!supported || coefficients->size() == std::size_t(count)),
-                "{} coefficients and {} numbers for {} vectors", coefficients->size(), rows.size(), count);
-    Value y = POM_TRY(kernel(g, x, Tensor::from_numbers(DType::fp32, {count, width}, rows)));
-    if (supported)
-      y = g.add(mil::matmul{.x = y, .y = g.constant(Tensor::from_numbers(DType::fp32, {count, 1}, *coefficients))});
-    y = g.plus(y, (*rho)[0]);
-    if (*one_class) {
-      Value positive = g.add(mil::greater{.x = y, .y = g.number(y, 0)});
-      y = g.minus(g.times(g.cast(positive, DType::fp32), 2), 1);
-    }
-    return g.result(y, Elem::float32);
-  }
-  // [N, vectors].
-  Result<Value> kernel(Lowering& g, Value x, const Tensor& vectors) const {
-    double gamma = kernel_params->size() > 0 ? (*kernel_params)[0] : 0;
-    double offset = kernel_params->size() > 1 ? (*kernel_params)[1] : 0;
-    double degree = kernel_params->size() > 2 ? (*kernel_params)[2] : 0;
-    Value rows = g.constant(vectors);
-    if (*kernel_type == "RBF") {
-      Value apart = g.minus(g.expand_dims(x, {1}), rows);
-      Value squares = g.add(mil::reduce_sum_square{.x = apart, .axes = Ints{2}, .keep_dims = false});
-      return g.add(mil::exp{.x = g.times(squares, -gamma)});
-    }
-    Value products = g.add(mil::matmul{.x = x, .y = rows, .transpose_y = true});
-    if (*kernel_type == "LINEAR") return products;
-    Value shifted = g.plus(g.times(products, gamma), offset);
-    if (*kernel_type == "SIGMOID") return g.add(mil::tanh{.x = shifted});
-    POM_REQUIRE(*kernel_type == "POLY", "kernel_type is '{}'", *kernel_type);
-    return g.add(mil::pow{.x = shifted, .y = g.number(shifted, degree)});
-  }
-};
-
 }  // namespace
 
 Rules ml_chapter() {
@@ -268,7 +217,6 @@ Rules ml_chapter() {
       rule<LinearRegressor>("LinearRegressor", 1, always, domain),
       rule<Normalizer>("Normalizer", 1, always, domain),
       rule<OneHotEncoder>("OneHotEncoder", 1, always, domain),
-      rule<SVMRegressor>("SVMRegressor", 1, always, domain),
       rule<Scaler>("Scaler", 1, always, domain),
   };
 }

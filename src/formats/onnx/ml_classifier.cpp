@@ -12,13 +12,6 @@ namespace {
 constexpr Text domain = "ai.onnx.ml";
 constexpr int always = 1 << 30;
 
-Result<Value> transformed(Lowering& g, Value scores, const std::string& name) {
-  if (name == "NONE") return scores;
-  if (name == "SOFTMAX") return g.add(mil::softmax{.x = scores, .axis = -1});
-  if (name == "LOGISTIC") return g.add(mil::sigmoid{.x = scores});
-  return fail("post_transform is '{}', which is not supported", name);
-}
-
 struct LinearClassifier {
   ONNX_IN(X);
   ONNX_ATTR(classlabels_ints, Ints);
@@ -51,12 +44,45 @@ struct LinearClassifier {
   }
 };
 
+// Scores with names: a sequence of maps, of which Core ML has one at a classifier's end.
+struct ZipMap {
+  ONNX_IN(X);
+  ONNX_ATTR(classlabels_int64s, Ints);
+  ONNX_ATTR(classlabels_strings, Strings);
+  Status lower(Lowering& g) const {
+    POM_REQUIRE(!classlabels_int64s->empty() || !classlabels_strings->empty(), "there are no labels");
+    Value scores = X.rank() == 1 ? g.expand_dims(X, {0}) : *X;
+    return g.give(
+        {.value = scores,
+         .elem = Elem::float32,
+         .classes = std::make_shared<NamedClasses>(NamedClasses{*classlabels_int64s, *classlabels_strings, scores})});
+  }
+};
+
 }  // namespace
 
-Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels) {
-  POM_REQUIRE(labels.strings.empty() && !labels.ints.empty(), "labels that are strings are not supported");
-  Value table = g.ints(labels.ints);
-  POM_TRY(g.result(g.add(mil::gather{.x = table, .indices = classes, .axis = 0}), Elem::int64));
+Result<Value> transformed(Lowering& g, Value scores, const std::string& name) {
+  if (name == "NONE") return scores;
+  if (name == "SOFTMAX") return g.add(mil::softmax{.x = scores, .axis = -1});
+  if (name == "LOGISTIC") return g.add(mil::sigmoid{.x = scores});
+  return fail("post_transform is '{}', which is not supported", name);
+}
+
+Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels, std::string_view unlike) {
+  auto named = std::make_shared<NamedClasses>(NamedClasses{labels.ints, labels.strings, scores});
+  if (!unlike.empty()) {
+    std::vector<double> all;
+    for (std::size_t i = 0; i < labels.size(); ++i) all.push_back(double(i));
+    Value numbers = g.constant(Tensor::from_numbers(DType::int32, {std::int64_t(all.size())}, all));
+    named->scores = g.cast(g.add(mil::equal{.x = g.expand_dims(classes, {1}), .y = numbers}), DType::fp32);
+    named->made = true;
+  }
+  if (!labels.strings.empty()) {
+    POM_TRY(g.give({.value = classes, .elem = Elem::string, .classes = named}));
+  } else {
+    Value label = g.add(mil::gather{.x = g.ints(labels.ints), .indices = classes, .axis = 0});
+    POM_TRY(g.result(label, Elem::int64));
+  }
   return g.result(scores, Elem::float32);
 }
 
@@ -70,7 +96,8 @@ Status give_best_class(Lowering& g, Value scores, const ClassLabels& labels, con
     chances = g.select(there, scores, g.number(scores, hopeless));
   }
   Value best = g.add(mil::reduce_argmax{.x = chances, .axis = 1, .keep_dims = false});
-  return give_classes(g, best, POM_TRY(transformed(g, scores, post_transform)), labels);
+  return give_classes(g, best, POM_TRY(transformed(g, scores, post_transform)), labels,
+                      scored ? "not every class has a score" : "");
 }
 
 Status give_two_classes(Lowering& g, Value score, double threshold, FirstScore first, const ClassLabels& labels,
@@ -84,12 +111,17 @@ Status give_two_classes(Lowering& g, Value score, double threshold, FirstScore f
   // Of -s and s the softmax would be another thing than what ONNX Runtime gives.
   POM_REQUIRE(post_transform != "SOFTMAX" || first == FirstScore::zero,
               "post_transform is 'SOFTMAX', which is not supported for one score");
-  return give_classes(g, classes, POM_TRY(transformed(g, g.concat({other, score}, 1), post_transform)), labels);
+  // Whether the greater of both scores is the label's.
+  bool whole = post_transform == "NONE" && first == FirstScore::one_less;
+  bool agrees = threshold == (whole ? 0.5 : 0);
+  return give_classes(g, classes, POM_TRY(transformed(g, g.concat({other, score}, 1), post_transform)), labels,
+                      agrees ? "" : "the greater score is not always the label's");
 }
 
 Rules ml_classifier_chapter() {
   return {
       rule<LinearClassifier>("LinearClassifier", 1, always, domain),
+      rule<ZipMap>("ZipMap", 1, always, domain),
   };
 }
 

@@ -9,8 +9,11 @@ struct ClassLabels {
   const Strings& strings;
   std::size_t size() const { return ints.size() + strings.size(); }
 };
-// The node's two results: the label of each row's class (an index [N]), and the scores [N, classes].
-Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels);
+// The node's two results: the label of each row's class (an index [N]), and the scores [N, classes] or others. `unlike`
+// says why the greatest score is not always the label's; empty where it is.
+Status give_classes(Lowering& g, Value classes, Value scores, const ClassLabels& labels, std::string_view unlike = {});
+// Scores after post_transform.
+Result<Value> transformed(Lowering& g, Value scores, const std::string& name);
 // The same with the class of the best score, and post_transform done to the scores. Classes where `scored` (if it is
 // there) is 0 are out of the question.
 Status give_best_class(Lowering& g, Value scores, const ClassLabels& labels, const std::string& post_transform,

@@ -3,6 +3,8 @@
 #include "ops/elementwise_binary.h"
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
+#include "ops/linear.h"
+#include "ops/reduction.h"
 #include "ops/shape.h"
 #include "ops/tensor_operation.h"
 
@@ -77,11 +79,44 @@ Value cubic(Lowering& g, double a, Value d, bool near) {
   return g.plus(g.times(times_plus(g.plus(g.times(d, a), -5 * a), 8 * a), d), -4 * a);
 }
 
+// The weight of a sample at a distance, in fp32.
+Value weight_at(Lowering& g, const ResizeOptions& o, Value distance) {
+  Value d = g.add(mil::abs{.x = distance}), zero = g.number(d, 0);
+  if (o.mode == "linear") return most(g, g.minus(g.number(d, 1), d), zero);
+  Value far = g.select(g.add(mil::less{.x = d, .y = g.number(d, 2)}), cubic(g, o.cubic_a, d, false), zero);
+  return g.select(g.add(mil::less_equal{.x = d, .y = g.number(d, 1)}), cubic(g, o.cubic_a, d, true), far);
+}
+
+// As a product with the matrix of all weights, [out, in] and some samples beyond either end, which repeat the last
+// ones.
+Value resize_by_matrix(Lowering& g, Value x, const ResizeOptions& o, const OpenResize& a, Value points) {
+  Value one = g.scalar(DType::fp32, 1), stretch = o.antialias ? least(g, a.scale, one) : one;
+  Value reach = g.over(g.times(one, o.mode == "cubic" ? 2 : 1), stretch);
+  Value beyond = g.cast(g.plus(g.add(mil::ceil{.x = reach}), 1), DType::int32);
+  Value places = count_up(g, g.minus(g.integer(0), beyond), g.plus(a.in, beyond));
+  Value apart = g.minus(g.expand_dims(real(g, places), {0}), g.expand_dims(points, {1}));
+  Value weights = weight_at(g, o, g.times(apart, stretch));
+  if (o.exclude_outside) {
+    Value inside = g.add(mil::logical_and{.x = g.add(mil::greater_equal{.x = places, .y = g.integer(0)}),
+                                          .y = g.add(mil::less{.x = places, .y = a.in})});
+    weights = g.times(weights, g.expand_dims(real(g, inside), {0}));
+  }
+  weights = g.over(weights, g.add(mil::reduce_sum{.x = weights, .axes = Ints{1}, .keep_dims = true}));
+  Value samples = taken(g, x, clamped(g, places, a.in), a.axis);
+  if (!samples || !weights) return {};
+  Ints perm, back(x.rank());
+  for (std::size_t i = 0; i < x.rank(); ++i)
+    if (i != a.axis) perm.push_back(std::int64_t(i));
+  perm.push_back(std::int64_t(a.axis));
+  for (std::size_t i = 0; i < perm.size(); ++i) back[std::size_t(perm[i])] = std::int64_t(i);
+  Value y = g.add(mil::matmul{.x = g.transpose(samples, perm), .y = g.cast(weights, x.dtype()), .transpose_y = true});
+  return g.transpose(y, back);
+}
+
 }  // namespace
 
 Result<Value> resize_open(Lowering& g, Value x, const ResizeOptions& o, const OpenResize& a) {
-  POM_REQUIRE(o.grid != "tf_crop_and_resize" && !o.antialias && (o.mode != "cubic" || !o.exclude_outside),
-              "resizing with antialias, exclude_outside or tf_crop_and_resize needs sizes that are known");
+  POM_REQUIRE(o.grid != "tf_crop_and_resize", "tf_crop_and_resize needs sizes that are known");
   POM_REQUIRE(o.grid != "half_pixel_symmetric" || o.mode != "nearest" || (o.nearest != "floor" && o.nearest != "ceil"),
               "'half_pixel_symmetric' with nearest_mode '{}' is decided by the last digits of fp64, which Core ML does "
               "not have; it needs sizes that are known",
@@ -90,6 +125,11 @@ Result<Value> resize_open(Lowering& g, Value x, const ResizeOptions& o, const Op
   if (a.stays) points = g.select(a.stays, real(g, count_up(g, a.out)), points);
   if (o.mode == "nearest") return taken(g, x, clamped(g, g.cast(nearest(g, o, points), DType::int32), a.in), a.axis);
   POM_REQUIRE(is_float(x.dtype()), "integers are resized by 'nearest' only");
+  if (o.antialias || (o.mode == "cubic" && o.exclude_outside)) {
+    Value y = resize_by_matrix(g, x, o, a, points);
+    if (!y) return g.status().error();
+    return y;
+  }
   Value below = floored(g, points), share = g.minus(points, below), place = g.cast(below, DType::int32);
   Value rest = g.minus(g.number(share, 1), share), sum;
   bool is_cubic = o.mode == "cubic";

@@ -87,12 +87,18 @@ Status fill_rule(const RecordInfo& record, void* rule, const NodeCall& call, int
       for (; next < call.inputs.size(); ++next) {
         POM_REQUIRE(call.inputs[next], "input {} is missing", next);
         POM_REQUIRE(!call.inputs[next].items || detail.sequence, "input {} is a sequence, not a tensor", next);
+        POM_REQUIRE(!call.inputs[next].is_text(),
+                    "input {} is a classifier's label in words or its map of scores, which can only be an output",
+                    next);
         static_cast<VariadicField&>(field).entries.push_back(call.inputs[next]);
       }
     } else if (detail.kind == FieldRule::Kind::input) {
       auto& input = static_cast<InputField&>(field);
       if (next < call.inputs.size()) input.set(call.inputs[next]);
       POM_REQUIRE(!detail.required || input.entry(), "input '{}' is missing", field.info().name);
+      POM_REQUIRE(!input.entry().is_text() || detail.sequence,
+                  "input '{}' is a classifier's label in words or its map of scores, which can only be an output",
+                  field.info().name);
       POM_REQUIRE(!input.entry().items || detail.sequence, "input '{}' is a sequence, not a tensor", field.info().name);
       ++next;
     }
@@ -133,6 +139,7 @@ const Rules& all_rules() {
                                        contrib_quantization_chapter,
                                        ml_chapter,
                                        ml_classifier_chapter,
+                                       ml_svm_chapter,
                                        ml_tree_chapter};
     Rules all;
     for (auto chapter : chapters)

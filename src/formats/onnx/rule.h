@@ -26,11 +26,21 @@ namespace pomona::onnx {
 class Lowering;
 
 // What a name in an ONNX graph stands for: a tensor, or a sequence of which each item is known by itself.
+// Of a classifier's label, or of the map from labels to scores that ZipMap makes. Core ML's programs have no strings
+// and no maps but at a classifier's end.
+struct NamedClasses {
+  std::vector<std::int64_t> ints;
+  std::vector<std::string> strings;
+  Value scores;       // [N, classes], the greatest of which belongs to the label
+  bool made = false;  // the scores are 1 for the label's class and 0 for others; those of the model are not like that
+};
 struct Entry {
   Value value;
   Elem elem = Elem::undefined;
   bool absent = false;  // an optional input that was not given; else an empty entry is a node that was refused
   std::shared_ptr<const std::vector<Entry>> items = {};  // of a sequence
+  std::shared_ptr<const NamedClasses> classes = {};      // `value` has each row's class (of a label), or its scores
+  bool is_text() const { return classes && elem != Elem::int64; }
   explicit operator bool() const { return bool(value) || items; }
 };
 
@@ -233,6 +243,7 @@ Rules contrib_plain_chapter();
 Rules contrib_quantization_chapter();
 Rules ml_chapter();
 Rules ml_classifier_chapter();
+Rules ml_svm_chapter();
 Rules ml_tree_chapter();
 
 }  // namespace pomona::onnx

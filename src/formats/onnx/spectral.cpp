@@ -202,7 +202,8 @@ struct Col2Im {
     Ints stride = strides->empty() ? Ints(n, 1) : *strides;
     POM_REQUIRE(n > 0 && block.size() == n && pad.size() == 2 * n && dilation.size() == n && stride.size() == n,
                 "the attributes do not fit {} spatial dims", n);
-    POM_REQUIRE(input.rank() == 3 && all_known(input.shape()), "the input needs rank 3 and a known shape");
+    POM_REQUIRE(input.rank() == 3 && input.shape()[1].known() && input.shape()[2].known(),
+                "the input needs rank 3, and a known number of channels and patches");
     Ints padded(n), count(n);
     std::int64_t area = 1, volume = 1, patches = 1;
     for (std::size_t i = 0; i < n; ++i) {
@@ -237,7 +238,7 @@ struct Col2Im {
       }
     Dim batch = input.shape()[0];
     Value updates = g.reshape(input, Shape{batch, channels, volume * patches});
-    Value zeros = g.filled({batch, channels, area}, {}, input.dtype(), 0);
+    Value zeros = g.filled({batch, channels, area}, {input}, input.dtype(), 0);
     Value sum =
         g.add(mil::scatter{.data = zeros, .indices = g.ints(places), .updates = updates, .axis = 2, .mode = "add"});
     Shape full{batch, channels};

@@ -90,7 +90,9 @@ class Border {
 
   // `again`: the value is a result already, and each result needs a name of its own.
   Status adapt_output(Value& result, std::string output, bool again) {
-    bool plain = result.type().kind == Type::Kind::tensor && result.dtype() != DType::string;
+    const Node* maker = result.producer();
+    bool is_label = maker && maker->op && maker->op->name == "classify";
+    bool plain = result.type().kind == Type::Kind::tensor && result.dtype() != DType::string && !is_label;
     if (again && result.name() == output) output += "_again";
     bool given = !result.producer() || result.is_weight();  // not computed: an input or a constant
     if (given && !result.is_weight() && result.name() == output) output += "_output";
@@ -113,6 +115,7 @@ class Border {
     named.set_name(output);
     result = named;
     Feature& feature = feature_for(function_.outputs, named);
+    if (is_label && named.dtype() == DType::int64) feature.kind = Feature::Kind::int64;
     if (!plain || feature.kind == Feature::Kind::image) return {};
     feature.dtype = outside;
     feature.has_shape = all_known(named.shape());

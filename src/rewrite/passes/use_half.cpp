@@ -299,7 +299,8 @@ class HalfPass {
       const InputRule& rule = OpDef::rule(node.op->inputs[i]);
       for (Value input : node.inputs_of(i)) {
         if (input.type().kind != Type::Kind::tensor) return true;
-        if (!is_single(input)) continue;
+        bool was_single = is_half(input) && was_single_.count(&input.info());
+        if (!is_single(input) && !was_single) continue;
         if (rule.var.id != '*' && !rule.var.domain.accepts(DType::fp16, function_.opset)) return true;
         if (POM_TRY(is_too_large(input, most_looked_through(rule.constant)))) return true;
       }

@@ -63,6 +63,11 @@ def spatial(g, x, kernel_of):
         # ONNX Runtime pads for the kernel as it is without dilations, so that results are smaller than the standard says.
         if pick.startswith("SAME"):
             attributes.pop("dilations", None)
+    # Of windows that do not fit ONNX Runtime makes one.
+    pads = attributes.get("pads", [0] * 2 * dims)
+    reach = [d * (k - 1) + 1 for d, k in zip(attributes.get("dilations", [1] * dims), kernel)]
+    if any(r > s + p + q for r, s, p, q in zip(reach, x.shape[2:], pads, pads[dims:])):
+        raise Skip
     return kernel, attributes
 
 
