@@ -117,6 +117,12 @@ def add_transforms():
         add(22, f"(float[b,3,{n},{n}] x) => (float[?,?] y) {{ y = Det(x) }}", x=real(2, 3, n, n))
     add(22, "(float[b,4,4] x) => (float[?] y) { y = Det(x) }", x=numpy.ones((2, 4, 4), numpy.float32))
     add(18, "(float[b,8,6] x) => (float[?,?,?,?] y) <int64[2] i = {3,4}, int64[2] k = {2,2}> { y = Col2Im(x, i, k) }", x=real(2, 8, 6))
+    add(22, "(float[b,n,3] x) => (float[?] y) { y = Det(x) }", x=real(2, 3, 3))
+    add(22, "(float[b,n,5] x) => (float[?] y) { y = Det(x) }", x=real(2, 5, 5))
+    boxes = numpy.sort(rng.random((2, 9, 4)).astype(numpy.float32), axis=-1)
+    for classes in ["c", "3"]:
+        add(17, f"(float[n,b,4] x, float[n,{classes},b] s) => (int64[?,?] y) <int64 m = {{4}}, float i = {{0.4}}> {{ y = NonMaxSuppression(x, s, m, i) }}",
+            x=boxes, s=rng.random((2, 3, 9)).astype(numpy.float32))
     for length in [13, 16]:
         for step in [1, 3, 5]:
             add(17, f"(float[b,n,1] x) => (float[?,?,?,?] y) <int64 s = {{{step}}}, float[6] w = {{0.1,0.4,1,0.9,0.5,0.2}}> {{ y = STFT(x, s, w) }}", x=real(2, length, 1))

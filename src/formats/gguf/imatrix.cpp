@@ -74,7 +74,7 @@ Result<ImportanceMatrix> read_tensors(const File& file) {
     std::vector<float> sums = POM_TRY(floats_of(entry)), counts;
     if (const TensorEntry* given = file.tensor(name + std::string(counts_end))) counts = POM_TRY(floats_of(*given));
     std::size_t width = entry.sizes.empty() ? 0 : std::size_t(entry.sizes.back());
-    POM_REQUIRE(width > 0, "tensor '{}' is empty", entry.name);
+    POM_REQUIRE(width > 0 && sums.size() >= width, "tensor '{}' is empty", entry.name);
     std::vector<float> means(width);
     std::size_t experts = sums.size() / width;
     for (std::size_t e = 0; e < experts; ++e) {

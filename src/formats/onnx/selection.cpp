@@ -41,15 +41,22 @@ struct NonMaxSuppression {
     if (iou_threshold) overlap = POM_TRY(g.constant_number(iou_threshold, "iou_threshold"));
     if (most <= 0) return g.result(g.constant(Tensor(DType::int32, {0, 3})), Elem::int64);
     Dim batch = scores.shape()[0], classes = scores.shape()[1], count = scores.shape()[2];
-    POM_REQUIRE(classes.known(), "the number of classes is not known");
     if (count.known()) most = std::min(most, double(count.value()));
     POM_REQUIRE(most < (1 << 24), "max_output_boxes_per_class is {}, with a number of boxes that is not known", most);
     // [N, 4, B] for every class, [N * C, 4, B]; scores [N * C, 1, B]
     Value corners = g.transpose(g.cast(boxes, DType::fp32), {0, 2, 1});
     Value centred = center_point_box ? corners : centres(g, corners);
-    centred = g.add(mil::tile{.x = g.expand_dims(centred, {1}), .reps = g.ints({1, classes.value(), 1, 1})});
-    centred = g.reshape(centred, Shape{batch * classes, 4, count});
-    Value score = g.reshape(g.cast(scores, DType::fp32), Shape{batch * classes, 1, count});
+    Value c = g.dim(scores, 1), b = g.dim(scores, 2), one = g.ints({1});
+    auto line = [&](Value v) { return g.reshape(v, Shape{1}); };
+    centred = g.add(mil::tile{.x = g.expand_dims(centred, {1}), .reps = g.concat({one, line(c), one, one}, 0)});
+    if (classes.known()) {
+      centred = g.reshape(centred, Shape{batch * classes, 4, count});
+    } else {
+      centred = g.reshape(centred, g.concat({g.ints({-1}), g.ints({4}), line(b)}, 0));
+    }
+    Value score = g.cast(scores, DType::fp32);
+    score = classes.known() ? g.reshape(score, Shape{batch * classes, 1, count})
+                            : g.reshape(score, g.concat({g.ints({-1}), one, line(b)}, 0));
     Values kept = g.add_all(mil::non_maximum_suppression{
         .boxes = centred, .scores = score, .iou_threshold = overlap, .max_boxes = int(most)});
     if (kept.size() != 3) return g.status();
@@ -61,7 +68,7 @@ struct NonMaxSuppression {
     }
     Value places = g.add(mil::non_zero{.x = g.cast(valid, DType::int32)});
     Value box = g.expand_dims(g.add(mil::gather_nd{.x = kept[2], .indices = places}), {1});
-    Value row = g.slice(places, 1, 0, 1), c = g.integer(classes.value());
+    Value row = g.slice(places, 1, 0, 1);
     Value image = g.add(mil::floor_div{.x = row, .y = c});
     return g.result(g.concat({image, g.minus(row, g.times(image, c)), box}, 1), Elem::int64);
   }

@@ -255,13 +255,19 @@ struct Det {
   ONNX_IN(X);
   Status lower(Lowering& g) const {
     std::size_t rank = X.rank();
-    POM_REQUIRE(rank >= 2 && X.shape()[rank - 1].known() && X.shape()[rank - 1] == X.shape()[rank - 2],
-                "the last two dims of {} are no square", to_string(X.shape()));
-    std::int64_t n = X.shape()[rank - 1].value();
+    POM_REQUIRE(rank >= 2, "the input has rank {}", rank);
+    // Where one of the two is known, so is the other.
+    Dim rows = X.shape()[rank - 2], columns = X.shape()[rank - 1];
+    POM_REQUIRE((rows.known() || columns.known()) && (!rows.known() || !columns.known() || rows == columns),
+                "the last two dims of {} are no square of a known size", to_string(X.shape()));
+    std::int64_t n = rows.known() ? rows.value() : columns.value();
+    Shape square = X.shape();
+    square[rank - 2] = square[rank - 1] = n;
+    Value x = g.reshape(X, square);
     POM_REQUIRE(n >= 1 && n <= largest, "determinants of {} x {} matrices are not supported", n, n);
-    if (n > 3) return lower_large(g, n);
+    if (n > 3) return lower_large(g, x, n);
     auto at = [&](std::int64_t i, std::int64_t j) {
-      Value row = g.slice(X, rank - 2, i, i + 1);
+      Value row = g.slice(x, rank - 2, i, i + 1);
       return g.squeeze(g.slice(row, rank - 1, j, j + 1), {std::int64_t(rank) - 2, std::int64_t(rank) - 1});
     };
     auto minor = [&](std::int64_t r, std::int64_t s, std::int64_t a, std::int64_t b) {
@@ -276,9 +282,9 @@ struct Det {
  private:
   static constexpr std::int64_t largest = 32;
   // The product of the pivots of an elimination.
-  Status lower_large(Lowering& g, std::int64_t n) const {
+  Status lower_large(Lowering& g, Value x, std::int64_t n) const {
     Shape leading(X.shape().begin(), X.shape().end() - 2);
-    Value rows = g.reshape(g.cast(X, DType::fp32), Shape{element_count(leading), n, n}), product;
+    Value rows = g.reshape(g.cast(x, DType::fp32), Shape{element_count(leading), n, n}), product;
     for (std::int64_t c = 0; c < n; ++c) {
       Eliminated step = eliminate_column(g, rows, c, n, true);
       rows = step.rows;

@@ -121,8 +121,9 @@ class Splitter {
       std::size_t close = source_.find("%}", at);
       if (close == source_.npos) break;
       std::string inner(source_.substr(at + 2, close - at - 2));
-      bool strips_before = inner.starts_with('-'), strips_after = inner.ends_with('-');
+      bool strips_before = inner.starts_with('-');
       inner.erase(0, strips_before);
+      bool strips_after = inner.ends_with('-');
       if (strips_after) inner.pop_back();
       if (word(inner) != "endraw") continue;
       std::string text(source_.substr(at_, at - at_));

@@ -13,14 +13,18 @@ enum TrainerField : std::uint32_t { model_type = 3, treat_whitespace_as_suffix =
 enum NormalizerField : std::uint32_t { charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4 };
 enum TrainedModel : int { unigram = 1, bpe = 2 };
 
+using protozero::tag_and_type;
+constexpr auto varint = protozero::pbf_wire_type::varint, bytes = protozero::pbf_wire_type::length_delimited,
+               four_bytes = protozero::pbf_wire_type::fixed32;
+
 SentencePiece read_piece(protozero::pbf_reader message) {
   SentencePiece piece;
   while (message.next()) {
-    if (message.tag() == 1)
+    if (message.tag_and_type() == tag_and_type(1, bytes))
       piece.text = message.get_string();
-    else if (message.tag() == 2)
+    else if (message.tag_and_type() == tag_and_type(2, four_bytes))
       piece.score = message.get_float();
-    else if (message.tag() == 3)
+    else if (message.tag_and_type() == tag_and_type(3, varint))
       piece.kind = PieceKind(message.get_enum());
     else
       message.skip();
@@ -31,11 +35,11 @@ SentencePiece read_piece(protozero::pbf_reader message) {
 Status read_trainer(protozero::pbf_reader message, SentencePieces& model) {
   int type = unigram;
   while (message.next()) {
-    if (message.tag() == model_type)
+    if (message.tag_and_type() == tag_and_type(model_type, varint))
       type = message.get_enum();
-    else if (message.tag() == byte_fallback)
+    else if (message.tag_and_type() == tag_and_type(byte_fallback, varint))
       model.byte_fallback = message.get_bool();
-    else if (message.tag() == treat_whitespace_as_suffix)
+    else if (message.tag_and_type() == tag_and_type(treat_whitespace_as_suffix, varint))
       POM_REQUIRE(!message.get_bool(),
                   "the SentencePiece model treats white space as a suffix, which is not known here");
     else
@@ -49,28 +53,28 @@ Status read_trainer(protozero::pbf_reader message, SentencePieces& model) {
 
 void read_normalizer(protozero::pbf_reader message, SentencePieces& model) {
   while (message.next()) {
-    if (message.tag() == charsmap)
+    if (message.tag_and_type() == tag_and_type(charsmap, bytes))
       model.character_map = message.get_string();
-    else if (message.tag() == add_dummy_prefix)
+    else if (message.tag_and_type() == tag_and_type(add_dummy_prefix, varint))
       model.add_prefix = message.get_bool();
-    else if (message.tag() == remove_extra_whitespaces)
+    else if (message.tag_and_type() == tag_and_type(remove_extra_whitespaces, varint))
       model.remove_extra_whitespace = message.get_bool();
     else
       message.skip();
   }
 }
 
-Result<SentencePieces> read_model(std::string_view bytes) {
+Result<SentencePieces> read_model(std::string_view file) {
   SentencePieces model;
   model.remove_extra_whitespace = true;
   try {
-    protozero::pbf_reader message(bytes.data(), bytes.size());
+    protozero::pbf_reader message(file.data(), file.size());
     while (message.next()) {
-      if (message.tag() == pieces)
+      if (message.tag_and_type() == tag_and_type(pieces, bytes))
         model.pieces.push_back(read_piece(message.get_message()));
-      else if (message.tag() == trainer_spec)
+      else if (message.tag_and_type() == tag_and_type(trainer_spec, bytes))
         POM_TRY(read_trainer(message.get_message(), model));
-      else if (message.tag() == normalizer_spec)
+      else if (message.tag_and_type() == tag_and_type(normalizer_spec, bytes))
         read_normalizer(message.get_message(), model);
       else
         message.skip();
