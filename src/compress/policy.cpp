@@ -8,6 +8,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/half.h"
 #include "base/interrupt.h"
 #include "compress/bias_correction.h"
 #include "compress/first_layers.h"
@@ -24,7 +25,6 @@ constexpr std::size_t fewest_elements = 10;
 // Jobs that will take longer are kept as they go on; a weight of so many elements tells.
 constexpr double long_seconds = 20;
 constexpr std::size_t telling_elements = 1 << 18;
-constexpr double largest_half = 65504;
 // What a node takes in the file of the program, at the least.
 constexpr std::size_t node_bytes = 300;
 constexpr const char* first_layer_reason = "near the inputs, where errors grow most: 16 bits are kept";
