@@ -146,12 +146,13 @@ Value Blocks::norm_over(Value x, const std::string& name, const NormForm& form, 
   if (form.kind == NormKind::layer && axis == -1)
     return g.add(mil::layer_norm{.x = x,
                                  .axes = Ints{-1},
-                                 .gamma = norm_weight(name + ".weight", form.adds_one, -1),
+                                 .gamma = form.plain ? Value() : norm_weight(name + ".weight", form.adds_one, -1),
                                  .beta = has_bias ? plain(name + ".bias") : Value(),
                                  .epsilon = form.epsilon},
                  name);
   if (form.kind == NormKind::layer)
     x = g.add(mil::sub{.x = x, .y = g.add(mil::reduce_mean{.x = x, .axes = Ints{axis}, .keep_dims = true})});
+  if (form.plain) return rms(x, form.epsilon, axis);
   Value y = g.add(mil::mul{.x = rms(x, form.epsilon, axis), .y = norm_weight(name + ".weight", form.adds_one, axis)},
                   has_bias ? std::string() : name);
   if (has_bias) y = g.add(mil::add{.x = y, .y = norm_weight(name + ".bias", false, axis)}, name);

@@ -19,6 +19,7 @@ struct NormForm {
   NormKind kind = NormKind::rms;
   double epsilon = 1e-6;
   bool adds_one = false;
+  bool plain = false;  // without weights
 };
 
 class Blocks {

@@ -52,6 +52,7 @@ struct Decoder {
   NormKind norm = NormKind::rms;
   double epsilon = 1e-6;
   bool norm_adds_one = false;  // norm weights are stored less 1
+  bool norm_is_plain = false;  // norms have no weights
   Residual residual = Residual::sequential;
   std::string activation = "silu";
   FusedOrder fused_order = FusedOrder::stacked;

@@ -73,7 +73,7 @@ class DecoderFunction {
   Value attend(Value query, const Past& past, std::int64_t number);
   Value attend_explicitly(Value query, const Past& past, std::int64_t number, Value mask);
 
-  NormForm norm_form() const { return {d_.norm, d_.epsilon, d_.norm_adds_one}; }
+  NormForm norm_form() const { return {d_.norm, d_.epsilon, d_.norm_adds_one, d_.norm_is_plain}; }
   Value int_add(Value a, Value b);
   Value int_mod(Value a, std::int64_t n);
   Value iota(Value count);

@@ -160,7 +160,8 @@ def gpt2(d):
 def opt(d):
     return dict(vocab_size=50, hidden_size=d.width, num_hidden_layers=d.layers, num_attention_heads=d.heads, ffn_dim=40,
                 max_position_embeddings=64, word_embed_proj_dim=d.one(d.width, 16), do_layer_norm_before=d.chance(0.6),
-                enable_bias=d.chance(0.8), activation_function=d.one("relu", "gelu"), tie_word_embeddings=d.chance(0.8))
+                enable_bias=d.chance(0.8), layer_norm_elementwise_affine=d.chance(0.7), activation_function=d.one("relu", "gelu"),
+                tie_word_embeddings=d.chance(0.8))
 
 
 @family("GPTNeoXForCausalLM")

@@ -39,7 +39,6 @@ LayerNames opt_names() {
 Result<Decoder> opt(const std::string& config_json) {
   OptConfig config;
   POM_TRY(read_config(config_json, config));
-  POM_REQUIRE(config.layer_norm_elementwise_affine, "config.json asks for norms without weights, which is not known");
   DecoderConfig sizes;
   sizes.vocab_size.value = config.vocab_size;
   sizes.hidden_size.value = config.hidden_size;
@@ -50,6 +49,7 @@ Result<Decoder> opt(const std::string& config_json) {
   sizes.tie_word_embeddings.value = *config.tie_word_embeddings;
   Decoder d = POM_TRY(decoder_of(sizes));
   d.norm = NormKind::layer;
+  d.norm_is_plain = !config.layer_norm_elementwise_affine;
   d.epsilon = 1e-5;
   d.activation = *config.activation_function;
   d.residual = config.do_layer_norm_before ? Residual::sequential : Residual::after;
