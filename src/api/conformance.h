@@ -21,7 +21,8 @@ struct ConformanceOptions {
              "fp32, or fp16 with differences up to 1e-2 of a value and 1e-3 of the largest") = "fp32";
   POM_OPTION(target, std::string, "oldest system") = "iOS18";
   POM_OPTION(rtol, double, "difference allowed, relative to the expected value") = 1e-3;
-  POM_OPTION(atol, double, "difference allowed besides") = 1e-7;
+  POM_OPTION(atol, double,
+             "difference allowed besides; at least half the last digit that fp32 has of the largest value") = 1e-7;
   POM_OPTION(seconds, int, "how long a case may take") = 120;
 };
 struct CaseResult {

@@ -209,6 +209,18 @@ class CommandLine(unittest.TestCase):
         found = sorted(numpy.load(path)[0] for path in (self.folder / "tensors").iterdir())
         numpy.testing.assert_allclose(found, sorted([1, numpy.e, -numpy.e, numpy.e]), rtol=1e-6)
 
+    def test_sizes_that_were_taken_for_equal_must_be(self):
+        graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "g", [helper.make_tensor_value_info("x", 1, ["n"]), helper.make_tensor_value_info("y", 1, ["m"])],
+                                  [helper.make_tensor_value_info("z", 1, None)])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.folder / "sum.onnx")
+        self.assertEqual(pomona("convert", self.folder / "sum.onnx", "-o", self.folder / "sum.mlpackage", "--precision", "fp32").returncode, 0)
+        for size, code in ((3, 0), (1, 2)):
+            numpy.savez(self.folder / "sum.npz", x=numpy.ones(3, numpy.float32), y=numpy.ones(size, numpy.float32))
+            done = pomona("run", self.folder / "sum.mlpackage", "--inputs", self.folder / "sum.npz", "--outputs", self.folder / "z.npz", "--force")
+            self.assertEqual(done.returncode, code, done.stderr)
+        self.assertIn("'m' is 1", done.stderr)
+        self.assertIn("--input", done.stderr)
+
     def test_conformance_counts_and_writes(self):
         def case(name, op, x, y, wrong=False):
             folder = self.folder / "cases" / name

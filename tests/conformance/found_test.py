@@ -61,6 +61,9 @@ CASES = {
                                        {"x": numpy.array([1, 0, 2, 3], numpy.int32)}),
     "places, reshaped": (13, "(int64[2] s, int64[15] x) => (int64[?,?] b, int64[?,?] c) { c = NonZero(x) a = Transpose(c) b = Reshape(a, s) }",
                          {"s": numpy.array([3, 5]), "x": numpy.arange(1, 16)}),
+    # The side of a Where that is never taken may be the larger one.
+    "the side that is not taken": (20, "(float[5,n,1] x) => (float[?,?,?] y) <bool c = {0}> { a, b = Split<axis=1, num_outputs=2>(x) f = Flatten<axis=2>(b) y = Where(c, f, a) }",
+                                   {"x": real(5, 2, 1)}),
     # Bits are a sixth dim.
     "bits of five dims": (18, "(int32[3,5,2,5,n] x, int32[5,1] z) => (int32[?,?,?,?,?] y) { y = BitwiseXor(x, z) }",
                           {"x": rng.integers(-99, 99, (3, 5, 2, 5, 1)).astype(numpy.int32), "z": rng.integers(-99, 99, (5, 1)).astype(numpy.int32)}),

@@ -281,7 +281,7 @@ class HalfPass {
     if (tell_apart.count(node.op->name)) edges_.insert(&node);
     // An input times another one that is its scale: nobody knows where that leads.
     if (node.op->name == "mul" && inputs[1].rank() == 0 && !inputs[1].literal() &&
-        (is_function_input(inputs[1]) || (other && is_function_input(other->input(0)))))
+        (is_function_input(inputs[1]) || (other && !other->inputs().empty() && is_function_input(other->input(0)))))
       edges_.insert(&node);
   }
 
