@@ -280,6 +280,7 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
+  request.keep_first_layers = !llm::is_language_model(model.program);
   if (llm::is_language_model(model.program))
     for (const std::string& name : llm::rope_table_names(model.program)) request.left[name] = "a table of positions";
   POM_REQUIRE(!(options.recompress && options.joint), "--recompress and --joint exclude each other");

@@ -166,6 +166,7 @@ Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, con
               "--requantize and --compress say the same of a checkpoint; give one");
   const std::string& name = options.requantize->empty() ? *options.compress : *options.requantize;
   compress::Request request{POM_TRY(compress::make_scheme(name))};
+  request.keep_first_layers = false;
   for (const std::string& table : llm::rope_table_names(program)) request.recipe.names.push_back({table, nullptr});
   POM_TRY(spare_ends(program, name, request.recipe));
   bool with_data = !options.calibrate->empty();

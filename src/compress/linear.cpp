@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "compress/blocks.h"
 #include "compress/linear_ranges.h"
+#include "compress/row_sums.h"
 #include "ops/constexpr.h"
 
 namespace pomona::compress {
@@ -83,6 +84,7 @@ struct Coding {
   bool has_zero_points;
   Cut cut;
   Importance importance;
+  bool balance = false;
 
   // Done by the kernels of linear_quantise.h.
   bool plain() const {
@@ -220,6 +222,15 @@ Result<Codes> encode_tensor(const Tensor& tensor, const Coding& coding) {
   return encode_all(tensor.view<float>(), tensor.sizes(), coding);
 }
 
+// Rows lie beside each other, each with scales of its own.
+void balance(Codes& coded, const Tensor& tensor, const Coding& coding) {
+  const BlockedShape& shape = *coding.cut.shape;
+  Tensor floats = tensor.converted(DType::fp32);
+  coded.squared_error = balance_rows(
+      floats.view<float>(),
+      {coded.codes, coded.scales, shape.rows, shape.columns / shape.block_columns, coding.options.scale_type});
+}
+
 Tensor tensor_of(DType dtype, const Sizes& sizes, std::vector<std::uint8_t> elements) {
   auto owner = std::make_shared<const std::vector<std::uint8_t>>(std::move(elements));
   return Tensor(dtype, sizes, Bytes(owner, *owner));
@@ -238,6 +249,7 @@ Tensor tensor_of_scales(DType dtype, const Sizes& sizes, const std::vector<float
 MakeParts encoder(const Coding& coding, const Sizes& scale_sizes, const std::shared_ptr<Measured>& measured) {
   return [=](std::span<const Tensor> in) -> Result<Tensors> {
     Codes coded = POM_TRY(encode_tensor(in[0], coding));
+    if (coding.balance) balance(coded, in[0], coding);
     measured->squared_error = coded.squared_error;
     Tensors parts{tensor_of(coding.dtype, in[0].sizes(), std::move(coded.codes)),
                   tensor_of_scales(in[0].dtype(), scale_sizes, coded.scales)};
@@ -276,6 +288,9 @@ class LinearScheme : public Scheme {
                 *o.percentile);
     POM_REQUIRE(*o.search == 1 || *range == Range::extremes || *range == Range::squared_error,
                 "search goes with range mse, not with {}", *o.range);
+    POM_REQUIRE(*o.first_layers >= 0 && *o.first_layers <= 1, "first_layers is {}, not 0 to 1", *o.first_layers);
+    POM_REQUIRE(!o.balance || (symmetric_int8(o) && *range == Range::extremes && *o.search == 1),
+                "balance is for linear_symmetric int8 with range minmax");
     POM_REQUIRE(*o.max_error >= 0, "max_error is {}", *o.max_error);
     unsigned bits = info(*dtype).bits;
     if (o.nbits->has_value()) {
@@ -296,6 +311,7 @@ class LinearScheme : public Scheme {
 
   std::string_view scheme_name() const override { return "linear"; }
   std::int64_t weight_threshold() const override { return options_.weight_threshold; }
+  double first_layers() const override { return options_.first_layers; }
 
   Status check(Target opset) const override {
     std::string_view needs = info(dtype_).bits < 8                  ? *options_.dtype
@@ -325,9 +341,21 @@ class LinearScheme : public Scheme {
   }
 
  private:
+  static bool symmetric_int8(const LinearSchemeOptions& o) {
+    return *o.mode == "linear_symmetric" && *o.dtype == "int8" && !o.nbits->has_value() && !o.full_range;
+  }
+
   Coding coding_for(const Candidate& candidate, Cut cut) const {
     Coding coding{dtype_,         coding_, range_, *options_.percentile, !coding_.symmetric || !coding_.is_signed,
                   std::move(cut), {}};
+    // Its first axis is that of the outputs.
+    coding.balance = options_.balance && candidate.convolved && !candidate.sparse && !candidate.kept &&
+                     coding.cut.shape && coding.cut.shape->block_rows == 1 &&
+                     coding.cut.shape->rows == std::size_t(candidate.weight.sizes()[0]);
+    if (coding.balance) {
+      coding.options.candidates = 16;
+      coding.options.fine = true;
+    }
     // Few codes are worth a range that clips what hardly matters.
     if (candidate.importance && coding_.bits <= 4 && range_ == Range::extremes) {
       coding.range = Range::squared_error;
@@ -339,7 +367,9 @@ class LinearScheme : public Scheme {
   }
 
   Result<double> relative_error(const Candidate& candidate, const Cut& cut) const {
-    Codes coded = POM_TRY(encode_tensor(candidate.tensor, coding_for(candidate, cut)));
+    Coding coding = coding_for(candidate, cut);
+    if (coding.options.fine) coding.options.candidates = 1;
+    Codes coded = POM_TRY(encode_tensor(candidate.tensor, coding));
     double squares = candidate.summary.sum_of_squares;
     return squares > 0 ? std::sqrt(coded.squared_error / squares) : 0;
   }
@@ -365,7 +395,7 @@ class LinearScheme : public Scheme {
     std::string what =
         fmt::format("linear {} {} {} search {} {} {} {}", *options_.mode, encoded.scheme, *options_.range,
                     *options_.search, *options_.percentile, options_.full_range ? "full" : "", to_string(scale_sizes)) +
-        fmt::format(" {}", static_cast<const void*>(coding.importance.values.get()));
+        fmt::format(" {} {}", coding.balance, static_cast<const void*>(coding.importance.values.get()));
     auto parts = parts_of(what, {weight}, types, encoder(coding, scale_sizes, measured), candidate.shelf);
     encoded.add(old_form ? old_stage(parts, coding.cut) : new_stage(parts));
     return encoded;

@@ -30,6 +30,11 @@ struct LinearSchemeOptions {
   POM_OPTION(search, int, "ranges tried per scale with mse (16 if not given)") = 1;
   POM_OPTION(percentile, double, "of the values that stay inside the range, with percentile") = 99.9;
   POM_OPTION(full_range, bool, "use the lowest code too, which a symmetric range leaves out");
+  POM_OPTION(balance, bool,
+             "symmetric int8 convolutions: best of 16 scales close to the extremes', and errors of each output channel "
+             "add up to nothing");
+  POM_OPTION(first_layers, double,
+             "convolutions nearest to the inputs keep 16 bits, as many as make the result larger by this part") = 0.0;
   POM_OPTION(max_error, double,
              "weights that would lose more (relative, 0.01 is 1 %) are stored per block if that helps, else left; 0: "
              "none") = 0.0;

@@ -50,6 +50,7 @@ BlockCoding coding_for(const LinearOptions& options) {
   coding.zero_point = options.is_signed ? 0 : coding.highest / 2;
   coding.fp16_scales = options.scale_type == ScaleType::fp16;
   coding.candidates = options.candidates;
+  coding.fine = options.fine;
   if (options.extremes) {
     coding.given_extremes = true;
     coding.least = std::min(options.extremes->first, 0.0f);

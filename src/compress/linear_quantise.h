@@ -46,6 +46,7 @@ struct LinearOptions {
   ScaleType scale_type = ScaleType::fp16;
   unsigned candidates =
       1;  // 1: the block's extremes set the range; more: that many ranges down to 60 % of it, least squared error wins
+  bool fine = false;  // those ranges lie within 3 % of the extremes, where 8 bits have their best
   std::optional<std::pair<float, float>>
       extremes;  // instead of each block's own: pieces of one block, with 1 candidate
 };

@@ -19,6 +19,15 @@ namespace pomona::compress {
 inline constexpr unsigned most_candidates_at_once = 16;
 // The narrowest candidate range. Below it the clipped tails cost more than the finer steps gain, even at 4 bits.
 inline constexpr double narrowest_ratio = 0.6;
+// At 8 bits clipping seldom pays, but steps that differ a little meet the weights differently.
+inline constexpr double fine_reach = 0.03;
+
+// The ranges that are tried, the covering one first.
+inline double candidate_ratio(unsigned candidate, const BlockCoding& coding) {
+  if (!coding.fine) return 1 - (1 - narrowest_ratio) * candidate / (coding.candidates - 1);
+  if (candidate == 0) return 1;
+  return 1 + fine_reach * (1 - 2.0 * (candidate - 1) / std::max(1u, coding.candidates - 2));
+}
 
 // The nearest fp16 number to a positive float (ties to even); infinity from 65520.
 inline float nearest_half(float value) {
@@ -148,7 +157,7 @@ HWY_INLINE ScaleChoice search_scale(const float* values, std::size_t count, cons
   for (unsigned first = 0; first < coding.candidates; first += most_candidates_at_once) {
     for (unsigned k = 0; k < most_candidates_at_once; ++k) {
       const unsigned candidate = std::min(first + k, coding.candidates - 1);
-      const double ratio = 1 - (1 - narrowest_ratio) * candidate / (coding.candidates - 1);
+      const double ratio = candidate_ratio(candidate, coding);
       scales[k] = stored_scale(step * ratio, coding);
       zero_points[k] = zero_point_of(extremes.least, ratio, scales[k], coding);
     }

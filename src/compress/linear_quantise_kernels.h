@@ -13,6 +13,7 @@ struct BlockCoding {
   float zero_point = 0;  // of symmetric blocks
   bool fp16_scales = true;
   unsigned candidates = 1;
+  bool fine = false;  // candidates on both sides of the extremes, close by
   // Not each block's own extremes, but these, which none exceeds.
   bool given_extremes = false;
   float least = 0, most = 0;

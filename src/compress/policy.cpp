@@ -8,9 +8,12 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/half.h"
 #include "base/interrupt.h"
 #include "compress/bias_correction.h"
+#include "compress/first_layers.h"
 #include "ir/builder.h"
+#include "ops/constexpr.h"
 #include "ops/conv.h"
 #include "ops/linear.h"
 
@@ -22,6 +25,9 @@ constexpr std::size_t fewest_elements = 10;
 // Jobs that will take longer are kept as they go on; a weight of so many elements tells.
 constexpr double long_seconds = 20;
 constexpr std::size_t telling_elements = 1 << 18;
+// What a node takes in the file of the program, at the least.
+constexpr std::size_t node_bytes = 300;
+constexpr const char* first_layer_reason = "near the inputs, where errors grow most: 16 bits are kept";
 
 bool feeds_constexpr(Value value) {
   return std::ranges::any_of(value.users(), [](const Node* user) { return user->op && user->op->constexpr_op; });
@@ -49,6 +55,33 @@ bool is_layer_weight(Value value) {
   return std::ranges::all_of(value.users(), [&](const Node* user) {
     return (is<mil::conv>(user) || is<mil::linear>(user)) && user->input("weight") == value;
   });
+}
+
+bool is_convolved(Value value) {
+  return std::ranges::all_of(value.users(),
+                             [&](const Node* user) { return is<mil::conv>(user) && user->input("weight") == value; });
+}
+
+// fp32 as fp16, for weights that are to lose next to nothing.
+Encoded as_halves(const Candidate& candidate) {
+  auto measured = std::make_shared<Measured>();
+  auto halves = [measured](std::span<const Tensor> in) -> Result<Tensors> {
+    Tensor half = in[0].converted(DType::fp16), back = half.converted(DType::fp32);
+    double error = 0;
+    for (std::size_t i = 0; i < back.count(); ++i) {
+      double off = double(in[0].view<float>()[i]) - double(back.view<float>()[i]);
+      error += off * off;
+    }
+    measured->squared_error = error;
+    return Tensors{half};
+  };
+  Encoded encoded;
+  encoded.scheme = "fp16";
+  encoded.measured = measured;
+  auto parts = parts_of("fp16", {candidate.weight}, {{DType::fp16, candidate.weight.sizes()}}, halves, candidate.shelf);
+  encoded.add(stage<mil::constexpr_cast>({{"source_val", parts[0]}}, {{"output_dtype", std::string("fp32")}}));
+  encoded.rounded = true;
+  return encoded;
 }
 
 // Why a constant is not even tried, or empty.
@@ -95,10 +128,6 @@ class Compressor {
 
   Result<Report> run(Program& program) {
     POM_TRY(check_recipe(program, request_.recipe, request_.activations_done));
-    struct Found {
-      Function* function;
-      std::vector<Node*> constants, decoders;
-    };
     std::vector<Found> all;
     std::size_t total = 0, done = 0;
     for (Function* function : in_order(program)) {
@@ -108,6 +137,7 @@ class Compressor {
       for (const Node* node : found.constants) total_elements_ += node->literal.count();
       POM_TRY(look_at(found.constants));
     }
+    find_first_layers(program, all);
     for (Found& found : all) {
       for (const Node* decoder : found.decoders) note_decoder(*decoder, *found.function);
       for (Node* node : found.constants) {
@@ -125,6 +155,11 @@ class Compressor {
   }
 
  private:
+  struct Found {
+    Function* function;
+    std::vector<Node*> constants, decoders;
+  };
+
   // What the function with data becomes serves the others, where they have the same weights.
   std::vector<Function*> in_order(Program& program) const {
     std::vector<Function*> functions;
@@ -146,6 +181,25 @@ class Compressor {
         choice->scheme->look_at(POM_TRY(node->literal.materialise()));
     }
     return {};
+  }
+
+  // Configurations that name weights say all about them.
+  void find_first_layers(Program& program, const std::vector<Found>& all) {
+    if (!request_.keep_first_layers || !request_.recipe.names.empty()) return;
+    auto part_for = [&](Value value) {
+      auto choice = choose(request_.recipe, value, used_);
+      bool tried = choice && choice->scheme && is_convolved(value) &&
+                   reason_to_leave(value, choice->scheme->weight_threshold()).empty();
+      return tried ? choice->scheme->first_layers() : 0;
+    };
+    std::uint64_t total = 0;
+    std::set<std::string> seen;
+    for (const Found& found : all) total += found.function->body.nodes().size() * node_bytes;
+    for (const Found& found : all)
+      for (const Node* node : found.constants)
+        if (seen.insert(node->literal.identity()).second)
+          total += reason_to_leave(node->output(), 0).empty() ? node->literal.count() : node->literal.stored_size();
+    first_ = first_layers(in_order(program), total, part_for);
   }
 
   void note_decoder(const Node& node, const Function& function) {
@@ -176,6 +230,8 @@ class Compressor {
       line.note = choice->reason;
       auto left = request_.left.find(value.name());
       if (line.note.empty() && request_.recipe.names.empty() && left != request_.left.end()) line.note = left->second;
+      if (line.note.empty() && first_.contains(node.literal.identity()) && line.dtype == DType::fp16)
+        line.note = first_layer_reason;
     }
     if (!line.note.empty()) {
       line.bytes_after = line.bytes_before;
@@ -223,8 +279,8 @@ class Compressor {
     Value value = node.output();
     Result<ChannelAxes> axes = channel_axes(value);
     bool structural = is_layer_weight(value);
-    std::string key = fmt::format("{} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset), structural,
-                                  node.literal.identity(),
+    std::string key = fmt::format("{} {} {} {} {} {}", static_cast<const void*>(&scheme), int(function.opset),
+                                  structural, is_convolved(value), node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
     if (fresh) at->second = POM_TRY(attempt(value, std::move(axes), function.opset, scheme, structural));
@@ -242,6 +298,12 @@ class Compressor {
       return result;
     }
     Candidate candidate{weight, tensor, summary, opset, std::move(axes), shelf_, value.name(), structural, false, {}};
+    candidate.convolved = is_convolved(value);
+    if (first_.contains(weight.identity()) && summary.largest_magnitude <= largest_half) {
+      result.encoded = as_halves(candidate);
+      result.encoded.note = first_layer_reason;
+      return result;
+    }
     std::size_t number = attempts_.size();
     if (POM_TRY(take_done(number, candidate, scheme, result))) return result;
     const Statistics* statistics = nullptr;
@@ -364,6 +426,7 @@ class Compressor {
   const CompressProgress& progress_;
   std::shared_ptr<Shelf> shelf_ = std::make_shared<Shelf>();
   std::set<std::string> counted_, seen_;
+  FirstLayers first_;
   std::unordered_map<std::string, Attempt> attempts_;
   std::vector<std::pair<Node*, std::vector<float>>> corrections_;
   std::vector<std::shared_ptr<const Scheme>> made_;  // for single weights
@@ -402,16 +465,18 @@ Result<Encoded> encode_alone(const Node& node, const Scheme& scheme) {
   Summary summary = summarise(tensor);
   POM_REQUIRE(!summary.not_finite, "its element {} is NaN or infinite", *summary.not_finite);
   POM_TRY(scheme.check(node.block()->function().opset));
-  return scheme.encode({node.literal,
-                        tensor,
-                        summary,
-                        node.block()->function().opset,
-                        channel_axes(value),
-                        std::make_shared<Shelf>(),
-                        value.name(),
-                        is_layer_weight(value),
-                        false,
-                        {}});
+  Candidate candidate{node.literal,
+                      tensor,
+                      summary,
+                      node.block()->function().opset,
+                      channel_axes(value),
+                      std::make_shared<Shelf>(),
+                      value.name(),
+                      is_layer_weight(value),
+                      false,
+                      {}};
+  candidate.convolved = is_convolved(value);
+  return scheme.encode(candidate);
 }
 
 double WeightLine::bits_per_weight() const {

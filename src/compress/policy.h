@@ -34,6 +34,7 @@ struct Request {
   // element.
   std::map<std::string, std::vector<float>> importance;
   std::map<std::string, std::string> left;  // weights that are left unless the recipe has names, and why
+  bool keep_first_layers = true;            // where a scheme says so (first_layers.h)
   std::shared_ptr<Journal> journal;         // for long jobs, or null
   Already already;  // of weights that were compressed before, and keep what that has made of them
   // Whether quantise_activations() has been called for the recipe, and the names that it used.

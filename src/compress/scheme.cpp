@@ -190,8 +190,11 @@ const std::vector<ShortName>& short_names() {
     return options;
   };
   static const std::vector<ShortName> all{
-      {"int8", "linear", "one scale per output channel; per 32 input channels where that would lose more than 1 %",
-       linear("int8", "linear_symmetric", "per_channel", {{"max_error", 0.01}})},
+      {"int8", "linear",
+       "one scale per output channel; per 32 input channels where that would lose more than 1 %; the first convolutions "
+       "keep 16 bits, the others' errors are balanced",
+       linear("int8", "linear_symmetric", "per_channel",
+              {{"max_error", 0.01}, {"balance", true}, {"first_layers", 0.1}})},
       {"int8-per-tensor", "linear", "one scale per weight", linear("int8", "linear_symmetric", "per_tensor")},
       {"uint8", "linear", "a scale and a zero point per output channel", linear("uint8", "linear", "per_channel")},
       {"int4", "linear", "one scale per 32 input channels, the best of 16 ranges",

@@ -69,6 +69,7 @@ struct Candidate {
   std::shared_ptr<const std::vector<std::uint8_t>> kept = nullptr;
   double lost = 0;
   std::function<Status(Encoded&, const Candidate&)> round = nullptr;
+  bool convolved = false;  // every user is a conv, and this is its weight
 };
 
 struct ActivationCoding;
@@ -88,6 +89,8 @@ class Scheme {
   // A scheme with one budget for all weights sees each of them before the first is encoded.
   virtual bool looks_at_all() const { return false; }
   virtual void look_at(const Tensor&) const {}
+  // How much larger the result may be (0.1 is a tenth) for the first convolutions to keep 16 bits.
+  virtual double first_layers() const { return 0; }
   // What it prunes, where that can be chosen with data.
   virtual Result<std::optional<Zeros>> zeros(const Candidate&) const { return std::optional<Zeros>(); }
 };
