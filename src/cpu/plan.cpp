@@ -240,6 +240,15 @@ class SegmentPlanner {
                        *op.end_mask,
                        aliases_.place_of.at(planned.node->output()).state.dtype()};
     add_step(*planned.node, state_update_kernel(update), {update.state, update.update, update.begin, update.end});
+    forget_copies(aliases_.place_of.at(planned.node->output()).state);
+  }
+  // Of what the state held before.
+  void forget_copies(Value state) {
+    auto of_state = [&](SlotNumber slot) {
+      return segment_.slots[slot].where == Slot::Where::state && segment_.slots[slot].value == state;
+    };
+    std::erase_if(widened_, [&](const auto& copy) { return of_state(copy.first); });
+    std::erase_if(relaid_, [&](const auto& copy) { return of_state(copy.first.first); });
   }
   // Where an operand lies, in the layout wanted, as floats unless halves will do.
   SlotNumber operand_slot(const Operand& operand, bool channels_last, bool halves) {

@@ -160,8 +160,9 @@ TEST(State, IsCopiedWhereThatShows) {
 TEST(State, OtherOpsSeeFloats) { EXPECT_TRUE(compare({.explicit_form = true}, 2).count("widen")); }
 
 // Three layers with a row each of one state; every layer's new rows come of what the one before it holds by then.
-// `late`: the first layer's are read again when the others have been written.
-void build_stacked(Program& program, DType state_dtype, bool squeezes, bool late) {
+// `late`: the first layer's are read again when the others have been written. `before`: a layer's rows are read before
+// they are written, too.
+void build_stacked(Program& program, DType state_dtype, bool squeezes, bool late, bool before) {
   constexpr std::int64_t layers = 3;
   Function& main = program.add_function("main", iOS18);
   Type type = tensor_type(state_dtype, {layers, context, width});
@@ -180,19 +181,25 @@ void build_stacked(Program& program, DType state_dtype, bool squeezes, bool late
       Value place = g.add(mil::add{.x = position, .y = g.ints({more})});
       return g.add(mil::concat{.values = Values{g.ints({layer + more}), place, g.ints({more * width})}, .axis = 0});
     };
-    Value after = g.add(mil::slice_update{
-        .x = g.add(mil::read_state{.input = state}), .update = as(y, state_dtype), .begin = at(0), .end = at(1)});
+    auto part_of = [&](Value rows) {
+      Value part = g.add(mil::slice_by_index{.x = rows,
+                                             .begin = g.ints({layer, 0, 0}),
+                                             .end = g.ints({layer + 1, 0, 0}),
+                                             .begin_mask = Ints{0, 1, 1},
+                                             .end_mask = Ints{0, 1, 1},
+                                             .squeeze_mask = Ints{squeezes, 0, 0}});
+      return as(part, DType::fp32);
+    };
+    auto sum_of = [&](Value part) {
+      Value sum = g.add(mil::reduce_sum{.x = part, .axes = {squeezes ? 0 : 1}, .keep_dims = true});
+      return g.add(mil::tanh{.x = g.add(mil::reshape{.x = sum, .shape = g.ints({1, 1, width})})});
+    };
+    Value now = g.add(mil::read_state{.input = state});
+    if (before) y = g.add(mil::add{.x = y, .y = sum_of(part_of(now))});
+    Value after = g.add(mil::slice_update{.x = now, .update = as(y, state_dtype), .begin = at(0), .end = at(1)});
     g.add_all(mil::write_state{.input = state, .data = after});
-    Value part = g.add(mil::slice_by_index{.x = g.add(mil::read_state{.input = state}),
-                                           .begin = g.ints({layer, 0, 0}),
-                                           .end = g.ints({layer + 1, 0, 0}),
-                                           .begin_mask = Ints{0, 1, 1},
-                                           .end_mask = Ints{0, 1, 1},
-                                           .squeeze_mask = Ints{squeezes, 0, 0}});
-    parts.push_back(as(part, DType::fp32));
-    Value sum = g.add(mil::reduce_sum{.x = parts.back(), .axes = {squeezes ? 0 : 1}, .keep_dims = true});
-    y = g.add(
-        mil::add{.x = g.add(mil::tanh{.x = g.add(mil::reshape{.x = sum, .shape = g.ints({1, 1, width})})}), .y = x});
+    parts.push_back(part_of(g.add(mil::read_state{.input = state})));
+    y = g.add(mil::add{.x = sum_of(parts.back()), .y = x});
   }
   Values results{y};
   if (late) results.push_back(g.add(mil::mul{.x = parts[0], .y = g.number(parts[0], 2)}));
@@ -200,9 +207,9 @@ void build_stacked(Program& program, DType state_dtype, bool squeezes, bool late
   main.body.set_results(results);
 }
 
-std::set<std::string> compare_stacked(DType state, bool squeezes, bool late) {
+std::set<std::string> compare_stacked(DType state, bool squeezes, bool late, bool before) {
   Program program;
-  build_stacked(program, state, squeezes, late);
+  build_stacked(program, state, squeezes, late, before);
   if (testing::Test::HasFatalFailure()) return {};
   Evaluation reference(program.main());
   Runner runner(program.main(), {.rounding = Rounding::fast});
@@ -226,16 +233,17 @@ std::set<std::string> compare_stacked(DType state, bool squeezes, bool late) {
 
 TEST(StackedState, IsUpdatedInPlace) {
   for (DType state : {DType::fp16, DType::fp32})
-    for (bool squeezes : {false, true}) {
-      auto kernels = compare_stacked(state, squeezes, false);
-      EXPECT_TRUE(kernels.count("state_update"));
-      EXPECT_FALSE(kernels.count("read_state") || kernels.count("slice") || kernels.count("slice_update"));
-    }
+    for (bool squeezes : {false, true})
+      for (bool before : {false, true}) {
+        auto kernels = compare_stacked(state, squeezes, false, before);
+        EXPECT_TRUE(kernels.count("state_update"));
+        EXPECT_FALSE(kernels.count("read_state") || kernels.count("slice") || kernels.count("slice_update"));
+      }
 }
 
 TEST(StackedState, IsCopiedWhereThatShows) {
   for (DType state : {DType::fp16, DType::fp32})
-    EXPECT_FALSE(compare_stacked(state, false, true).count("state_update"));
+    EXPECT_FALSE(compare_stacked(state, false, true, false).count("state_update"));
 }
 
 TEST(State, RowsBeyondTheEndAreRefused) {

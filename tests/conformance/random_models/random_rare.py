@@ -354,6 +354,8 @@ def learned(g):
     elif op == "ArrayFeatureExtractor":
         g.node(op, [x, g.const(g.rng.integers(0, n, (2,)).astype(i64))], domain=ML, exact=x.exact)
     elif op == "Imputer":
+        if not x.exact:  # a sigmoid of -20 is 0 in ONNX Runtime
+            raise Skip
         g.node(op, [x], domain=ML, imputed_value_floats=numbers(n), replaced_value_float=0.0)
     elif op == "SVMRegressor":
         vectors = g.integer(1, 3)
