@@ -55,7 +55,10 @@ struct ConvertOptions {
              "with --requantize: a text that the weights' new codes are fitted to, as the model reads it; with "
              "--precision mixed: inputs to measure on (in.npz, in.json or name=x.npy), without it seeded ones");
   POM_OPTION(samples, int, "pieces of that text that are read") = 32;
-  POM_OPTION(stack_states, bool, "one state holds the keys of all layers, another the values, instead of two per layer");
+  POM_OPTION(scaling, std::string,
+             "with --requantize and --calibrate: awq or smooth_quant, size of inputs moved into weights");
+  POM_OPTION(stack_states, bool,
+             "one state holds the keys of all layers, another the values, instead of two per layer");
   POM_OPTION(split_head, int, "parts of a language model's output projection; 0: as the engine needs");
   POM_OPTION(no_verify, bool, "do not check what was written");
   POM_OPTION(against, std::string, "verify against 'onnxruntime' instead of the import");

@@ -8,6 +8,7 @@
 #include "api/calibration.h"
 #include "api/convert_parts.h"
 #include "api/verify_language_model.h"
+#include "compress/scaling.h"
 #include "llm/language_model.h"
 #include "llm/rope.h"
 #include "llm/tokenizer.h"
@@ -71,6 +72,9 @@ Result<llm::BuildOptions> build_options(const ConvertOptions& options) {
   build.split_head = options.split_head;
   build.stack_states = options.stack_states;
   bool with_data = !options.calibrate->empty();
+  POM_REQUIRE(options.scaling->empty() || *options.scaling == "awq" || *options.scaling == "smooth_quant",
+              "scaling is awq or smooth_quant, not '{}'", *options.scaling);
+  POM_REQUIRE(options.scaling->empty() || with_data, "--scaling needs data: --calibrate with a text");
   POM_REQUIRE(!with_data || !options.requantize->empty() || !options.compress->empty(),
               "--calibrate says how --requantize chooses codes, and there is none");
   build.calibration_tokens = with_data ? calibration_tokens : 0;
@@ -160,6 +164,22 @@ Status spare_ends(const Program& program, std::string_view scheme, compress::Rec
   return {};
 }
 
+Status scale_weights(Program& program, const ConvertOptions& options, compress::Request& request,
+                     ConvertReport& report) {
+  if (options.scaling->empty()) return {};
+  compress::ScalingOptions scaling;
+  if (*options.scaling == "smooth_quant") scaling.method = compress::ScalingMethod::smooth_quant;
+  auto scaled =
+      POM_TRY_IN(compress::scale_inputs(program, *request.calibration, request.recipe, scaling), "while scaling");
+  for (const auto& line : scaled.lines)
+    report.border.push_back(
+        line.note.empty()
+            ? fmt::format("the inputs of {} are scaled with exponent {:.1f}, the opposite is in {}",
+                          fmt::join(line.weights, ", "), line.exponent, line.into)
+            : fmt::format("the inputs of {} are not scaled: {}", fmt::join(line.weights, ", "), line.note));
+  return {};
+}
+
 Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, const ConvertOptions& options,
                         ConvertReport& report) {
   POM_REQUIRE(options.requantize->empty() || options.compress->empty(),
@@ -173,6 +193,7 @@ Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, con
   if (with_data)
     request.calibration = std::make_shared<compress::Calibration>(
         *program.functions.front(), POM_TRY(text_samples(checkpoint, options.calibrate, options.samples)));
+  POM_TRY(scale_weights(program, options, request, report));
   report.weights = POM_TRY(compress::compress(program, request)).lines;
   if (!with_data) return {};
   program.functions.erase(program.functions.begin());
@@ -204,6 +225,7 @@ std::string checkpoint_option_given(const ConvertOptions& options) {
   if (*options.context != *usual.context) return "--context";
   if (*options.prefill != *usual.prefill) return "--prefill";
   if (!options.requantize->empty()) return "--requantize";
+  if (!options.scaling->empty()) return "--scaling";
   if (!options.calibrate->empty() && *options.precision != "mixed") return "--calibrate";
   if (*options.split_head != *usual.split_head) return "--split-head";
   if (options.stack_states) return "--stack-states";
