@@ -47,8 +47,10 @@ Result<Value> aligned(Lowering& g, Value parameter, Value x, std::int64_t axis, 
 
 // round(x / scale) + zero point, cut off at the ends of the element type.
 Value quantized(Lowering& g, Value x, Value scale, Value zero, Elem elem) {
+  if (!x || !scale) return {};  // refused already
   Value y = g.add(mil::round{.x = g.over(x, scale)});
   if (zero) y = g.plus(y, g.cast(zero, x.dtype()));
+  if (!y) return {};
   const ElemInfo& type = elem_info(elem);
   double range = double(1u << type.bits), lowest = type.is_signed ? -range / 2 : 0;
   y = g.add(mil::maximum{.x = y, .y = g.number(y, lowest)});
