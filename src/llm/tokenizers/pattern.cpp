@@ -18,6 +18,15 @@ constexpr std::string_view spaces =
     R"(\x09-\x0D\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view word_characters = R"(\p{Alphabetic}\p{M}\p{N}\p{Pc})";
 
+// \b and \B by these characters: PCRE2's own leave marks out.
+std::string word_boundary(bool negated) {
+  auto sides = [](const char* before, const char* after) {
+    return fmt::format("(?<{}[{}])(?{}[{}])", before, word_characters, after, word_characters);
+  };
+  return negated ? fmt::format("(?:{}|{})", sides("=", "="), sides("!", "!"))
+                 : fmt::format("(?:{}|{})", sides("=", "!"), sides("!", "="));
+}
+
 // Of the properties with long names, scripts: PCRE2 would take \p{Han} for "used with Han" otherwise.
 bool is_script(std::string_view name) {
   for (std::string_view script : {"Han", "Hiragana", "Katakana", "Hangul", "Latin", "Cyrillic", "Greek", "Arabic",
@@ -39,6 +48,10 @@ Result<std::string> translated(std::string_view expression) {
       bool negated = next == 'S' || next == 'W';
       if (!members.empty() && !(depth && negated)) {
         result += depth ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members);
+        continue;
+      }
+      if (!depth && (next == 'b' || next == 'B')) {
+        result += word_boundary(next == 'B');
         continue;
       }
       result += c;
