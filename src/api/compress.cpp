@@ -213,8 +213,7 @@ compress::Recipe::Methods methods_of(const compress::Recipe& recipe, const Compr
 }
 
 Status check_methods(const compress::Recipe::Methods& methods, bool with_data) {
-  POM_REQUIRE(methods.scaling.empty() || methods.scaling == "awq" || methods.scaling == "smooth_quant",
-              "scaling is awq or smooth_quant, not '{}'", methods.scaling);
+  if (!methods.scaling.empty()) POM_TRY(compress::scaling_method(methods.scaling));
   POM_REQUIRE(!methods.smoothing_strength || methods.scaling == "smooth_quant",
               "smoothing_strength goes with scaling smooth_quant");
   double strength = methods.smoothing_strength.value_or(0.5);
@@ -262,7 +261,7 @@ Result<compress::Scaled> scale_inputs(Program& program, const compress::Recipe::
                                       const compress::Request& request) {
   if (methods.scaling.empty()) return compress::Scaled();
   compress::ScalingOptions options;
-  if (methods.scaling == "smooth_quant") options.method = compress::ScalingMethod::smooth_quant;
+  options.method = POM_TRY(compress::scaling_method(methods.scaling));
   options.strength = methods.smoothing_strength.value_or(0.5);
   return POM_TRY_IN(compress::scale_inputs(program, *request.calibration, request.recipe, options), "while scaling");
 }
@@ -280,8 +279,9 @@ Result<CompressReport> compress(const std::string& input, const std::string& out
   POM_TRY(check_package_output(output, options.force));
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first, with --compress", input, model.format);
-  request.keep_first_layers = !llm::is_language_model(model.program);
-  if (llm::is_language_model(model.program))
+  const bool language = llm::is_language_model(model.program);
+  request.keep_first_layers = !language;
+  if (language)
     for (const std::string& name : llm::rope_table_names(model.program)) request.left[name] = "a table of positions";
   POM_REQUIRE(!(options.recompress && options.joint), "--recompress and --joint exclude each other");
   if (options.joint) request.already = compress::already_compressed(model.program);

@@ -72,8 +72,7 @@ Result<llm::BuildOptions> build_options(const ConvertOptions& options) {
   build.split_head = options.split_head;
   build.stack_states = options.stack_states;
   bool with_data = !options.calibrate->empty();
-  POM_REQUIRE(options.scaling->empty() || *options.scaling == "awq" || *options.scaling == "smooth_quant",
-              "scaling is awq or smooth_quant, not '{}'", *options.scaling);
+  if (!options.scaling->empty()) POM_TRY(compress::scaling_method(*options.scaling));
   POM_REQUIRE(options.scaling->empty() || with_data, "--scaling needs data: --calibrate with a text");
   POM_REQUIRE(!with_data || !options.requantize->empty() || !options.compress->empty(),
               "--calibrate says how --requantize chooses codes, and there is none");
@@ -167,8 +166,7 @@ Status spare_ends(const Program& program, std::string_view scheme, compress::Rec
 Status scale_weights(Program& program, const ConvertOptions& options, compress::Request& request,
                      ConvertReport& report) {
   if (options.scaling->empty()) return {};
-  compress::ScalingOptions scaling;
-  if (*options.scaling == "smooth_quant") scaling.method = compress::ScalingMethod::smooth_quant;
+  compress::ScalingOptions scaling{.method = POM_TRY(compress::scaling_method(*options.scaling))};
   auto scaled =
       POM_TRY_IN(compress::scale_inputs(program, *request.calibration, request.recipe, scaling), "while scaling");
   for (const auto& line : scaled.lines)

@@ -62,6 +62,14 @@ bool is_convolved(Value value) {
                              [&](const Node* user) { return is<mil::conv>(user) && user->input("weight") == value; });
 }
 
+Candidate candidate_of(Value value, const Tensor& tensor, const Summary& summary, Target opset,
+                       Result<ChannelAxes> axes, std::shared_ptr<Shelf> shelf) {
+  Candidate candidate{*value.literal(), tensor, summary, opset, std::move(axes), std::move(shelf), value.name()};
+  candidate.structural = is_layer_weight(value);
+  candidate.convolved = is_convolved(value);
+  return candidate;
+}
+
 // fp32 as fp16, for weights that are to lose next to nothing.
 Encoded as_halves(const Candidate& candidate) {
   auto measured = std::make_shared<Measured>();
@@ -283,11 +291,11 @@ class Compressor {
                                   structural, is_convolved(value), node.literal.identity(),
                                   axes ? fmt::format("{} {}", axes->output, axes->input) : axes.error().what);
     auto [at, fresh] = attempts_.try_emplace(key);
-    if (fresh) at->second = POM_TRY(attempt(value, std::move(axes), function.opset, scheme, structural));
+    if (fresh) at->second = POM_TRY(attempt(value, std::move(axes), function.opset, scheme));
     return at->second;
   }
 
-  Result<Attempt> attempt(Value value, Result<ChannelAxes> axes, Target opset, const Scheme& scheme, bool structural) {
+  Result<Attempt> attempt(Value value, Result<ChannelAxes> axes, Target opset, const Scheme& scheme) {
     Attempt result;
     const Weight& weight = *value.literal();
     Tensor tensor = POM_TRY(weight.materialise());
@@ -297,8 +305,7 @@ class Compressor {
       result.encoded.note = fmt::format("its element {} is NaN or infinite", *summary.not_finite);
       return result;
     }
-    Candidate candidate{weight, tensor, summary, opset, std::move(axes), shelf_, value.name(), structural, false, {}};
-    candidate.convolved = is_convolved(value);
+    Candidate candidate = candidate_of(value, tensor, summary, opset, std::move(axes), shelf_);
     if (first_.contains(weight.identity()) && summary.largest_magnitude <= largest_half) {
       result.encoded = as_halves(candidate);
       result.encoded.note = first_layer_reason;
@@ -465,18 +472,8 @@ Result<Encoded> encode_alone(const Node& node, const Scheme& scheme) {
   Summary summary = summarise(tensor);
   POM_REQUIRE(!summary.not_finite, "its element {} is NaN or infinite", *summary.not_finite);
   POM_TRY(scheme.check(node.block()->function().opset));
-  Candidate candidate{node.literal,
-                      tensor,
-                      summary,
-                      node.block()->function().opset,
-                      channel_axes(value),
-                      std::make_shared<Shelf>(),
-                      value.name(),
-                      is_layer_weight(value),
-                      false,
-                      {}};
-  candidate.convolved = is_convolved(value);
-  return scheme.encode(candidate);
+  return scheme.encode(candidate_of(value, tensor, summary, node.block()->function().opset, channel_axes(value),
+                                    std::make_shared<Shelf>()));
 }
 
 double WeightLine::bits_per_weight() const {

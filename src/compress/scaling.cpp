@@ -363,6 +363,12 @@ class Scaler {
 
 }  // namespace
 
+Result<ScalingMethod> scaling_method(std::string_view name) {
+  if (name == "awq") return ScalingMethod::awq;
+  POM_REQUIRE(name == "smooth_quant", "scaling is awq or smooth_quant, not '{}'", name);
+  return ScalingMethod::smooth_quant;
+}
+
 Result<Scaled> scale_inputs(Program& program, Calibration& calibration, const Recipe& recipe,
                             const ScalingOptions& options) {
   return Scaler(program, calibration, recipe, options).run();

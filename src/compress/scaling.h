@@ -20,6 +20,8 @@
 namespace pomona::compress {
 
 enum class ScalingMethod : std::uint8_t { awq, smooth_quant };
+// By the names of the above.
+Result<ScalingMethod> scaling_method(std::string_view name);
 struct ScalingOptions {
   ScalingMethod method = ScalingMethod::awq;
   double strength = 0.5;  // of smooth_quant: how much of the size moves into the weights

@@ -141,11 +141,7 @@ def main():
     add_linear()
     add_trees()
     add_machines()
-    failed = 0
-    for (name, _), verdict in zip(CASES, trial.try_all([case for _, case in CASES])):
-        if verdict:
-            failed += 1
-            print(f"{name}: {verdict[0]}: {verdict[1]}")
+    failed = trial.failures(CASES)
     with tempfile.TemporaryDirectory() as folder:
         for labels in (["cat", "dog", "naïve fish"], [3, 5, 9]):
             for with_map in (True, False):

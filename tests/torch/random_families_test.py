@@ -14,7 +14,6 @@ import pathlib
 import random
 import subprocess
 import sys
-import tempfile
 
 for needed in ("torch", "transformers", "numpy"):
     if importlib.util.find_spec(needed) is None:
@@ -26,8 +25,9 @@ import numpy as np
 import torch
 import transformers
 
+import seeds
+
 BINARY = os.environ.get("POMONA_BINARY", "build/release/pomona")
-SEEDS = 40
 SHORT = 16  # positions before a stretched rope; texts are longer
 FAMILIES = {}
 
@@ -297,17 +297,7 @@ def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    first, end = map(int, sys.argv[1:3]) if len(sys.argv) > 2 else (0, SEEDS)
-    failed = 0
-    for seed in range(first, end):
-        for trial in (problem_of, encoder_problem_of):
-            with tempfile.TemporaryDirectory() as folder:
-                problem = trial(seed, pathlib.Path(folder))
-            if problem:
-                failed += 1
-                print(f"seed {seed}: {problem}")
-    print(f"{2 * (end - first)} configurations, {failed} failed")
-    return 1 if failed else 0
+    return seeds.exit_code("configurations", problem_of, encoder_problem_of)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #include "formats/onnx/classifier_end.h"
 
-#include <algorithm>
 #include <cctype>
 
 #include "ir/builder.h"
+#include "ir/naming.h"
 #include "ops/classify.h"
 #include "ops/elementwise_unary.h"
 #include "ops/tensor_operation.h"
@@ -13,9 +13,7 @@ namespace {
 
 // The name, where Core ML may have it.
 std::string plain_or(const std::string& name, std::string_view otherwise) {
-  auto fits = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
-  bool plain = !name.empty() && std::all_of(name.begin(), name.end(), fits) &&
-               !std::isdigit(static_cast<unsigned char>(name[0]));
+  bool plain = !name.empty() && plain_name(name) == name && !std::isdigit(static_cast<unsigned char>(name[0]));
   return plain ? name : std::string(otherwise);
 }
 

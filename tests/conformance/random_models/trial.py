@@ -87,13 +87,19 @@ def try_all(cases, precision="fp32"):
     return verdicts
 
 
-def exit_code(cases):
-    """Tries (name, case) pairs, prints those that fail, 0 if none does, else 1."""
+def failures(cases):
+    """Tries (name, case) pairs, prints those that fail, and says how many."""
     failed = 0
     for (name, _), verdict in zip(cases, try_all([case for _, case in cases])):
         if verdict:
             failed += 1
             print(f"{name}\n    {verdict[0]}: {verdict[1]}")
+    return failed
+
+
+def exit_code(cases):
+    """The same as a program does: 0 if none fails, else 1."""
+    failed = failures(cases)
     print(f"{len(cases)} cases, {failed} failed")
     return 1 if failed else 0
 
