@@ -7,6 +7,7 @@
 
 #include "api/files.h"
 #include "api/model.h"
+#include "llm/all_logits.h"
 
 namespace pomona::api {
 namespace {
@@ -49,8 +50,12 @@ void find_ends(Language& language, const Json& generation) {
 
 Result<Program> program_of(const std::string& path, const LanguageOptions& options) {
   std::string format = POM_TRY(format_of(path));
-  if (format.find("Core ML") != format.npos || format == "MIL text")
+  if (format.find("Core ML") != format.npos || format == "MIL text") {
+    Program program = std::move(POM_TRY(open_model(path)).program);
+    // A package of another form than ours is opened as it is, and scored a token at a time.
+    if (!options.all_logits || llm::give_all_logits(program)) return program;
     return std::move(POM_TRY(open_model(path)).program);
+  }
   llm::Checkpoint checkpoint = POM_TRY(llm::open_checkpoint(path));
   return llm::build_program(checkpoint, {.context = options.context,
                                          .prefill = 64,

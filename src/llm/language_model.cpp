@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char *description_key = "com.pomona.llm", *tokenizer_key = "com.pomona.llm.tokenizer",
+constexpr const char *tokenizer_key = "com.pomona.llm.tokenizer",
                      *tokenizer_config_key = "com.pomona.llm.tokenizer_config",
                      *generation_config_key = "com.pomona.llm.generation_config";
 

@@ -67,7 +67,8 @@ struct BuildReport {
 // Errors: a model_type that no family has; configuration keys or tensors that the family does not know (all named).
 Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& options, BuildReport* report = nullptr);
 
-// What a program made by build_program says of itself, in the metadata key com.pomona.llm (JSON).
+// What a program made by build_program says of itself, in this metadata key (JSON).
+inline constexpr const char* description_key = "com.pomona.llm";
 struct CacheLayout {
   std::string keys, values;          // names of the state, or of the inputs
   std::string new_keys, new_values;  // Cache::io: names of the outputs

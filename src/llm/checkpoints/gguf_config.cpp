@@ -16,6 +16,7 @@ struct Architecture {
 };
 constexpr Architecture architectures[] = {
     {"llama", "llama", "LlamaForCausalLM", "silu"},
+    {"smollm3", "smollm3", "SmolLM3ForCausalLM", "silu"},
     {"qwen2", "qwen2", "Qwen2ForCausalLM", "silu"},
     {"qwen3", "qwen3", "Qwen3ForCausalLM", "silu"},
     {"qwen3moe", "qwen3_moe", "Qwen3MoeForCausalLM", "silu"},
@@ -104,7 +105,9 @@ struct Llama3 {
   }
 };
 
-Result<Json> llama3_scaling(const Metadata& m, const std::vector<double>& factors, double theta) {
+// The rule that made these factors, as a config.json would have it; where there is none, the factors themselves, in the
+// form of those that have a factor for each frequency.
+Json scaling_of(const std::vector<double>& factors, double theta) {
   Llama3 guess{*std::max_element(factors.begin(), factors.end())};
   for (double original : {8192.0, 4096.0, 16384.0, 32768.0, 2048.0, 65536.0, 131072.0}) {
     guess.original = original;
@@ -120,9 +123,19 @@ Result<Json> llama3_scaling(const Metadata& m, const std::vector<double>& factor
                   {"high_freq_factor", guess.high},
                   {"original_max_position_embeddings", std::int64_t(original)}};
   }
-  return fail("the factors in 'rope_freqs.weight' are of no kind that is known ({} of them, up to {})", factors.size(),
-              guess.factor)
-      .in(std::string(m.file().text("general.name").value_or("")));
+  return Json{
+      {"rope_type", "longrope"}, {"long_factor", factors}, {"short_factor", factors}, {"attention_factor", 1.0}};
+}
+
+// What the keys of YaRN are called in config.json.
+Json yarn_fields(const Metadata& m) {
+  Json fields = Json::object();
+  copy_numbers(m,
+               {{"rope.scaling.yarn_attn_factor", "attention_factor"},
+                {"rope.scaling.yarn_beta_fast", "beta_fast"},
+                {"rope.scaling.yarn_beta_slow", "beta_slow"}},
+               fields);
+  return fields;
 }
 
 Status add_rope(const Metadata& m, std::int64_t head_dim, Json& config) {
@@ -136,12 +149,13 @@ Status add_rope(const Metadata& m, std::int64_t head_dim, Json& config) {
   if (auto rotated = m.integer("rope.dimension_count"); rotated && *rotated != head_dim)
     config["partial_rotary_factor"] = double(*rotated) / double(head_dim);
   if (!freqs.empty()) {
-    config["rope_scaling"] = POM_TRY(llama3_scaling(m, freqs, theta));
+    config["rope_scaling"] = scaling_of(freqs, theta);
   } else if (!longer.empty() && !shorter.empty()) {
     config["rope_scaling"] = {{"rope_type", "longrope"}, {"long_factor", longer}, {"short_factor", shorter}};
     if (original) config["original_max_position_embeddings"] = *original;
   } else if (kind == "linear" || kind == "yarn") {
-    Json scaling = {{"rope_type", kind}, {"factor", m.number("rope.scaling.factor").value_or(1)}};
+    Json scaling = kind == "yarn" ? yarn_fields(m) : Json::object();
+    scaling.update(Json{{"rope_type", kind}, {"factor", m.number("rope.scaling.factor").value_or(1)}});
     if (original) scaling["original_max_position_embeddings"] = *original;
     config["rope_scaling"] = scaling;
   } else {
@@ -182,6 +196,16 @@ Status add_llama(const Metadata& m, Json& config) {
   config.erase("mlp_bias");
   config["sliding_window"] = nullptr;
   copy_numbers(m, {{"expert_count", "num_local_experts"}, {"expert_used_count", "num_experts_per_tok"}}, config);
+  return {};
+}
+
+// Which layers have no rotary embedding is not in the file; every fourth is what the family's default says, too.
+Status add_smollm3(const Metadata& m, Json& config) {
+  POM_TRY(add_decoder(m, config));
+  config.erase("head_dim");
+  config["use_sliding_window"] = false;
+  config["attention_bias"] = m.file().tensor("blk.0.attn_output.bias") != nullptr;
+  config["mlp_bias"] = m.file().tensor("blk.0.ffn_up.bias") != nullptr;
   return {};
 }
 
@@ -279,13 +303,14 @@ Status add_bert(const Metadata& m, Json& config) {
   const gguf::TensorEntry* types = m.file().tensor("token_types.weight");
   POM_REQUIRE(positions && positions->sizes.size() == 2, "there is no matrix 'position_embd.weight'");
   config["max_position_embeddings"] = positions->sizes[0];
-  config["type_vocab_size"] = types ? types->sizes[0] : 1;
+  config["type_vocab_size"] = types ? types->sizes[0] : 0;  // DistilBERT has none, and the same architecture here
   return {};
 }
 
 Status add_fields(const Metadata& m, Json& config) {
   std::string type = config["model_type"];
   if (type == "llama") return add_llama(m, config);
+  if (type == "smollm3") return add_smollm3(m, config);
   if (type.starts_with("qwen")) return add_qwen(m, config);
   if (type.starts_with("gemma")) return add_gemma(m, config);
   if (type == "phi3") return add_phi3(m, config);

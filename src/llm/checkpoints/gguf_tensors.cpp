@@ -116,7 +116,7 @@ constexpr Rename bert_names[] = {
 
 // Tables for a model type; earlier ones win.
 std::vector<std::span<const Rename>> tables_for(const std::string& type) {
-  if (type == "llama" || type == "mixtral") return {llama_names};
+  if (type == "llama" || type == "mixtral" || type == "smollm3") return {llama_names};
   if (type == "gemma2" || type == "gemma3_text") return {gemma_names, qwen_names};
   if (type == "phi3") return {phi3_names, qwen_names};
   if (type == "gpt2") return {gpt2_names};

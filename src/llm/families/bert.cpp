@@ -85,7 +85,7 @@ Result<Encoder> bert_like(const std::string& config_json, const char* family) {
   e.prefixes = {"bert.", "roberta."};
   e.embedding = "embeddings.word_embeddings";
   e.position_embedding = "embeddings.position_embeddings";
-  e.type_embedding = "embeddings.token_type_embeddings";
+  if (*c.type_vocab_size > 0) e.type_embedding = "embeddings.token_type_embeddings";
   e.embedding_norm = "embeddings.LayerNorm";
   e.names = bert_names();
   return e;
