@@ -21,9 +21,16 @@ struct Score {
   double error = 0, cosine = 1, kl = 0;
 };
 
-// A way of storing one weight.
+// A scheme that is tried for each weight.
+struct Way {
+  std::string name;    // "none": as it is
+  std::string config;  // as a configuration says it
+  std::shared_ptr<const compress::Scheme> scheme;
+};
+
+// One weight stored in one way.
 struct Option {
-  std::string scheme;  // "none": as it is
+  Way way;
   Weight decoded;
   std::uint64_t bytes = 0;
   double error = 0;
@@ -34,11 +41,27 @@ struct Subject {
   std::vector<Option> options;  // options[0] leaves it
 };
 
-const std::vector<std::string>& schemes_for(const std::string& engine) {
+Result<std::vector<Way>> ways_for(const std::string& engine) {
   // The Neural Engine takes scales per channel and tables; the GPU blocks, too. On the CPU everything is decoded.
   static const std::vector<std::string> ane{"int8-per-channel", "lut6", "lut4", "lut3", "lut2"},
       gpu{"int8", "int4", "lut6", "lut4", "lut3", "lut2"};
-  return engine == "ane" ? ane : gpu;
+  std::vector<Way> ways;
+  for (const std::string& name : engine == "ane" ? ane : gpu) {
+    bool per_channel = name == "int8-per-channel";
+    ways.push_back({name, per_channel ? "{scheme: linear}" : name,
+                    POM_TRY(compress::make_scheme(per_channel ? "linear" : name))});
+  }
+  return ways;
+}
+
+// The weight as the scheme would keep it, made anew each time it is asked for: with all schemes at hand, all weights
+// would be in memory many times over.
+Weight decoded_form(const Node& node, const Weight& plain, const Way& way) {
+  Target opset = node.block()->function().opset;
+  return Weight::derived({fmt::format("{} of '{}'", way.name, node.output().name()), plain.dtype(), plain.sizes(),
+                          {plain}, [&node, way, opset](std::span<const Tensor> in) -> Result<Tensor> {
+                            return compress::decode(POM_TRY(compress::encode_alone(node, Weight(in[0]), *way.scheme)), opset);
+                          }});
 }
 
 // Rows along the last axis as distributions: sum of p (log p - log q), a mean over rows.
@@ -67,24 +90,20 @@ class Searcher {
   Searcher(Program& program, std::vector<NamedTensors> samples, const Progress& progress)
       : function_(program.main()), samples_(std::move(samples)), progress_(progress) {}
 
-  Status prepare(const std::vector<std::string>& schemes) {
+  Status prepare(const std::vector<Way>& ways) {
     for (const NamedTensors& sample : samples_) expected_.push_back(POM_TRY(run(sample)));
     std::vector<Node*> nodes = compress::compressible_weights(function_, 2048);
-    std::vector<std::shared_ptr<const compress::Scheme>> made;
-    for (const std::string& name : schemes)
-      made.push_back(
-          POM_TRY(name == "int8-per-channel" ? compress::make_scheme("linear") : compress::make_scheme(name)));
     std::size_t done = 0;
     for (Node* node : nodes) {
-      Subject subject{node, node->literal, {{"none", node->literal, node->literal.stored_size(), 0}}};
-      for (std::size_t s = 0; s < schemes.size(); ++s) {
-        auto encoded = compress::encode_alone(*node, *made[s]);
+      Subject subject{node, node->literal, {{{"none", "none", nullptr}, node->literal, node->literal.stored_size()}}};
+      for (const Way& way : ways) {
+        auto encoded = compress::encode_alone(*node, subject.plain, *way.scheme);
         if (!encoded) continue;
-        Option option{schemes[s], Weight(POM_TRY(compress::decode(*encoded, function_.opset))), 0, 0};
+        Option option{way, decoded_form(*node, subject.plain, way)};
         for (const auto& stage : encoded->stages)
           for (const auto& [field, part] : stage.parts) option.bytes += part.weight ? part.weight.stored_size() : 0;
         if (option.bytes >= subject.options[0].bytes) continue;
-        node->literal = option.decoded;
+        node->literal = Weight(POM_TRY(compress::decode(*encoded, function_.opset)));
         option.error = POM_TRY(measure()).error;
         node->literal = subject.plain;
         subject.options.push_back(std::move(option));
@@ -151,7 +170,7 @@ class Searcher {
     for (const Subject& subject : subjects_) {
       std::size_t found = 0;
       for (std::size_t k = 0; k < subject.options.size(); ++k)
-        if (subject.options[k].scheme == scheme) found = k;
+        if (subject.options[k].way.name == scheme) found = k;
       choice.push_back(found);
     }
     return choice;
@@ -220,11 +239,9 @@ class Searcher {
 std::string recipe_text(const Searcher& searcher, const std::vector<std::size_t>& choice, const SearchPoint& result) {
   std::string text = fmt::format("# Chosen by measuring: error {:.3g}, cosine {:.6f}, {} bytes of weights.\nnames:\n",
                                  result.error, result.cosine, result.bytes);
-  for (std::size_t i = 0; i < choice.size(); ++i) {
-    const std::string& scheme = searcher.subjects()[i].options[choice[i]].scheme;
+  for (std::size_t i = 0; i < choice.size(); ++i)
     text += fmt::format("  \"{}\": {}\n", searcher.subjects()[i].node->output().name(),
-                        scheme == "int8-per-channel" ? "{scheme: linear}" : scheme);
-  }
+                        searcher.subjects()[i].options[choice[i]].way.config);
   return text;
 }
 
@@ -325,8 +342,8 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   auto samples = POM_TRY(calibration_samples({options.calibrate, options.tokenizer, options.samples, options.seed},
                                              model.program, model.program.main()));
   Searcher searcher(model.program, std::move(samples), progress);
-  const std::vector<std::string>& schemes = schemes_for(engine);
-  POM_TRY(searcher.prepare(schemes));
+  std::vector<Way> ways = POM_TRY(ways_for(engine));
+  POM_TRY(searcher.prepare(ways));
   Goal goal{{}, options.min_cosine, options.max_kl, {}};
   if (options.max_drop->has_value())
     goal.metric = POM_TRY_IN(run_metric(options.metric, input), "of the input") - **options.max_drop;
@@ -341,7 +358,7 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
     choices.push_back(std::move(choice));
     return {};
   };
-  for (const std::string& scheme : schemes) POM_TRY(add(scheme, searcher.uniform(scheme), false));
+  for (const Way& way : ways) POM_TRY(add(way.name, searcher.uniform(way.name), false));
   std::uint64_t least = searcher.bytes_of(searcher.at_price(1e3)), most = searcher.bytes_of(searcher.uniform("none"));
   for (int k = 0; k <= 10; ++k)
     POM_TRY(add("mixed", searcher.within(least + (most - least) * std::uint64_t(k) / 10), true));
@@ -369,7 +386,7 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   report.reached = goal.met(report.result);
   for (std::size_t i = 0; i < choices[best].size(); ++i) {
     const Option& option = searcher.subjects()[i].options[choices[best][i]];
-    report.chosen.push_back({searcher.subjects()[i].node->output().name(), option.scheme, option.bytes, option.error});
+    report.chosen.push_back({searcher.subjects()[i].node->output().name(), option.way.name, option.bytes, option.error});
   }
   std::ranges::stable_sort(report.points, {}, &SearchPoint::bytes);
   if (report.reached) {

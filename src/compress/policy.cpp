@@ -466,14 +466,16 @@ std::vector<Node*> compressible_weights(Function& function, std::int64_t thresho
   return weights;
 }
 
-Result<Encoded> encode_alone(const Node& node, const Scheme& scheme) {
-  Value value = node.output();
-  Tensor tensor = POM_TRY(node.literal.materialise());
+Result<Encoded> encode_alone(const Node& node, const Weight& weight, const Scheme& scheme) {
+  Target opset = node.block()->function().opset;
+  Tensor tensor = POM_TRY(weight.materialise());
   Summary summary = summarise(tensor);
   POM_REQUIRE(!summary.not_finite, "its element {} is NaN or infinite", *summary.not_finite);
-  POM_TRY(scheme.check(node.block()->function().opset));
-  return scheme.encode(candidate_of(value, tensor, summary, node.block()->function().opset, channel_axes(value),
-                                    std::make_shared<Shelf>()));
+  POM_TRY(scheme.check(opset));
+  Candidate candidate = candidate_of(node.output(), tensor, summary, opset, channel_axes(node.output()),
+                                     std::make_shared<Shelf>());
+  candidate.weight = weight;
+  return scheme.encode(candidate);
 }
 
 double WeightLine::bits_per_weight() const {

@@ -71,8 +71,8 @@ Status check_recipe(const Program& program, const Recipe& recipe, bool activatio
 
 // The program's weights that are not left for reasons of their own, whatever the scheme; of equal ones the first.
 std::vector<Node*> compressible_weights(Function& function, std::int64_t threshold);
-// One weight by one scheme, without touching the program.
-Result<Encoded> encode_alone(const Node& node, const Scheme& scheme);
+// A weight in the place of this node's literal by one scheme, without touching the program.
+Result<Encoded> encode_alone(const Node& node, const Weight& weight, const Scheme& scheme);
 
 using CompressProgress = std::function<void(std::size_t done, std::size_t total)>;
 

@@ -14,6 +14,7 @@
 // No rule sees more than its pattern: what depends on the whole program is a pass (passes/passes.h).
 #pragma once
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,6 +23,23 @@
 #include "ir/builder.h"
 
 namespace pomona::rewrite {
+
+struct Pattern;
+
+// Patterns inside a pattern. Copies share them, as patterns are made of copies of smaller ones.
+class Parts {
+ public:
+  Parts() = default;
+  Parts(std::vector<Pattern> patterns);
+  std::size_t size() const { return patterns_ ? patterns_->size() : 0; }
+  bool empty() const { return size() == 0; }
+  inline const Pattern& operator[](std::size_t i) const;
+  inline const Pattern* begin() const;
+  inline const Pattern* end() const;
+
+ private:
+  std::shared_ptr<const std::vector<Pattern>> patterns_;
+};
 
 struct Pattern {
   enum class Kind : std::uint8_t {
@@ -33,7 +51,7 @@ struct Pattern {
   } kind = Kind::any;
   std::string_view name;  // the same name stands for the same value everywhere in a pattern
   const OpDef* op = nullptr;
-  std::vector<Pattern> parts;  // a call's arguments, field by field; alternatives; or what examples of `any` are
+  Parts parts;  // a call's arguments, field by field; alternatives; or what examples of `any` are
   std::vector<std::pair<std::string_view, Attribute>> required, example;
   bool is_optional = false;  // an argument that may be absent
   bool is_shared = false;    // may have users outside of the match
@@ -54,7 +72,7 @@ struct Pattern {
   }
   // A wildcard whose examples are built like this.
   Pattern like(Pattern built) const {
-    return changed([&](Pattern& p) { p.parts = {std::move(built)}; });
+    return changed([&](Pattern& p) { p.parts = std::vector{std::move(built)}; });
   }
   Pattern shared() const {
     return changed([](Pattern& p) { p.is_shared = true; });
@@ -71,6 +89,12 @@ struct Pattern {
     return p;
   }
 };
+
+inline Parts::Parts(std::vector<Pattern> patterns)
+    : patterns_(std::make_shared<const std::vector<Pattern>>(std::move(patterns))) {}
+inline const Pattern& Parts::operator[](std::size_t i) const { return (*patterns_)[i]; }
+inline const Pattern* Parts::begin() const { return patterns_ ? patterns_->data() : nullptr; }
+inline const Pattern* Parts::end() const { return begin() + size(); }
 
 // Wildcards; the sizes are those of examples.
 Pattern any(std::string_view name, Sizes sizes = {2, 3, 4}, DType dtype = DType::fp32);
@@ -89,7 +113,10 @@ Pattern op(Patterns... arguments) {
   Pattern p;
   p.kind = Pattern::Kind::call;
   p.op = &def<Op>();
-  p.parts = {std::move(arguments)...};
+  std::vector<Pattern> parts;
+  parts.reserve(sizeof...(arguments));
+  (parts.push_back(std::move(arguments)), ...);
+  p.parts = std::move(parts);
   return p;
 }
 

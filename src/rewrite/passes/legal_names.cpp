@@ -48,13 +48,13 @@ class Renamer {
     // Borders choose first: their names are what users call the model by.
     for (std::size_t i = 0; i < function_.body.input_count(); ++i) rename_border(function_.body.input(i), true);
     for (Value result : function_.body.results())
-      if (named_.insert(&result.info()).second) rename_border(result, false);
+      if (!borders_.contains(&result.info())) rename_border(result, false);
     rename_in(function_.body);
   }
 
  private:
   void rename_border(Value value, bool is_input) {
-    named_.insert(&value.info());
+    borders_.insert(&value.info());
     std::string before = value.name(), after = names_.unique(legal(before));
     if (before == after) return;
     value.set_name(after);
@@ -73,7 +73,7 @@ class Renamer {
     for (auto& node : block.nodes()) {
       for (std::size_t i = 0; i < node->output_count(); ++i) {
         Value value = node->output(i);
-        if (!named_.insert(&value.info()).second) continue;
+        if (borders_.contains(&value.info())) continue;
         value.set_name(names_.unique(legal(value.name().empty() ? role_of(value) : value.name())));
       }
       std::string own = node->name.empty() && node->output_count() ? node->output().name() : legal(node->name);
@@ -86,7 +86,7 @@ class Renamer {
   Function& function_;
   std::vector<std::string>& sentences_;
   Names names_, node_names_;
-  std::unordered_set<const ValueInfo*> named_;
+  std::unordered_set<const ValueInfo*> borders_;
 };
 
 }  // namespace
