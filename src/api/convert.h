@@ -54,7 +54,7 @@ struct ConvertOptions {
   POM_OPTION(calibrate, std::string,
              "with --requantize: a text that the weights' new codes are fitted to, as the model reads it; with "
              "--precision mixed: inputs to measure on (in.npz, in.json or name=x.npy), without it seeded ones");
-  POM_OPTION(samples, int, "pieces of that text that are read") = 32;
+  POM_OPTION(samples, int, "pieces of 512 tokens of that text that are read") = 12;
   POM_OPTION(scaling, std::string,
              "with --requantize and --calibrate: awq or smooth_quant, size of inputs moved into weights");
   POM_OPTION(stack_states, bool,

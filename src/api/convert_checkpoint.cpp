@@ -21,8 +21,8 @@ namespace {
 // Files of weights that the Neural Engine takes end here; axes, too, have an end.
 constexpr std::uint64_t engine_most_bytes = std::uint64_t(1) << 31;
 constexpr std::int64_t engine_most_axis = 16384;
-// What a model reads at a time to have its weights fitted.
-constexpr std::int64_t calibration_tokens = 128;
+// What a model reads at a time to have its weights fitted, and the least that a text must have.
+constexpr std::size_t calibration_tokens = 512, least_tokens = 64;
 
 // Options of a model whose inputs are its own are of no use to a program that is built here.
 Status check_options(const ConvertOptions& options) {
@@ -76,7 +76,6 @@ Result<llm::BuildOptions> build_options(const ConvertOptions& options) {
   POM_REQUIRE(options.scaling->empty() || with_data, "--scaling needs data: --calibrate with a text");
   POM_REQUIRE(!with_data || !options.requantize->empty() || !options.compress->empty(),
               "--calibrate says how --requantize chooses codes, and there is none");
-  build.calibration_tokens = with_data ? calibration_tokens : 0;
   build.keep_quantised = options.requantize->empty() && options.compress->empty();
   return build;
 }
@@ -117,20 +116,27 @@ void tell_weights(const llm::BuildReport& built, ConvertReport& report) {
   report.border.push_back("weights: " + change_text(all.before, all.after));
 }
 
-// Pieces of a text, from all over it, as the function "calibration" reads them.
-Result<std::vector<NamedTensors>> text_samples(const llm::Checkpoint& checkpoint, const std::string& path, int most) {
-  POM_REQUIRE(most > 0, "--samples is {}", most);
+// The text that weights are fitted to.
+Result<std::vector<int>> calibration_text(const llm::Checkpoint& checkpoint, const ConvertOptions& options) {
+  if (options.calibrate->empty()) return std::vector<int>();
+  POM_REQUIRE(*options.samples > 0, "--samples is {}", *options.samples);
   POM_REQUIRE(!checkpoint.tokenizer.empty(), "--calibrate takes a text, and the checkpoint has no tokenizer");
   auto tokenizer = POM_TRY(llm::Tokenizer::from_json(checkpoint.tokenizer));
-  Bytes text = POM_TRY(map_file(path));
-  std::vector<int> ids = POM_TRY_IN(tokenizer->encode(text.text(), {.special = false}), "'{}'", path);
-  std::size_t length = std::size_t(calibration_tokens);
-  POM_REQUIRE(ids.size() >= length, "'{}' has {} tokens, and {} are the least", path, ids.size(), length);
+  Bytes text = POM_TRY(map_file(options.calibrate));
+  std::vector<int> ids = POM_TRY_IN(tokenizer->encode(text.text(), {.special = false}), "'{}'", *options.calibrate);
+  POM_REQUIRE(ids.size() >= least_tokens, "'{}' has {} tokens, and {} are the least", *options.calibrate, ids.size(),
+              least_tokens);
+  return ids;
+}
+
+// Pieces from all over the text, as the function "calibration" reads them.
+std::vector<NamedTensors> text_samples(const std::vector<int>& ids, const Function& function, int most) {
+  std::int64_t length = function.body.input("input_ids").shape()[1].value();
   std::vector<NamedTensors> samples;
-  for (std::size_t at : spread_pieces(ids.size(), length, std::size_t(most))) {
+  for (std::size_t at : spread_pieces(ids.size(), std::size_t(length), std::size_t(most))) {
     auto first = ids.begin() + std::ptrdiff_t(at);
     std::vector<std::int64_t> piece(first, first + std::ptrdiff_t(length));
-    samples.push_back({{"input_ids", Tensor::ints(piece).reshaped({1, calibration_tokens})}});
+    samples.push_back({{"input_ids", Tensor::ints(piece).reshaped({1, length})}});
   }
   return samples;
 }
@@ -153,13 +159,16 @@ std::set<std::string> head_weights(const Function& function) {
   return names;
 }
 
-// A model's two ends bear tables of 16 entries badly: 64 cost two bits more for a part of the weights.
-Status spare_ends(const Program& program, std::string_view scheme, compress::Recipe& recipe) {
+// A model's two ends and some weights between bear tables of 16 entries badly: 64 cost two bits more for a part of the
+// weights.
+Status spare_fragile(const Program& program, const llm::BuildReport& built, std::string_view scheme,
+                     compress::Recipe& recipe) {
   constexpr std::string_view small[] = {"lut1", "lut2", "lut3", "lut4"};
   if (std::find(std::begin(small), std::end(small), scheme) == std::end(small)) return {};
   auto finer = POM_TRY(compress::make_scheme("lut6"));
   recipe.types["gather"] = finer;
   for (const std::string& name : head_weights(*program.functions.back())) recipe.names.push_back({name, finer});
+  for (const std::string& name : built.fragile) recipe.names.push_back({name, finer});
   return {};
 }
 
@@ -178,19 +187,19 @@ Status scale_weights(Program& program, const ConvertOptions& options, compress::
   return {};
 }
 
-Status compress_weights(Program& program, const llm::Checkpoint& checkpoint, const ConvertOptions& options,
-                        ConvertReport& report) {
+Status compress_weights(Program& program, const std::vector<int>& text, const llm::BuildReport& built,
+                        const ConvertOptions& options, ConvertReport& report) {
   POM_REQUIRE(options.requantize->empty() || options.compress->empty(),
               "--requantize and --compress say the same of a checkpoint; give one");
   const std::string& name = options.requantize->empty() ? *options.compress : *options.requantize;
   compress::Request request{POM_TRY(compress::make_scheme(name))};
   request.keep_first_layers = false;
   for (const std::string& table : llm::rope_table_names(program)) request.recipe.names.push_back({table, nullptr});
-  POM_TRY(spare_ends(program, name, request.recipe));
-  bool with_data = !options.calibrate->empty();
+  POM_TRY(spare_fragile(program, built, name, request.recipe));
+  bool with_data = !text.empty();
   if (with_data)
     request.calibration = std::make_shared<compress::Calibration>(
-        *program.functions.front(), POM_TRY(text_samples(checkpoint, options.calibrate, options.samples)));
+        *program.functions.front(), text_samples(text, *program.functions.front(), options.samples));
   POM_TRY(scale_weights(program, options, request, report));
   report.weights = POM_TRY(compress::compress(program, request)).lines;
   if (!with_data) return {};
@@ -244,6 +253,8 @@ Result<ConvertReport> convert_checkpoint(const std::string& source, const std::s
     std::int64_t needed = (vocabulary_of(checkpoint) + engine_most_axis - 1) / engine_most_axis;
     build.split_head = build.engine == llm::Engine::ane ? int(needed) : 1;
   }
+  std::vector<int> text = POM_TRY(stage("tokenize", [&] { return calibration_text(checkpoint, options); }));
+  build.calibration_tokens = std::int64_t(std::min(text.size(), calibration_tokens));
   llm::BuildReport built;
   Program program = POM_TRY_IN(stage("build", [&] { return llm::build_program(checkpoint, build, &built); }),
                                "checkpoint '{}'", source);
@@ -253,7 +264,7 @@ Result<ConvertReport> convert_checkpoint(const std::string& source, const std::s
   if (build.keep_quantised)
     tell_weights(built, report);
   else
-    POM_TRY(stage("compress", [&] { return compress_weights(program, checkpoint, options, report); }));
+    POM_TRY(stage("compress", [&] { return compress_weights(program, text, built, options, report); }));
   report.peak_memory = peak_memory_bytes();
   if (options.dry_run) return report;
   mlpackage::WriteOptions write = write_options(options, progress);

@@ -49,7 +49,8 @@ struct BuildOptions {
   bool stack_states = false;   // Cache::state: one state for the keys of all layers that are alike, one for the values
   int split_head = 1;          // the output projection in so many parts
   bool keep_quantised = true;  // Engine::gpu: weights stay as the source has them where the target holds that
-  // Not 0: a function "calibration" stands before the others, which reads so many tokens without a cache. It is there
+  // Not 0: a function "calibration" stands before the others, which reads so many tokens without a cache (fewer where
+  // the model has fewer positions). It is there
   // for compressing with data, and whoever asked for it takes it out.
   std::int64_t calibration_tokens = 0;
 };
@@ -62,6 +63,7 @@ struct MatrixLine {
 };
 struct BuildReport {
   std::vector<MatrixLine> matrices;
+  std::vector<std::string> fragile;  // names of weights that bear few bits worse than the others
 };
 
 // Errors: a model_type that no family has; configuration keys or tensors that the family does not know (all named).

@@ -64,6 +64,18 @@ class LanguageModels(unittest.TestCase):
                 # As small as the source, or a byte per weight, the embedding twice: as a table, and as the last convolution.
                 self.assertLess(report["output_bytes"], 1.02 * report["source_bytes"] if "gpu" in options else 172e6)
 
+    def test_four_bits_are_six_where_four_are_too_few(self):
+        package = self.path / "out.mlpackage"
+        words = ["--for", "ane", "--context", 96, "--requantize", "lut4", "--no-verify", "--json"]
+        weights = json.loads(pomona("convert", GGUF, "-o", package, *words))["weights"]
+        finer = {line["name"].removeprefix("layers.") for line in weights if line.get("scheme", "").startswith("6-bit")}
+        # The first and the last of 30 layers, every third between, and all values, as three heads share them.
+        down = {int(name.split(".")[0]) for name in finer if "down_proj" in name}
+        self.assertEqual(down, {0, 1, 2, 5, 8, 11, 14, 17, 20, 23, 26, 27, 28, 29})
+        self.assertEqual(sum("v_proj" in name for name in finer), 30)
+        self.assertTrue(any("embed" in name for name in finer))
+        self.assertFalse([name for name in finer if "q_proj" in name or "up_proj" in name])
+
     def test_embeddings(self):
         ids = numpy.array(TRUTH["ids"])
         inputs = dict(input_ids=ids, attention_mask=ids != 0, token_type_ids=ids * 0)
