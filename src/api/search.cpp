@@ -8,235 +8,17 @@
 #include <sstream>
 
 #include "api/byte_count.h"
-#include "api/calibration.h"
 #include "api/files.h"
-#include "cpu/runner.h"
+#include "api/search_trials.h"
 #include "formats/mlpackage/package.h"
-#include "verify/metrics.h"
+#include "llm/all_logits.h"
+#include "llm/language_model.h"
+#include "llm/rope.h"
 
 namespace pomona::api {
 namespace {
 
-struct Score {
-  double error = 0, cosine = 1, kl = 0;
-};
-
-// A scheme that is tried for each weight.
-struct Way {
-  std::string name;    // "none": as it is
-  std::string config;  // as a configuration says it
-  std::shared_ptr<const compress::Scheme> scheme;
-};
-
-// One weight stored in one way.
-struct Option {
-  Way way;
-  Weight decoded;
-  std::uint64_t bytes = 0;
-  double error = 0;
-};
-struct Subject {
-  Node* node;
-  Weight plain;
-  std::vector<Option> options;  // options[0] leaves it
-};
-
-Result<std::vector<Way>> ways_for(const std::string& engine) {
-  // The Neural Engine takes scales per channel and tables; the GPU blocks, too. On the CPU everything is decoded.
-  static const std::vector<std::string> ane{"int8-per-channel", "lut6", "lut4", "lut3", "lut2"},
-      gpu{"int8", "int4", "lut6", "lut4", "lut3", "lut2"};
-  std::vector<Way> ways;
-  for (const std::string& name : engine == "ane" ? ane : gpu) {
-    bool per_channel = name == "int8-per-channel";
-    ways.push_back({name, per_channel ? "{scheme: linear}" : name,
-                    POM_TRY(compress::make_scheme(per_channel ? "linear" : name))});
-  }
-  return ways;
-}
-
-// The weight as the scheme would keep it, made anew each time it is asked for: with all schemes at hand, all weights
-// would be in memory many times over.
-Weight decoded_form(const Node& node, const Weight& plain, const Way& way) {
-  Target opset = node.block()->function().opset;
-  return Weight::derived({fmt::format("{} of '{}'", way.name, node.output().name()), plain.dtype(), plain.sizes(),
-                          {plain}, [&node, way, opset](std::span<const Tensor> in) -> Result<Tensor> {
-                            return compress::decode(POM_TRY(compress::encode_alone(node, Weight(in[0]), *way.scheme)), opset);
-                          }});
-}
-
-// Rows along the last axis as distributions: sum of p (log p - log q), a mean over rows.
-double divergence(const Tensor& got, const Tensor& expected) {
-  std::vector<double> q = got.numbers(), p = expected.numbers();
-  std::size_t width = expected.rank() ? std::size_t(expected.sizes().back()) : 1, rows = width ? p.size() / width : 0;
-  if (width < 2 || rows == 0) return 0;
-  double total = 0;
-  for (std::size_t r = 0; r < rows; ++r) {
-    auto log_sum = [&](const std::vector<double>& x) {
-      double most =
-          *std::max_element(x.begin() + std::ptrdiff_t(r * width), x.begin() + std::ptrdiff_t((r + 1) * width));
-      double sum = 0;
-      for (std::size_t i = r * width; i < (r + 1) * width; ++i) sum += std::exp(x[i] - most);
-      return most + std::log(sum);
-    };
-    double of_p = log_sum(p), of_q = log_sum(q);
-    for (std::size_t i = r * width; i < (r + 1) * width; ++i)
-      total += std::exp(p[i] - of_p) * ((p[i] - of_p) - (q[i] - of_q));
-  }
-  return total / double(rows);
-}
-
-class Searcher {
- public:
-  Searcher(Program& program, std::vector<NamedTensors> samples, const Progress& progress)
-      : function_(program.main()), samples_(std::move(samples)), progress_(progress) {}
-
-  Status prepare(const std::vector<Way>& ways) {
-    for (const NamedTensors& sample : samples_) expected_.push_back(POM_TRY(run(sample)));
-    std::vector<Node*> nodes = compress::compressible_weights(function_, 2048);
-    std::size_t done = 0;
-    for (Node* node : nodes) {
-      Subject subject{node, node->literal, {{{"none", "none", nullptr}, node->literal, node->literal.stored_size()}}};
-      for (const Way& way : ways) {
-        auto encoded = compress::encode_alone(*node, subject.plain, *way.scheme);
-        if (!encoded) continue;
-        Option option{way, decoded_form(*node, subject.plain, way)};
-        for (const auto& stage : encoded->stages)
-          for (const auto& [field, part] : stage.parts) option.bytes += part.weight ? part.weight.stored_size() : 0;
-        if (option.bytes >= subject.options[0].bytes) continue;
-        node->literal = Weight(POM_TRY(compress::decode(*encoded, function_.opset)));
-        option.error = POM_TRY(measure()).error;
-        node->literal = subject.plain;
-        subject.options.push_back(std::move(option));
-      }
-      if (subject.options.size() > 1) subjects_.push_back(std::move(subject));
-      if (progress_) progress_("measure", double(++done) / double(nodes.size()));
-    }
-    POM_REQUIRE(!subjects_.empty(), "no weight of the model can be compressed");
-    return {};
-  }
-
-  // The choice for a price per byte.
-  std::vector<std::size_t> at_price(double price) const {
-    std::vector<std::size_t> choice;
-    for (const Subject& subject : subjects_) {
-      std::size_t best = 0;
-      for (std::size_t k = 1; k < subject.options.size(); ++k)
-        if (cost(subject.options[k], price) < cost(subject.options[best], price)) best = k;
-      choice.push_back(best);
-    }
-    return choice;
-  }
-  std::uint64_t bytes_of(const std::vector<std::size_t>& choice) const {
-    std::uint64_t bytes = 0;
-    for (std::size_t i = 0; i < choice.size(); ++i) bytes += subjects_[i].options[choice[i]].bytes;
-    return bytes;
-  }
-  std::size_t elements() const {
-    std::size_t count = 0;
-    for (const Subject& subject : subjects_) count += subject.plain.count();
-    return count;
-  }
-  // The cheapest price at which the choice fits, then what still fits is stored better.
-  std::vector<std::size_t> within(std::uint64_t bytes) const {
-    double low = 0, high = 1e3;
-    for (int round = 0; round < 100; ++round) {
-      double middle = low == 0 ? (high < 1e-18 ? 0 : high * 0.25) : std::sqrt(low * high);
-      (bytes_of(at_price(middle)) <= bytes ? high : low) = middle;
-      if (low > 0 && high / low < 1.0001) break;
-      if (middle == 0) break;
-    }
-    std::vector<std::size_t> choice = at_price(high);
-    fill(choice, bytes);
-    return choice;
-  }
-
-  // The weights as the choice makes them, while `work` runs.
-  template <class Work>
-  auto with(const std::vector<std::size_t>& choice, Work work) {
-    for (std::size_t i = 0; i < choice.size(); ++i)
-      subjects_[i].node->literal = subjects_[i].options[choice[i]].decoded;
-    auto done = work();
-    for (Subject& subject : subjects_) subject.node->literal = subject.plain;
-    return done;
-  }
-
-  Result<SearchPoint> point(std::string name, const std::vector<std::size_t>& choice) {
-    Score found = POM_TRY(with(choice, [&] { return measure(); }));
-    return SearchPoint{std::move(name), bytes_of(choice), found.error, found.cosine, found.kl, {}, false};
-  }
-  // Each weight by the scheme, or as it is where it does not take it.
-  std::vector<std::size_t> uniform(const std::string& scheme) const {
-    std::vector<std::size_t> choice;
-    for (const Subject& subject : subjects_) {
-      std::size_t found = 0;
-      for (std::size_t k = 0; k < subject.options.size(); ++k)
-        if (subject.options[k].way.name == scheme) found = k;
-      choice.push_back(found);
-    }
-    return choice;
-  }
-  const std::vector<Subject>& subjects() const { return subjects_; }
-  std::size_t runs() const { return runs_; }
-
- private:
-  static double cost(const Option& option, double price) { return option.error + price * double(option.bytes); }
-
-  void fill(std::vector<std::size_t>& choice, std::uint64_t bytes) const {
-    for (;;) {
-      std::uint64_t used = bytes_of(choice);
-      double best = 0;
-      std::size_t who = choice.size(), to = 0;
-      for (std::size_t i = 0; i < choice.size(); ++i)
-        for (std::size_t k = 0; k < subjects_[i].options.size(); ++k) {
-          const Option &now = subjects_[i].options[choice[i]], &other = subjects_[i].options[k];
-          double gain = now.error - other.error;
-          if (gain <= 0 || used - now.bytes + other.bytes > bytes) continue;
-          double worth = other.bytes > now.bytes ? gain / double(other.bytes - now.bytes) : 1e30;
-          if (worth > best) best = worth, who = i, to = k;
-        }
-      if (who == choice.size()) return;
-      choice[who] = to;
-    }
-  }
-
-  Result<Tensors> run(const NamedTensors& sample) {
-    ++runs_;
-    cpu::Runner runner(function_, {});
-    return runner.run(sample);
-  }
-
-  Result<Score> measure() {
-    Score score;
-    double count = 0;
-    cpu::Runner runner(function_, {});
-    for (std::size_t s = 0; s < samples_.size(); ++s) {
-      runner.reset_states();
-      ++runs_;
-      Tensors got = POM_TRY(runner.run(samples_[s]));
-      for (std::size_t i = 0; i < got.size(); ++i) {
-        if (got[i].is_dictionary() || got[i].is_list() || !is_float(got[i].dtype()) || got[i].count() == 0) continue;
-        verify::Metrics metrics = POM_TRY(verify::compare(got[i], expected_[s][i]));
-        score.error += std::isinf(metrics.snr_db) ? 0 : std::pow(10, -metrics.snr_db / 10);
-        score.cosine = std::min(score.cosine, metrics.cosine);
-        score.kl += divergence(got[i], expected_[s][i]);
-        count += 1;
-      }
-    }
-    POM_REQUIRE(count > 0, "the model has no numeric output");
-    score.error /= count;
-    score.kl /= count;
-    return score;
-  }
-
-  Function& function_;
-  std::vector<NamedTensors> samples_;
-  std::vector<Tensors> expected_;
-  std::vector<Subject> subjects_;
-  const Progress& progress_;
-  std::size_t runs_ = 0;
-};
-
-std::string recipe_text(const Searcher& searcher, const std::vector<std::size_t>& choice, const SearchPoint& result) {
+std::string recipe_text(const Searcher& searcher, const Searcher::Choice& choice, const SearchPoint& result) {
   std::string text = fmt::format("# Chosen by measuring: error {:.3g}, cosine {:.6f}, {} bytes of weights.\nnames:\n",
                                  result.error, result.cosine, result.bytes);
   for (std::size_t i = 0; i < choice.size(); ++i)
@@ -320,6 +102,27 @@ struct Goal {
   }
 };
 
+// Whether the samples are pieces of a text that a language model reads.
+bool reads_text(const Program& program, const SearchOptions& options) {
+  return llm::is_language_model(program) && options.calibrate->ends_with(".txt");
+}
+
+// A language model gives the logits of every token for this, unless packages of it are written for a metric.
+Result<Model> open_for_search(const std::string& input, const SearchOptions& options) {
+  Model model = POM_TRY(open_model(input));
+  POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first", input, model.format);
+  if (!reads_text(model.program, options) || !options.metric->empty()) return model;
+  if (llm::give_all_logits(model.program)) return model;
+  return open_model(input);
+}
+
+Result<LanguageSamples> samples_of(Program& program, const SearchOptions& options) {
+  SampleChoice choice{options.calibrate, options.tokenizer, options.samples, options.seed};
+  if (reads_text(program, options)) return language_samples(choice, program);
+  Function& main = program.main();
+  return LanguageSamples{&main, POM_TRY(calibration_samples(choice, program, main)), {}};
+}
+
 }  // namespace
 
 Result<SearchReport> search(const std::string& input, const std::string& recipe, const std::string& engine,
@@ -337,13 +140,11 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   report.recipe = recipe;
   report.plot = options.plot->empty() ? recipe.substr(0, recipe.find_last_of('.')) + ".svg" : *options.plot;
   POM_TRY(check_output(report.plot, options.force));
-  Model model = POM_TRY(open_model(input));
-  POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first", input, model.format);
-  auto samples = POM_TRY(calibration_samples({options.calibrate, options.tokenizer, options.samples, options.seed},
-                                             model.program, model.program.main()));
-  Searcher searcher(model.program, std::move(samples), progress);
+  Model model = POM_TRY(open_for_search(input, options));
+  bool language = reads_text(model.program, options);
+  Searcher searcher(POM_TRY(samples_of(model.program, options)), language, progress);
   std::vector<Way> ways = POM_TRY(ways_for(engine));
-  POM_TRY(searcher.prepare(ways));
+  POM_TRY(searcher.prepare(ways, llm::rope_table_names(model.program)));
   Goal goal{{}, options.min_cosine, options.max_kl, {}};
   if (options.max_drop->has_value())
     goal.metric = POM_TRY_IN(run_metric(options.metric, input), "of the input") - **options.max_drop;
@@ -351,8 +152,8 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   if (options.bits_per_weight->has_value())
     goal.bytes = std::uint64_t(**options.bits_per_weight * double(searcher.elements()) / 8);
 
-  std::vector<std::vector<std::size_t>> choices;
-  auto add = [&](std::string name, std::vector<std::size_t> choice, bool mixed) -> Status {
+  std::vector<Searcher::Choice> choices;
+  auto add = [&](std::string name, Searcher::Choice choice, bool mixed) -> Status {
     report.points.push_back(POM_TRY(searcher.point(std::move(name), choice)));
     report.points.back().mixed = mixed;
     choices.push_back(std::move(choice));
@@ -385,8 +186,9 @@ Result<SearchReport> search(const std::string& input, const std::string& recipe,
   report.result = report.points[best];
   report.reached = goal.met(report.result);
   for (std::size_t i = 0; i < choices[best].size(); ++i) {
-    const Option& option = searcher.subjects()[i].options[choices[best][i]];
-    report.chosen.push_back({searcher.subjects()[i].node->output().name(), option.way.name, option.bytes, option.error});
+    const WayOption& option = searcher.subjects()[i].options[choices[best][i]];
+    report.chosen.push_back(
+        {searcher.subjects()[i].node->output().name(), option.way.name, option.bytes, option.error});
   }
   std::ranges::stable_sort(report.points, {}, &SearchPoint::bytes);
   if (report.reached) {

@@ -6,7 +6,7 @@
 // Each weight is compressed alone with each scheme and the outputs are held against those of the plain model. Weights
 // then get the schemes that cost least for the bytes they save (one price per byte for all, searched for the goal), and
 // the choice is measured as a whole, next to every scheme used for all weights; when one of those is better within the
-// goal, it is taken. The measure is the relative squared error of the outputs (their mean over outputs and samples).
+// goal, it is taken. What is measured, and how: search_trials.h.
 #pragma once
 #include <optional>
 

@@ -28,6 +28,7 @@ constexpr std::size_t telling_elements = 1 << 18;
 // What a node takes in the file of the program, at the least.
 constexpr std::size_t node_bytes = 300;
 constexpr const char* first_layer_reason = "near the inputs, where errors grow most: 16 bits are kept";
+constexpr const char* first_and_repeated_reason = "near the inputs, where errors grow most, and in several places";
 
 bool feeds_constexpr(Value value) {
   return std::ranges::any_of(value.users(), [](const Node* user) { return user->op && user->op->constexpr_op; });
@@ -191,12 +192,12 @@ class Compressor {
     return {};
   }
 
-  // Configurations that name weights say all about them.
+  // A configuration that names a weight says all about it.
   void find_first_layers(Program& program, const std::vector<Found>& all) {
-    if (!request_.keep_first_layers || !request_.recipe.names.empty()) return;
+    if (!request_.keep_first_layers) return;
     auto part_for = [&](Value value) {
       auto choice = choose(request_.recipe, value, used_);
-      bool tried = choice && choice->scheme && is_convolved(value) &&
+      bool tried = choice && choice->scheme && !choice->by_name && is_convolved(value) &&
                    reason_to_leave(value, choice->scheme->weight_threshold()).empty();
       return tried ? choice->scheme->first_layers() : 0;
     };
@@ -306,9 +307,10 @@ class Compressor {
       return result;
     }
     Candidate candidate = candidate_of(value, tensor, summary, opset, std::move(axes), shelf_);
-    if (first_.contains(weight.identity()) && summary.largest_magnitude <= largest_half) {
-      result.encoded = as_halves(candidate);
-      result.encoded.note = first_layer_reason;
+    auto first = first_.find(weight.identity());
+    if (first != first_.end() && (first->second == DType::fp32 || summary.largest_magnitude <= largest_half)) {
+      if (first->second == DType::fp16) result.encoded = as_halves(candidate);
+      result.encoded.note = first->second == DType::fp16 ? first_layer_reason : first_and_repeated_reason;
       return result;
     }
     std::size_t number = attempts_.size();
@@ -472,8 +474,8 @@ Result<Encoded> encode_alone(const Node& node, const Weight& weight, const Schem
   Summary summary = summarise(tensor);
   POM_REQUIRE(!summary.not_finite, "its element {} is NaN or infinite", *summary.not_finite);
   POM_TRY(scheme.check(opset));
-  Candidate candidate = candidate_of(node.output(), tensor, summary, opset, channel_axes(node.output()),
-                                     std::make_shared<Shelf>());
+  Candidate candidate =
+      candidate_of(node.output(), tensor, summary, opset, channel_axes(node.output()), std::make_shared<Shelf>());
   candidate.weight = weight;
   return scheme.encode(candidate);
 }

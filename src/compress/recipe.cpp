@@ -73,7 +73,7 @@ std::optional<Choice> choose_by_name(const Recipe& recipe, const std::vector<std
           names, [&](const std::string& name) { return exact ? name == pattern : matches(pattern, name); });
       if (!found) continue;
       used[i] = true;
-      return Choice{scheme, scheme ? "" : "'" + pattern + "' is left by the configuration"};
+      return Choice{scheme, scheme ? "" : "'" + pattern + "' is left by the configuration", true};
     }
   return {};
 }

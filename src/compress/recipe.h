@@ -44,6 +44,7 @@ Result<Recipe> one_scheme(std::string_view name, const SchemeOptions& options = 
 struct Choice {
   std::shared_ptr<const Scheme> scheme;  // null: left, for `reason`
   std::string reason;
+  bool by_name = false;
 };
 // `used`: set for each of recipe.names that has matched. Errors: ops that read the weight have different schemes.
 Result<Choice> choose(const Recipe& recipe, Value weight, std::vector<bool>& used);

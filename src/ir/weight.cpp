@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/bits.h"
+#include "base/content_hash.h"
 
 namespace pomona {
 
@@ -26,17 +27,22 @@ std::string contents_identity(std::span<const std::uint8_t> bytes) {
   return text;
 }
 
+// What has been computed is somewhere else each time: there the contents count as long as looking at them costs little.
+std::string computed_identity(std::span<const std::uint8_t> bytes) {
+  constexpr std::size_t readable = 64, most = 1 << 20;
+  if (bytes.size() <= readable || bytes.size() > most) return contents_identity(bytes);
+  ContentHash hash;
+  hash.add(bytes);
+  return "~" + hash.text();
+}
+
 // Identities of steps are made of their inputs' identities; a digest of 128 bits keeps chains of steps from growing.
 std::string short_identity(const std::string& text) {
   constexpr std::size_t readable = 200;
   if (text.size() <= readable) return text;
-  // FNV-1a (Fowler, Noll, Vo) from two starting points, the second one over the text backwards.
-  std::uint64_t forwards = 0xCBF29CE484222325, backwards = 0x84222325CBF29CE4;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    forwards = (forwards ^ std::uint8_t(text[i])) * 0x100000001B3;
-    backwards = (backwards ^ std::uint8_t(text[text.size() - 1 - i])) * 0x100000001B3;
-  }
-  return fmt::format("%{:016x}{:016x}{}", forwards, backwards, text.size());
+  ContentHash hash;
+  hash.add({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  return "%" + hash.text();
 }
 
 Tensor unpacked(DType dtype, const Sizes& sizes, const Bytes& bytes) {
@@ -70,7 +76,7 @@ Weight::Weight(Tensor tensor) {
   else if (tensor.dtype() == DType::string)
     for (const std::string& s : tensor.text()) contents += fmt::format("{}:{}", s.size(), s);
   else
-    contents = contents_identity({tensor.data(), tensor.size_bytes()});
+    contents = computed_identity({tensor.data(), tensor.size_bytes()});
   recipe->identity = fmt::format("{}{}{}", name(tensor.dtype()), to_string(tensor.sizes()), contents);
   recipe->tensor = std::move(tensor);
   recipe->is_tensor = true;

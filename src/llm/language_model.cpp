@@ -97,9 +97,9 @@ void describe(Program& program, const Json& json, const Checkpoint& checkpoint) 
   if (!checkpoint.generation_config.empty()) user[generation_config_key] = checkpoint.generation_config;
 }
 
-// What leads out of the MLP in the first and the last eighth of the layers and in every third between, where llama.cpp's
-// mixtures of 4 bits (Q4_K_M) have 6; and what gives values, which there it is, too, and everywhere where several heads
-// share them, as it is small then.
+// What leads out of the MLP in the first and the last eighth of the layers and in every third between, where
+// llama.cpp's mixtures of 4 bits (Q4_K_M) have 6; and what gives values, which there it is, too, and everywhere where
+// several heads share them, as it is small then.
 std::vector<std::string> fragile_weights(const Decoder& d) {
   std::int64_t count = std::int64_t(d.layers.size()), eighth = count / 8;
   std::vector<std::string> names;

@@ -17,26 +17,26 @@ using ::testing::HasSubstr;
 
 constexpr int layers = 24;
 
-Tensor random_weight(DType dtype, unsigned seed) {
+Tensor random_weight(DType dtype, std::int64_t width, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<double> normal(0, 0.1);
-  std::vector<double> numbers(64 * 64);
+  std::vector<double> numbers(std::size_t(width * width));
   for (double& number : numbers) number = normal(random);
-  return Tensor::from_numbers(dtype, {64, 64, 1, 1}, numbers);
+  return Tensor::from_numbers(dtype, {width, width, 1, 1}, numbers);
 }
 
-// A chain of convolutions; with `shared`, the last weight is that of the layer before it, too.
+// A chain of convolutions; with `shared`, the weight in its middle is that of all that follow, too.
 struct Chain {
   Program program;
   std::vector<Tensor> weights;
 
-  explicit Chain(DType dtype, bool shared = false) {
+  explicit Chain(DType dtype, bool shared = false, std::int64_t width = 64) {
     Function& main = program.add_function("main", iOS18);
-    Value x = main.body.add_input("x", tensor_type(dtype, {1, 64, 4, 4}));
+    Value x = main.body.add_input("x", tensor_type(dtype, {1, width, 4, 4}));
     Builder g(main);
     Value last;
     for (int i = 0; i < layers; ++i) {
-      weights.push_back(random_weight(dtype, unsigned(i)));
+      weights.push_back(random_weight(dtype, width, unsigned(i)));
       bool again = shared && i > layers / 2;
       if (!again) last = g.constant(weights.back(), "w" + std::to_string(i));
       x = g.add(mil::conv{.x = x, .weight = last}, "y" + std::to_string(i));
@@ -89,7 +89,7 @@ double row_sums(const Tensor& a, const Tensor& b) {
 }
 
 TEST(FirstLayers, KeepSixteenBitsForATenthOfTheBytes) {
-  Chain chain(DType::fp16);
+  Chain chain(DType::fp16, false, 160);
   Report report = chain.compress("int8");
   for (int i = 0; i < layers; ++i) {
     const WeightLine& line = chain.line(report, "w" + std::to_string(i));
@@ -100,12 +100,35 @@ TEST(FirstLayers, KeepSixteenBitsForATenthOfTheBytes) {
   }
 }
 
+TEST(FirstLayers, OfASmallModelMayTakeFortyKilobytes) {
+  Chain chain(DType::fp16);
+  Report report = chain.compress("int8");
+  for (int i = 0; i < layers; ++i) EXPECT_EQ(chain.line(report, "w" + std::to_string(i)).compressed(), i >= 9) << i;
+}
+
+TEST(FirstLayers, KeepAllBitsWhereOneErrorIsMadeAgainAndAgain) {
+  Chain chain(DType::fp32, true);
+  Report report = chain.compress("int8");
+  EXPECT_FALSE(chain.line(report, "w" + std::to_string(layers / 2)).compressed());
+  EXPECT_EQ(chain.line(report, "w0").scheme, "fp16");
+}
+
+TEST(FirstLayers, OfANamedWeightAreAsTheNameSays) {
+  Chain chain(DType::fp16);
+  Recipe recipe = *one_scheme("int8");
+  recipe.names.push_back({"w1", *make_scheme("int8")});
+  auto report = compress::compress(chain.program, Request(recipe));
+  ASSERT_TRUE(report);
+  EXPECT_FALSE(chain.line(*report, "w0").compressed());
+  EXPECT_TRUE(chain.line(*report, "w1").compressed());
+}
+
 TEST(FirstLayers, OfSinglePrecisionBecomeHalves) {
   Chain chain(DType::fp32);
   Report report = chain.compress("int8");
   EXPECT_EQ(chain.line(report, "w0").scheme, "fp16");
   EXPECT_THAT(chain.line(report, "w0").note, HasSubstr("near the inputs"));
-  EXPECT_THAT(chain.line(report, "w5").scheme, HasSubstr("int8"));
+  EXPECT_THAT(chain.line(report, "w15").scheme, HasSubstr("int8"));
   Tensor decoded = chain.decoded(0);
   EXPECT_EQ(decoded.dtype(), DType::fp32);
   EXPECT_EQ(decoded.numbers(), chain.weights[0].converted(DType::fp16).numbers());

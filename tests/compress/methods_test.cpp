@@ -286,7 +286,9 @@ TEST(Journal, WhatWasDoneIsTakenAndAnotherJobBeginsAnew) {
   ASSERT_TRUE(folder);
   std::string place = folder->path() + "/work";
   Layer layer;
-  auto encode = [&] { return *encode_alone(*layer.value().producer(), layer.value().producer()->literal, **make_scheme("lut4")); };
+  auto encode = [&] {
+    return *encode_alone(*layer.value().producer(), layer.value().producer()->literal, **make_scheme("lut4"));
+  };
   Encoded done = encode();
   Tensor decoded = *decode(done, iOS18);
   {

@@ -70,7 +70,7 @@ class Client(unittest.TestCase):
 
     @unittest.skipUnless(BROWSER, "there is no browser")
     def test_chat_page(self):
-        with tempfile.TemporaryDirectory() as folder, Page(f"http://127.0.0.1:{self.server.port}/", folder) as page:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, Page(f"http://127.0.0.1:{self.server.port}/", folder) as page:
             page.evaluate("get('text').value = 'What is an apple?'; get('form').requestSubmit()")
             said = page.evaluate("""new Promise(done => {
                 const look = () => get('send').disabled || !get('speed').textContent ? setTimeout(look, 50) : done(get('log').innerText);

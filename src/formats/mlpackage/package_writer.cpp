@@ -13,10 +13,10 @@
 #include <mutex>
 #include <protozero/pbf_writer.hpp>
 
+#include "base/content_hash.h"
 #include "base/interrupt.h"
 #include "base/threads.h"
 #include "base/unfinished.h"
-#include "formats/mlpackage/content_hash.h"
 #include "formats/mlpackage/description.h"
 #include "formats/mlpackage/manifest.h"
 #include "formats/mlpackage/package.h"

@@ -111,8 +111,7 @@ void merge_in(Block& block, Seen& seen) {
       continue;
     }
     bool nameable = true;
-    for (std::size_t i = 0; i < node.output_count(); ++i)
-      nameable &= take_name(node.output(i), first->output(i));
+    for (std::size_t i = 0; i < node.output_count(); ++i) nameable &= take_name(node.output(i), first->output(i));
     if (!nameable) continue;
     for (std::size_t i = 0; i < node.output_count(); ++i) replace_uses(node.output(i), first->output(i));
     block.erase(node);

@@ -1,10 +1,10 @@
-#include "formats/mlpackage/content_hash.h"
+#include "base/content_hash.h"
 
 #include <fmt/format.h>
 
 #include <cstring>
 
-namespace pomona::mlpackage {
+namespace pomona {
 
 namespace {
 
@@ -41,4 +41,4 @@ void ContentHash::add(const ContentHash& other) {
 }
 std::string ContentHash::text() const { return fmt::format("{:016x}{:016x}", a_, b_); }
 
-}  // namespace pomona::mlpackage
+}  // namespace pomona

@@ -11,7 +11,7 @@
 #include <span>
 #include <string>
 
-namespace pomona::mlpackage {
+namespace pomona {
 
 class ContentHash {
  public:
@@ -29,4 +29,4 @@ class ContentHash {
   std::uint64_t a_ = 0x9E3779B97F4A7C15, b_ = 0xD1B54A32D192ED03;
 };
 
-}  // namespace pomona::mlpackage
+}  // namespace pomona
