@@ -31,7 +31,7 @@ class Parts {
  public:
   Parts() = default;
   Parts(std::vector<Pattern> patterns);
-  std::size_t size() const { return patterns_ ? patterns_->size() : 0; }
+  inline std::size_t size() const;
   bool empty() const { return size() == 0; }
   inline const Pattern& operator[](std::size_t i) const;
   inline const Pattern* begin() const;
@@ -92,6 +92,7 @@ struct Pattern {
 
 inline Parts::Parts(std::vector<Pattern> patterns)
     : patterns_(std::make_shared<const std::vector<Pattern>>(std::move(patterns))) {}
+inline std::size_t Parts::size() const { return patterns_ ? patterns_->size() : 0; }
 inline const Pattern& Parts::operator[](std::size_t i) const { return (*patterns_)[i]; }
 inline const Pattern* Parts::begin() const { return patterns_ ? patterns_->data() : nullptr; }
 inline const Pattern* Parts::end() const { return begin() + size(); }

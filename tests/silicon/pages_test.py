@@ -134,7 +134,7 @@ def by_keyboard(page, folder):
     assert pictures[0] != pictures[1], f"{name} looks the same in the dark"
 
 
-with tempfile.TemporaryDirectory() as folder:
+with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
     at = lambda name: os.path.join(folder, name)
     model(at("small.onnx"), 6, 128)
     pomona_json("convert", at("small.onnx"), "-o", at("small.mlpackage"))
