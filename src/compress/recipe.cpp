@@ -47,7 +47,7 @@ Result<Recipe> one_scheme(std::string_view name, const SchemeOptions& options) {
 Status check_pattern(const std::string& pattern) {
   if (!pattern.starts_with(regex_mark)) return {};
   try {
-    std::regex compiled(pattern.substr(regex_mark.size()));
+    (void)std::regex(pattern.substr(regex_mark.size()));
   } catch (const std::regex_error& error) {
     return fail("'{}' is no regular expression: {}", pattern, error.what());
   }

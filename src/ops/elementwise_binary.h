@@ -96,7 +96,7 @@ struct maximum {
   std::optional<std::vector<Dim>> contents(const At&) const;
   template <class N>
   static N f(N x, N y) {
-    return x > y || x != x ? x : y;
+    return x > y || x != x ? x : y;  // NOLINT(misc-redundant-expression): NaN is not itself
   }
 };
 struct minimum {
@@ -109,7 +109,7 @@ struct minimum {
   std::optional<std::vector<Dim>> contents(const At&) const;
   template <class N>
   static N f(N x, N y) {
-    return x < y || x != x ? x : y;
+    return x < y || x != x ? x : y;  // NOLINT(misc-redundant-expression): NaN is not itself
   }
 };
 struct equal {

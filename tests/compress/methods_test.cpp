@@ -196,8 +196,8 @@ TEST(Refinement, CodesScalesAndTablesFittedToEachOtherCostLess) {
 }
 
 TEST(Rounding, TakesFormsOfSeveralStagesAndOldOnes) {
-  for (SchemeOptions options : {SchemeOptions{{"nbits", std::int64_t(4)}, {"enable_per_channel_scale", true}},
-                                SchemeOptions{{"nbits", std::int64_t(4)}, {"lut_dtype", std::string("int8")}}}) {
+  for (const SchemeOptions& options : {SchemeOptions{{"nbits", std::int64_t(4)}, {"enable_per_channel_scale", true}},
+                                       SchemeOptions{{"nbits", std::int64_t(4)}, {"lut_dtype", std::string("int8")}}}) {
     Layer plain, fitted;
     ASSERT_TRUE(compress(plain.program, Request(*make_scheme("palettize", options))));
     Request request(*make_scheme("palettize", options));

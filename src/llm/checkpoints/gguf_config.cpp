@@ -289,7 +289,8 @@ Status add_gpt_neox(const Metadata& m, Json& config) {
                config);
   config["use_parallel_residual"] = m.boolean("use_parallel_residual").value_or(true);
   config["rotary_emb_base"] = as_meant(m.number("rope.freq_base").value_or(10000));
-  config["rotary_pct"] = double(m.integer("rope.dimension_count").value_or(hidden / heads)) / double(hidden / heads);
+  std::int64_t head_dim = hidden / heads;
+  config["rotary_pct"] = double(m.integer("rope.dimension_count").value_or(head_dim)) / double(head_dim);
   return {};
 }
 
