@@ -50,14 +50,8 @@ double divergence(const Tensor& got, const Tensor& expected) {
 }
 
 // Squared, relative.
-double error_of(const Tensor& got, const Tensor& plain) {
-  std::vector<double> a = got.numbers(), b = plain.numbers();
-  double error = 0, all = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    error += (a[i] - b[i]) * (a[i] - b[i]);
-    all += b[i] * b[i];
-  }
-  return all > 0 ? error / all : 0;
+double squared_error(const verify::Metrics& metrics) {
+  return std::isinf(metrics.snr_db) ? 0 : std::pow(10, -metrics.snr_db / 10);
 }
 
 // The smallest telling error is the best, else the largest.
@@ -113,7 +107,8 @@ Status Searcher::add_options(Subject& subject, const std::vector<Way>& ways) {
     for (const auto& stage : encoded->stages)
       for (const auto& [field, part] : stage.parts) option.bytes += part.weight ? part.weight.stored_size() : 0;
     if (option.bytes >= subject.options[0].bytes) continue;
-    option.weight_error = error_of(POM_TRY(compress::decode(*encoded, function_.opset)), plain);
+    Tensor decoded = POM_TRY(compress::decode(*encoded, function_.opset));
+    option.weight_error = squared_error(POM_TRY(verify::compare(decoded, plain)));
     subject.options.push_back(std::move(option));
   }
   return {};
@@ -225,7 +220,7 @@ Result<Searcher::Score> Searcher::measure() {
       // New rows of caches are results, too.
       if (language_ && function_.body.results()[i].name() != "logits") continue;
       verify::Metrics metrics = POM_TRY(verify::compare(got, expected_[s][i]));
-      score.error += std::isinf(metrics.snr_db) ? 0 : std::pow(10, -metrics.snr_db / 10);
+      score.error += squared_error(metrics);
       score.cosine = std::min(score.cosine, metrics.cosine);
       score.kl += divergence(got, expected_[s][i]);
       count += 1;

@@ -40,14 +40,16 @@ Pattern call_of(const OpDef& op, const nb::dict& fields) {
   Pattern pattern;
   pattern.kind = Pattern::Kind::call;
   pattern.op = &op;
+  std::vector<Pattern> arguments;
   for (const FieldInfo* input : op.inputs) {
     nb::object key = text_of(input->name);
     if (OpDef::rule(input).presence == Presence::variadic)
       throw_error(fail("patterns do not see the list '{}' of op '{}'", input->name, op.name));
     if (!fields.contains(key) && OpDef::rule(input).presence == Presence::required)
       throw_error(fail("input '{}' of op '{}' is missing", input->name, op.name).advise("pattern.any()"));
-    pattern.parts.push_back(fields.contains(key) ? argument_pattern(fields[key]) : absent());
+    arguments.push_back(fields.contains(key) ? argument_pattern(fields[key]) : absent());
   }
+  pattern.parts = std::move(arguments);
   for (auto [key, value] : fields) {
     std::string field = nb::cast<std::string>(key);
     if (op.input_index(field)) continue;
