@@ -51,10 +51,8 @@ void find_ends(Language& language, const Json& generation) {
 Result<Program> program_of(const std::string& path, const LanguageOptions& options) {
   std::string format = POM_TRY(format_of(path));
   if (format.find("Core ML") != format.npos || format == "MIL text") {
-    Program program = std::move(POM_TRY(open_model(path)).program);
-    // A package of another form than ours is opened as it is, and scored a token at a time.
-    if (!options.all_logits || llm::give_all_logits(program)) return program;
-    return std::move(POM_TRY(open_model(path)).program);
+    Model model = POM_TRY(options.all_logits ? open_with_all_logits(path) : open_model(path));
+    return std::move(model.program);
   }
   llm::Checkpoint checkpoint = POM_TRY(llm::open_checkpoint(path));
   return llm::build_program(checkpoint, {.context = options.context,
@@ -65,6 +63,12 @@ Result<Program> program_of(const std::string& path, const LanguageOptions& optio
 }
 
 }  // namespace
+
+Result<Model> open_with_all_logits(const std::string& path) {
+  Model model = POM_TRY(open_model(path));
+  if (llm::give_all_logits(model.program)) return model;
+  return open_model(path);  // what was half changed is of no use
+}
 
 Result<Language> open_language(const std::string& path, const LanguageOptions& options) {
   Stopwatch watch;

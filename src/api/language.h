@@ -15,6 +15,8 @@
 
 namespace pomona::api {
 
+struct Model;  // api/model.h
+
 struct LanguageOptions {
   bool all_logits = false;   // of every position at once, where the model is built here
   std::int64_t context = 0;  // 0: the model's own, at most 4096
@@ -29,6 +31,9 @@ struct Language {
   double load_seconds = 0;
 };
 Result<Language> open_language(const std::string& path, const LanguageOptions& options);
+// A package that gives the logits of every token at once; one of another form than ours is as it is, to be scored a
+// token at a time.
+Result<Model> open_with_all_logits(const std::string& path);
 
 struct SamplingFlags {
   POM_OPTION(max_tokens, std::int64_t, "tokens to generate at most") = 256;

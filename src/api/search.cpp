@@ -9,9 +9,9 @@
 
 #include "api/byte_count.h"
 #include "api/files.h"
+#include "api/language.h"
 #include "api/search_trials.h"
 #include "formats/mlpackage/package.h"
-#include "llm/all_logits.h"
 #include "llm/language_model.h"
 #include "llm/rope.h"
 
@@ -112,8 +112,7 @@ Result<Model> open_for_search(const std::string& input, const SearchOptions& opt
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first", input, model.format);
   if (!reads_text(model.program, options) || !options.metric->empty()) return model;
-  if (llm::give_all_logits(model.program)) return model;
-  return open_model(input);
+  return open_with_all_logits(input);
 }
 
 Result<LanguageSamples> samples_of(Program& program, const SearchOptions& options) {

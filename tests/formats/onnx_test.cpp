@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <numeric>
 #include <protozero/pbf_writer.hpp>
 #include <set>
 #include <variant>
@@ -261,6 +262,25 @@ TEST(Onnx, InitialisersThatAreInputsBecomeOptional) {
   ASSERT_EQ(program->main().inputs.size(), 2u);
   EXPECT_TRUE(program->main().inputs[1].optional);
   EXPECT_EQ(program->main().inputs[1].default_value, 2.0);
+}
+
+TEST(Onnx, TensorsWithEqualContentsAreOneWeight) {
+  std::vector<float> values(5000);
+  std::iota(values.begin(), values.end(), 0.5f);
+  std::vector<float> others = values;
+  others[1234] = 0.75f;
+  GraphParts parts;
+  parts.inputs = {value_info("x", 1, {5000})};
+  parts.outputs = {value_info("z", 1, {5000})};
+  parts.nodes = {node("Add", {"x", "a"}, {"s"}), node("Mul", {"s", "b"}, {"y"}), node("Sub", {"y", "c"}, {"z"})};
+  parts.initializers = {float_tensor("a", values), float_tensor("b", values), float_tensor("c", others)};
+  auto program = read(model(parts));
+  ASSERT_TRUE(program) << describe(program.error());
+  std::set<std::string> identities;
+  for (const auto& n : program->main().body.nodes())
+    for (Value input : n->inputs())
+      if (input.literal()) identities.insert(input.literal()->identity());
+  EXPECT_EQ(identities.size(), 2u);
 }
 
 TEST(Onnx, GivenShapesFixSymbolsEverywhere) {

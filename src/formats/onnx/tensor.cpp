@@ -250,7 +250,7 @@ Result<Weight> stored_weight(const TensorProto& tensor, TensorFiles& files) {
       std::uint64_t wanted = stored_size_bytes(dtype, count);
       POM_REQUIRE(bytes.size() == wanted || (tensor.data_location == 1 && bytes.size() > wanted),
                   "{} bytes are stored, but {} {} need {}", bytes.size(), name(dtype), to_string(tensor.dims), wanted);
-      return Weight::stored(bytes, dtype, tensor.dims);
+      return files.shared(POM_TRY(Weight::stored(bytes, dtype, tensor.dims)));
     }
     return typed_weight(tensor, elem, files);
   }();

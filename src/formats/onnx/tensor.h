@@ -12,6 +12,7 @@
 
 #include "formats/onnx/element.h"
 #include "formats/onnx/proto.h"
+#include "ir/equal_weights.h"
 #include "ir/weight.h"
 
 namespace pomona::onnx {
@@ -23,10 +24,13 @@ class TensorFiles {
   // The range of an external file. Errors: the path leaves the folder, no such file, the range reaches past its end.
   Result<Bytes> external(const TensorProto& tensor);
   Bytes inline_bytes(Text view) const;
+  // One weight for all tensors with these contents.
+  Weight shared(const Weight& weight) { return weights_.first_of(weight); }
 
  private:
   std::string folder_;
   Bytes model_;
+  EqualWeights weights_;
   std::map<std::string, Bytes> open_;
 };
 
