@@ -19,6 +19,7 @@ namespace pomona::cpu {
 namespace {
 
 using Code = EncodedMatrix::Code;
+using Scales = EncodedMatrix::Scales;
 
 POMONA_VNNI_INLINE __m512i quad(const std::uint8_t* at) {
   std::int32_t four;
@@ -86,8 +87,25 @@ void quantise(const EncodedProduct& p, std::size_t first, std::size_t last) {
   }
 }
 
-POMONA_VNNI_INLINE __m512 load_scales(const std::uint8_t* at, bool wide) {
-  return wide ? _mm512_loadu_ps(at) : _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+// The scales of a unit's groups, or their minima; `d` are those of the span. `from` is where the first are, `step` the
+// way to the next group's: none where groups share them.
+template <int groups>
+POMONA_VNNI_INLINE void load_scales(Scales form, const std::uint8_t* from, std::size_t step, __m512 d,
+                                    __m512 (&to)[groups]) {
+  if (form == Scales::halves) {
+#pragma GCC unroll 4
+    for (std::size_t g = 0; g < groups; ++g)
+      to[g] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + g * step)));
+  } else if (form == Scales::floats) {
+#pragma GCC unroll 4
+    for (std::size_t g = 0; g < groups; ++g) to[g] = _mm512_loadu_ps(from + g * step);
+  } else {
+#pragma GCC unroll 4
+    for (std::size_t g = 0; g < groups; ++g) {
+      __m128i n = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + g * step));
+      to[g] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(n)));
+    }
+  }
 }
 
 // The vectors of codes of a group of 32 (or 16) inputs, by number of the four inputs that each holds.
@@ -103,6 +121,15 @@ struct Codes {
     if (four % 8 >= 4) v = _mm512_srli_epi16(v, 4);
     v = _mm512_and_si512(v, _mm512_set1_epi8(15));
     if constexpr (code == Code::table) v = _mm512_shuffle_epi8(table, v);
+    if constexpr (code == Code::five || code == Code::six) {
+      constexpr int upper = code == Code::six ? 2 : 1;
+      __m512i bits = _mm512_loadu_si512(codes + (8 + four % (2 * upper)) * 64);
+      const int left = 4 - four / (2 * upper) * upper;
+      bits = left >= 0 ? _mm512_slli_epi16(bits, unsigned(std::max(left, 0)))
+                       : _mm512_srli_epi16(bits, unsigned(std::max(-left, 0)));
+      constexpr int masked_or = 0xEA;  // (a & b) | c
+      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(upper == 2 ? 0x30 : 0x10), v, masked_or);
+    }
     return v;
   }
 };
@@ -111,22 +138,44 @@ template <Code code, int group, int tokens, int tiles>
 POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token) {
   const EncodedMatrix& m = *p.m;
   const ActivationLayout layout(m);
+  constexpr int groups = 64 / group, fours = group / 4;
   const std::size_t bytes = layout.bytes(), units = m.units(), tile_bytes = m.tile_bytes(), unit_bytes = m.unit_bytes(),
-                    header = m.header_bytes(), scale_bytes = m.scale_bytes(),
-                    per_scale = scale_bytes * (m.second == EncodedMatrix::Second::none ? 1 : 2);
-  const bool wide = m.wide, offsets = m.second == EncodedMatrix::Second::offset,
-             seconds = m.scales != 0 && m.second != EncodedMatrix::Second::none;
+                    header = m.header_bytes(), scale_bytes = m.scale_bytes(), span_bytes = m.span_bytes(),
+                    step = m.scales < groups ? 0 : scale_bytes * m.per_block();
+  const Scales form = m.form;
+  const bool scales = m.scales != 0, offsets = m.second == EncodedMatrix::Second::offset,
+             seconds = scales && m.second != EncodedMatrix::Second::none;
   const std::uint8_t* x = p.activations + token * bytes;
   const std::uint8_t* w = m.bytes.data() + tile * tile_bytes;
   const Codes<code> codes_of(m);
-  __m512 sums[tokens][tiles];
-  for (int t = 0; t < tokens; ++t)
-    for (int r = 0; r < tiles; ++r) sums[t][r] = _mm512_setzero_ps();
-  constexpr int groups = 64 / group, fours = group / 4;
+  __m512 sums[tokens][tiles], scale[tiles][groups], second[tiles][groups], d[tiles], second_d[tiles];
+  for (int r = 0; r < tiles; ++r) {
+    d[r] = second_d[r] = _mm512_setzero_ps();
+    for (int t = 0; t < tokens; ++t) sums[t][r] = _mm512_setzero_ps();
+    for (int g = 0; g < groups; ++g) scale[r][g] = _mm512_set1_ps(1), second[r][g] = _mm512_setzero_ps();
+  }
   for (std::size_t unit = 0; unit < units; ++unit, w += unit_bytes) {
+    if (span_bytes && unit % span_units == 0) {
+#pragma GCC unroll 2
+      for (int r = 0; r < tiles; ++r) {
+        d[r] = _mm512_loadu_ps(w + std::size_t(r) * tile_bytes);
+        if (seconds) second_d[r] = _mm512_loadu_ps(w + std::size_t(r) * tile_bytes + 64);
+      }
+      w += span_bytes;
+    }
     if constexpr (tokens == 1)
       for (std::size_t ahead = 0; ahead < unit_bytes; ahead += 64)
         _mm_prefetch(reinterpret_cast<const char*>(w + 6144 + ahead), _MM_HINT_T0);
+#pragma GCC unroll 2
+    for (int r = 0; r < tiles && scales; ++r) {
+      const std::uint8_t* at = w + std::size_t(r) * tile_bytes;
+      load_scales<groups>(form, at, step, d[r], scale[r]);
+      if (!seconds) continue;
+      load_scales<groups>(form, at + scale_bytes, step, second_d[r], second[r]);
+#pragma GCC unroll 4
+      for (int g = 0; g < groups && offsets; ++g)
+        second[r][g] = _mm512_mul_ps(second[r][g], _mm512_sub_ps(_mm512_setzero_ps(), scale[r][g]));
+    }
     const std::uint8_t* planes = x + unit * 128;
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
@@ -152,14 +201,6 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
         }
       }
       const std::size_t number = unit * groups + std::size_t(g);
-      __m512 scale[tiles], second[tiles];
-#pragma GCC unroll 2
-      for (int r = 0; r < tiles; ++r) {
-        const std::uint8_t* at = w + std::size_t(r) * tile_bytes + std::size_t(g) * m.scales / groups * per_scale;
-        scale[r] = m.scales ? load_scales(at, wide) : _mm512_set1_ps(1);
-        second[r] = seconds ? load_scales(at + scale_bytes, wide) : _mm512_setzero_ps();
-        if (offsets) second[r] = _mm512_mul_ps(second[r], _mm512_sub_ps(_mm512_setzero_ps(), scale[r]));
-      }
 #pragma GCC unroll 8
       for (int t = 0; t < tokens; ++t) {
         const std::uint8_t* parameters = x + std::size_t(t) * bytes + number * 4;
@@ -168,9 +209,10 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
 #pragma GCC unroll 2
         for (int r = 0; r < tiles; ++r) {
           __m512i n = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[t][r], 8), low[t][r]), zeros);
-          sums[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(scale[r], factor), sums[t][r]);
+          sums[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(scale[r][g], factor), sums[t][r]);
           if (seconds)
-            sums[t][r] = _mm512_fmadd_ps(_mm512_castsi512_ps(quad(parameters + layout.sums())), second[r], sums[t][r]);
+            sums[t][r] =
+                _mm512_fmadd_ps(_mm512_castsi512_ps(quad(parameters + layout.sums())), second[r][g], sums[t][r]);
         }
       }
     }
@@ -212,12 +254,20 @@ void multiply_codes(const EncodedProduct& p, std::size_t first_tile, std::size_t
   }
 }
 
+template <Code code>
+void multiply_groups(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
+                     std::size_t last_token) {
+  auto run = p.m->group() == 16 ? multiply_codes<code, 16> : multiply_codes<code, 32>;
+  run(p, first_tile, last_tile, first_token, last_token);
+}
+
 void multiply(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
               std::size_t last_token) {
-  bool fine = p.m->group() == 16;
-  auto run = p.m->code == Code::four    ? (fine ? multiply_codes<Code::four, 16> : multiply_codes<Code::four, 32>)
-             : p.m->code == Code::eight ? (fine ? multiply_codes<Code::eight, 16> : multiply_codes<Code::eight, 32>)
-                                        : (fine ? multiply_codes<Code::table, 16> : multiply_codes<Code::table, 32>);
+  auto run = p.m->code == Code::four    ? multiply_groups<Code::four>
+             : p.m->code == Code::five  ? multiply_groups<Code::five>
+             : p.m->code == Code::six   ? multiply_groups<Code::six>
+             : p.m->code == Code::eight ? multiply_groups<Code::eight>
+                                        : multiply_groups<Code::table>;
   run(p, first_tile, last_tile, first_token, last_token);
 }
 
