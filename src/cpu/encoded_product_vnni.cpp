@@ -87,25 +87,12 @@ void quantise(const EncodedProduct& p, std::size_t first, std::size_t last) {
   }
 }
 
-// The scales of a unit's groups, or their minima; `d` are those of the span. `from` is where the first are, `step` the
-// way to the next group's: none where groups share them.
-template <int groups>
-POMONA_VNNI_INLINE void load_scales(Scales form, const std::uint8_t* from, std::size_t step, __m512 d,
-                                    __m512 (&to)[groups]) {
-  if (form == Scales::halves) {
-#pragma GCC unroll 4
-    for (std::size_t g = 0; g < groups; ++g)
-      to[g] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + g * step)));
-  } else if (form == Scales::floats) {
-#pragma GCC unroll 4
-    for (std::size_t g = 0; g < groups; ++g) to[g] = _mm512_loadu_ps(from + g * step);
-  } else {
-#pragma GCC unroll 4
-    for (std::size_t g = 0; g < groups; ++g) {
-      __m128i n = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + g * step));
-      to[g] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(n)));
-    }
-  }
+// Of 16 rows; `d` are those of the span.
+POMONA_VNNI_INLINE __m512 load_scales(const std::uint8_t* at, Scales form, const std::uint8_t* d) {
+  if (form == Scales::halves) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+  if (form == Scales::floats) return _mm512_loadu_ps(at);
+  __m128i n = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  return _mm512_mul_ps(_mm512_loadu_ps(d), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(n)));
 }
 
 // The vectors of codes of a group of 32 (or 16) inputs, by number of the four inputs that each holds.
@@ -143,39 +130,19 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
                     header = m.header_bytes(), scale_bytes = m.scale_bytes(), span_bytes = m.span_bytes(),
                     step = m.scales < groups ? 0 : scale_bytes * m.per_block();
   const Scales form = m.form;
-  const bool scales = m.scales != 0, offsets = m.second == EncodedMatrix::Second::offset,
-             seconds = scales && m.second != EncodedMatrix::Second::none;
+  const bool offsets = m.second == EncodedMatrix::Second::offset,
+             seconds = m.scales != 0 && m.second != EncodedMatrix::Second::none;
   const std::uint8_t* x = p.activations + token * bytes;
-  const std::uint8_t* w = m.bytes.data() + tile * tile_bytes;
+  const std::uint8_t *w = m.bytes.data() + tile * tile_bytes, *span = w;
   const Codes<code> codes_of(m);
-  __m512 sums[tokens][tiles], scale[tiles][groups], second[tiles][groups], d[tiles], second_d[tiles];
-  for (int r = 0; r < tiles; ++r) {
-    d[r] = second_d[r] = _mm512_setzero_ps();
-    for (int t = 0; t < tokens; ++t) sums[t][r] = _mm512_setzero_ps();
-    for (int g = 0; g < groups; ++g) scale[r][g] = _mm512_set1_ps(1), second[r][g] = _mm512_setzero_ps();
-  }
+  __m512 sums[tokens][tiles];
+  for (int t = 0; t < tokens; ++t)
+    for (int r = 0; r < tiles; ++r) sums[t][r] = _mm512_setzero_ps();
   for (std::size_t unit = 0; unit < units; ++unit, w += unit_bytes) {
-    if (span_bytes && unit % span_units == 0) {
-#pragma GCC unroll 2
-      for (int r = 0; r < tiles; ++r) {
-        d[r] = _mm512_loadu_ps(w + std::size_t(r) * tile_bytes);
-        if (seconds) second_d[r] = _mm512_loadu_ps(w + std::size_t(r) * tile_bytes + 64);
-      }
-      w += span_bytes;
-    }
+    if (unit % span_units == 0) span = w, w += span_bytes;
     if constexpr (tokens == 1)
       for (std::size_t ahead = 0; ahead < unit_bytes; ahead += 64)
         _mm_prefetch(reinterpret_cast<const char*>(w + 6144 + ahead), _MM_HINT_T0);
-#pragma GCC unroll 2
-    for (int r = 0; r < tiles && scales; ++r) {
-      const std::uint8_t* at = w + std::size_t(r) * tile_bytes;
-      load_scales<groups>(form, at, step, d[r], scale[r]);
-      if (!seconds) continue;
-      load_scales<groups>(form, at + scale_bytes, step, second_d[r], second[r]);
-#pragma GCC unroll 4
-      for (int g = 0; g < groups && offsets; ++g)
-        second[r][g] = _mm512_mul_ps(second[r][g], _mm512_sub_ps(_mm512_setzero_ps(), scale[r][g]));
-    }
     const std::uint8_t* planes = x + unit * 128;
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
@@ -201,6 +168,15 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
         }
       }
       const std::size_t number = unit * groups + std::size_t(g);
+      __m512 scale[tiles], second[tiles];
+#pragma GCC unroll 2
+      for (int r = 0; r < tiles; ++r) {
+        const std::uint8_t *at = w + std::size_t(r) * tile_bytes + std::size_t(g) * step,
+                           *d = span + std::size_t(r) * tile_bytes;
+        scale[r] = m.scales ? load_scales(at, form, d) : _mm512_set1_ps(1);
+        second[r] = seconds ? load_scales(at + scale_bytes, form, d + 64) : _mm512_setzero_ps();
+        if (offsets) second[r] = _mm512_mul_ps(second[r], _mm512_sub_ps(_mm512_setzero_ps(), scale[r]));
+      }
 #pragma GCC unroll 8
       for (int t = 0; t < tokens; ++t) {
         const std::uint8_t* parameters = x + std::size_t(t) * bytes + number * 4;
@@ -209,10 +185,9 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
 #pragma GCC unroll 2
         for (int r = 0; r < tiles; ++r) {
           __m512i n = _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32(high[t][r], 8), low[t][r]), zeros);
-          sums[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(scale[r][g], factor), sums[t][r]);
+          sums[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(n), _mm512_mul_ps(scale[r], factor), sums[t][r]);
           if (seconds)
-            sums[t][r] =
-                _mm512_fmadd_ps(_mm512_castsi512_ps(quad(parameters + layout.sums())), second[r][g], sums[t][r]);
+            sums[t][r] = _mm512_fmadd_ps(_mm512_castsi512_ps(quad(parameters + layout.sums())), second[r], sums[t][r]);
         }
       }
     }
