@@ -2,7 +2,8 @@
 //
 //   parallel_for(rows, 16, [&](std::size_t begin, std::size_t end) { ... });
 //
-// Chunks of at most `grain` consecutive iterations are handed out from a counter, so a busy core delays nobody.
+// Every thread has a part of its own, in chunks of at most `grain` consecutive iterations, and helps with the others'
+// parts when it is through, so a busy core delays nobody.
 // Which thread runs which chunk is not fixed; callers write disjoint results, so answers do not depend on it.
 // Nested calls run on the calling thread. The body may not throw.
 #pragma once

@@ -41,12 +41,10 @@ class EncodedLinear {
   // A block's integers stay in the second-level cache while the matrix passes by.
   static constexpr std::size_t vectors_per_task = 96;
 
-  // Few vectors: chunks that are read in some microseconds, so that a busy core delays nobody for long. Many: a few
-  // tiles, which stay in the first-level cache.
+  // Few vectors: what is read in a few microseconds, so that a busy core delays nobody for long. Many: a few tiles, which
+  // stay in the first-level cache.
   std::size_t tiles_per_task() const {
-    if (vectors_ >= 8) return 4;
-    std::size_t most = std::max<std::size_t>(131072 / matrix_->tile_bytes(), 1);
-    return std::clamp<std::size_t>(matrix_->tiles() / (4 * thread_count()), 1, most);
+    return vectors_ >= 8 ? 4 : std::max<std::size_t>(65536 / matrix_->tile_bytes(), 1);
   }
 
   void run_task(const Frame& f, const EncodedProduct& p, std::size_t block, std::size_t first_tile) const {
