@@ -20,6 +20,7 @@ namespace {
 
 using Code = EncodedMatrix::Code;
 using Scales = EncodedMatrix::Scales;
+constexpr std::size_t unpacked_unit = tile_rows * unit_depth;
 
 POMONA_VNNI_INLINE __m512i quad(const std::uint8_t* at) {
   std::int32_t four;
@@ -121,8 +122,23 @@ struct Codes {
   }
 };
 
+// The codes of a tile as those of eight bits lie, without what is between units.
+template <Code code>
+POMONA_VNNI void unpack(const EncodedMatrix& m, std::size_t tile, std::uint8_t* to) {
+  const Codes<code> codes_of(m);
+  const std::size_t units = m.units(), header = m.header_bytes();
+  const std::uint8_t* from = m.bytes.data() + tile * m.tile_bytes();
+  for (std::size_t unit = 0; unit < units; ++unit, to += unpacked_unit) {
+    const std::uint8_t* codes = from + m.unit_start(unit) + header;
+#pragma GCC unroll 16
+    for (int four = 0; four < 16; ++four) _mm512_store_si512(to + four * 64, codes_of(codes, four));
+  }
+}
+
+// `unpacked` has the codes of the tiles, or is null.
 template <Code code, int group, int tokens, int tiles>
-POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token) {
+POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token,
+                                const std::uint8_t* unpacked) {
   const EncodedMatrix& m = *p.m;
   const ActivationLayout layout(m);
   constexpr int groups = 64 / group, fours = group / 4;
@@ -143,7 +159,9 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
     if constexpr (tokens == 1)
       for (std::size_t ahead = 0; ahead < unit_bytes; ahead += 64)
         _mm_prefetch(reinterpret_cast<const char*>(w + 6144 + ahead), _MM_HINT_T0);
-    const std::uint8_t* planes = x + unit * 128;
+    const std::uint8_t *planes = x + unit * 128, *codes = w + header;
+    std::size_t codes_step = tile_bytes;
+    if (code == Code::eight && unpacked) codes = unpacked + unit * unpacked_unit, codes_step = units * unpacked_unit;
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
       __m512i high[tokens][tiles], low[tokens][tiles];
@@ -156,7 +174,7 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
         const int four = g * fours + i;
         __m512i c[tiles];
 #pragma GCC unroll 2
-        for (int r = 0; r < tiles; ++r) c[r] = codes_of(w + std::size_t(r) * tile_bytes + header, four);
+        for (int r = 0; r < tiles; ++r) c[r] = codes_of(codes + std::size_t(r) * codes_step, four);
 #pragma GCC unroll 8
         for (int t = 0; t < tokens; ++t) {
           const std::uint8_t* at = planes + std::size_t(t) * bytes + four * 4;
@@ -208,22 +226,48 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
     }
 }
 
+// Codes whose bits are in two places, which take longer to put together. What reads them is made for one vector and for
+// four only.
+constexpr bool is_split(Code code) { return code == Code::five || code == Code::six; }
+
+// One tile or two, which share the vectors' bytes.
+template <Code code, int group>
+void multiply_tiles(const EncodedProduct& p, std::size_t tile, bool pair, std::size_t token, std::size_t last_token,
+                    const std::uint8_t* unpacked) {
+  constexpr int together = group == 32 && !is_split(code) ? 2 : 1;
+  for (; token + 4 <= last_token; token += 4)
+    pair ? multiply_block<code, group, 4, together>(p, tile, token, unpacked)
+         : multiply_block<code, group, 4, 1>(p, tile, token, unpacked);
+  std::size_t left = last_token - token;
+  for (std::size_t r = 0; r < (pair ? 2 : 1); ++r) {
+    if constexpr (is_split(code)) {
+      for (std::size_t t = 0; t < left; ++t) multiply_block<code, group, 1, 1>(p, tile + r, token + t, unpacked);
+    } else {
+      if (left == 1) multiply_block<code, group, 1, 1>(p, tile + r, token, unpacked);
+      if (left == 2) multiply_block<code, group, 2, 1>(p, tile + r, token, unpacked);
+      if (left == 3) multiply_block<code, group, 3, 1>(p, tile + r, token, unpacked);
+    }
+    if (unpacked) unpacked += p.m->units() * unpacked_unit;
+  }
+}
+
 template <Code code, int group>
 void multiply_codes(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                     std::size_t last_token) {
-  // Two tiles at a time share the vectors' bytes; a lone vector is read along one stream instead.
-  const bool pairs = group == 32 && last_token - first_token >= 4;
+  // Few vectors: along one stream of the matrix. Many: it pays to unpack the codes once for all.
+  const std::size_t tokens = last_token - first_token, tile_codes = p.m->units() * unpacked_unit;
+  const bool many = code != Code::eight && tokens >= (is_split(code) ? 16 : 48);
+  const bool pairs = group == 32 && tokens >= 4 && (many || !is_split(code));
+  thread_local HugeBytes buffer;
+  if (many && buffer.size() < 2 * tile_codes) buffer = HugeBytes(2 * tile_codes);
   for (std::size_t tile = first_tile; tile < last_tile;) {
     bool pair = pairs && tile + 1 < last_tile;
-    std::size_t token = first_token;
-    for (; token + 4 <= last_token; token += 4)
-      pair ? multiply_block<code, group, 4, group == 32 ? 2 : 1>(p, tile, token)
-           : multiply_block<code, group, 4, 1>(p, tile, token);
-    for (std::size_t r = 0; r < (pair ? 2 : 1); ++r) {
-      std::size_t left = last_token - token;
-      if (left == 1) multiply_block<code, group, 1, 1>(p, tile + r, token);
-      if (left == 2) multiply_block<code, group, 2, 1>(p, tile + r, token);
-      if (left == 3) multiply_block<code, group, 3, 1>(p, tile + r, token);
+    if (many) {
+      unpack<code>(*p.m, tile, buffer.data());
+      if (pair) unpack<code>(*p.m, tile + 1, buffer.data() + tile_codes);
+      multiply_tiles<Code::eight, group>(p, tile, pair, first_token, last_token, buffer.data());
+    } else {
+      multiply_tiles<code, group>(p, tile, pair, first_token, last_token, nullptr);
     }
     tile += pair ? 2 : 1;
   }
