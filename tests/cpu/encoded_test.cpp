@@ -242,7 +242,7 @@ DrawnMatrix draw(const Drawn& d, std::mt19937& random) {
 }
 
 void expect_products(const EncodedMatrix& m, const DrawnMatrix& from, const std::string& what, std::mt19937& random) {
-  constexpr std::size_t vectors = 7;
+  constexpr std::size_t vectors = 51;
   std::normal_distribution<float> normal;
   std::vector<float> x(vectors * m.depth), row(m.depth);
   for (float& v : x) v = normal(random);
@@ -267,8 +267,11 @@ void expect_products(const EncodedMatrix& m, const DrawnMatrix& from, const std:
     target->multiply(p, 0, m.tiles(), 0, vectors);
     for (std::size_t i = 0; i < y.size(); ++i)
       ASSERT_NEAR(y[i], expected[i], 3e-4 * std::sqrt(size[i]) + 1e-6) << what << " result " << i;
+    // The same to the last bit, whatever is done at once.
     p.y = alone.data();
-    for (std::size_t v = 0; v < vectors; ++v)
+    std::size_t few = random() % 24;
+    target->multiply(p, 0, m.tiles(), 0, few);
+    for (std::size_t v = few; v < vectors; ++v)
       for (std::size_t tile = 0; tile < m.tiles(); ++tile) target->multiply(p, tile, tile + 1, v, v + 1);
     EXPECT_EQ(y, alone) << what;
   }
