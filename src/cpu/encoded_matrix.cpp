@@ -97,27 +97,32 @@ class IntegerEncoder {
     if (from_.table)
       for (std::size_t i = 0; i < 16; ++i) m_->table[i] = std::uint8_t(from_.table[i] + 128);
     bias_ = from_.table ? 128 : !from_.is_signed ? 0 : from_.bits == 4 ? 8 : 128;
-    if (m_->code == Code::eight) narrow();
+    if (!from_.table) narrow();
     for (std::size_t slot = 0; slot < m_->units() * m_->scales; ++slot)
       columns_.push_back(column_offset(slot * unit_depth / m_->scales));
     choose_second();
     return true;
   }
 
-  // Codes of eight bits that span few values are stored from the least on.
+  // Codes that span few values are stored from the least on.
   void narrow() {
     auto [least, most] = range_of_codes();
-    if (most - least >= 64) return;
-    m_->code = most - least < 16 ? Code::four : most - least < 32 ? Code::five : Code::six;
-    bias_ -= least;
+    auto take = [&](int values, Code code) {
+      if (most - least >= values || code >= m_->code) return false;
+      m_->code = code;
+      bias_ -= least;
+      return true;
+    };
+    take(4, Code::two) || take(8, Code::three) || take(16, Code::four) || take(32, Code::five) || take(64, Code::six);
   }
-  // Of codes + bias. What is found to need eight bits is not read to its end.
+  // Of codes + bias. What is found to need all its bits is not read to its end.
   std::pair<int, int> range_of_codes() const {
     bool by_rows = from_.depth_stride == 1;
     std::size_t runs = by_rows ? from_.rows : from_.depth, length = by_rows ? from_.depth : from_.rows;
     std::ptrdiff_t run_stride = by_rows ? from_.row_stride : from_.depth_stride,
                    stride = by_rows ? from_.depth_stride : from_.row_stride;
     std::atomic<int> least = 255, most = 0;
+    const int enough = m_->code == Code::eight ? 64 : 8;
     auto take = [&](int low, int high) {
       for (int seen = least; low < seen && !least.compare_exchange_weak(seen, low);) {
       }
@@ -125,7 +130,7 @@ class IntegerEncoder {
       }
     };
     parallel_for(runs, 16, [&](std::size_t first, std::size_t last) {
-      for (std::size_t run = first; run < last && most - least < 64; ++run) {
+      for (std::size_t run = first; run < last && most - least < enough; ++run) {
         auto [low, high] = range_of_run(from_.codes + std::ptrdiff_t(run) * run_stride, length, stride);
         take(low, high);
       }
@@ -292,23 +297,33 @@ class IntegerEncoder {
     auto* bytes = reinterpret_cast<std::uint8_t*>(fours.data());
     for (std::size_t k = 0; k < count; ++k)
       bytes[k] = std::uint8_t(codes[std::ptrdiff_t(k) * from_.depth_stride] + add);
-    auto store = [&](std::size_t vector, std::uint32_t four) { std::memcpy(to + vector * 64 + r * 4, &four, 4); };
-    if (m_->code == Code::eight) {
-      for (std::size_t i = 0; i < 16; ++i) store(i, fours[i]);
-      return;
+    std::uint8_t* upper = to + m_->lower_bits() * 2 * 64;
+    switch (m_->code) {
+      case Code::two:
+        return store_bits<2>(to, r, fours, 0);
+      case Code::three:
+        return store_bits<2>(to, r, fours, 0), store_bits<1>(upper, r, fours, 2);
+      case Code::five:
+        return store_bits<4>(to, r, fours, 0), store_bits<1>(upper, r, fours, 4);
+      case Code::six:
+        return store_bits<4>(to, r, fours, 0), store_bits<2>(upper, r, fours, 4);
+      case Code::eight:
+        return store_bits<8>(to, r, fours, 0);
+      default:
+        return store_bits<4>(to, r, fours, 0);
     }
-    constexpr std::uint32_t low = 0x0F0F0F0F;
-    for (std::size_t i = 0; i < 8; ++i) {
-      std::size_t four = i / 4 * 8 + i % 4;
-      store(i, (fours[four] & low) | (fours[four + 4] & low) << 4);
+  }
+  // So many bits of each byte, from `first` on.
+  template <std::size_t bits>
+  static void store_bits(std::uint8_t* to, std::size_t row, const std::array<std::uint32_t, unit_depth / 4>& fours,
+                         unsigned first) {
+    constexpr std::uint32_t mask = 0x01010101 * ((1u << bits) - 1);
+    std::array<std::uint32_t, 2 * bits> vectors{};
+    for (std::size_t i = 0; i < fours.size(); ++i) {
+      BitPlace place = place_of_bits(bits, i);
+      vectors[place.vector] |= (fours[i] >> first & mask) << place.shift;
     }
-    std::size_t upper = m_->upper_bits();
-    std::uint32_t mask = upper == 2 ? 0x03030303 : 0x01010101;
-    for (std::size_t i = 0; i < 2 * upper; ++i) {
-      std::uint32_t all = 0;
-      for (std::size_t q = 0; q < 8 / upper; ++q) all |= (fours[q * 2 * upper + i] >> 4 & mask) << (upper * q);
-      store(8 + i, all);
-    }
+    for (std::size_t i = 0; i < vectors.size(); ++i) std::memcpy(to + i * 64 + row * 4, &vectors[i], 4);
   }
 
   const IntegerMatrix& from_;
@@ -330,14 +345,13 @@ float scale_at(const EncodedMatrix& m, const std::uint8_t* at, const std::uint8_
 }
 
 int code_at(const EncodedMatrix& m, const std::uint8_t* codes, std::size_t row, std::size_t input) {
-  std::size_t four = input / 4, place = row * 4 + input % 4;
-  if (m.code == Code::eight) return codes[four * 64 + place];
-  int code = codes[(four / 8 * 4 + four % 4) * 64 + place] >> (four % 8 < 4 ? 0 : 4) & 15;
+  auto bits_at = [&](std::size_t first_vector, std::size_t bits) {
+    BitPlace place = place_of_bits(bits, input / 4);
+    return codes[(first_vector + place.vector) * 64 + row * 4 + input % 4] >> place.shift & ((1 << bits) - 1);
+  };
+  int code = bits_at(0, m.lower_bits());
   if (m.code == Code::table) return m.table[code];
-  std::size_t upper = m.upper_bits();
-  if (upper == 0) return code;
-  int bits = codes[(8 + four % (2 * upper)) * 64 + place] >> (four / (2 * upper) * upper);
-  return code | (bits & (upper == 2 ? 3 : 1)) << 4;
+  return m.upper_bits() == 0 ? code : code | bits_at(2 * m.lower_bits(), m.upper_bits()) << m.lower_bits();
 }
 
 }  // namespace

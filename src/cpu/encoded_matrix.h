@@ -9,12 +9,10 @@
 //
 //   four bits: vectors of 64 bytes; byte 4r+j of vector i of each half of a unit has input 4i+j of row r in its low
 //              bits and input 16+4i+j in its high ones
-//   five, six: the low four bits of each code like that, then their n = 1 or 2 upper bits in 2n vectors: byte 4r+j of
-//              vector i has in bits nq.. those of input 4(2nq+i)+j of row r
-//   eight bits: byte 4r+j of vector i has input 4i+j of row r
-//   halves: input after input, 16 rows each; no units
-//   indices: row after row, no units: of every 32 inputs 16 bytes, byte j with input j in its low bits and input 16+j
-//   in
+//   one, two, eight: byte 4r+j of vector i of 2n has in bits nq.. input 4(2nq+i)+j of row r, where n is how many they
+//   are three, five, six: the lower two or four bits of each code, then the others, each laid out as above halves:
+//   input after input, 16 rows each; no units indices: row after row, no units: of every 32 inputs 16 bytes, byte j
+//   with input j in its low bits and input 16+j in
 //            its high ones
 //
 // An element is scale * (code - zero), where code is the stored one or its table's entry; and `second` says what is
@@ -32,8 +30,29 @@ namespace pomona::cpu {
 
 constexpr std::size_t tile_rows = 16, unit_depth = 64, span_units = 4;
 
+// Where so many bits of every fourth input and the three behind it are: in which vector of 64 bytes, from which bit of
+// each byte.
+struct BitPlace {
+  std::size_t vector;
+  int shift;
+};
+constexpr BitPlace place_of_bits(std::size_t bits, std::size_t four) {
+  if (bits == 4) return {four / 8 * 4 + four % 4, four % 8 < 4 ? 0 : 4};
+  return {four % (2 * bits), int(four / (2 * bits) * bits)};
+}
+
 struct EncodedMatrix {
-  enum class Code : std::uint8_t { four, five, six, eight, table, halves, indices };  // table: four bits into `table`
+  enum class Code : std::uint8_t {
+    two,
+    three,
+    four,
+    five,
+    six,
+    eight,
+    table,
+    halves,
+    indices
+  };                                                           // table: four bits into `table`
   enum class Second : std::uint8_t { none, minimum, offset };  // + minimum, or scale * (code - zero - offset)
   enum class Scales : std::uint8_t { halves, floats, factors };
   Code code = Code::four;
@@ -57,8 +76,9 @@ struct EncodedMatrix {
   std::size_t header_bytes() const { return scales * scale_bytes() * per_block(); }
   // What stands before the first unit of a span: of each row the d of scales, then the d of minima.
   std::size_t span_bytes() const { return form == Scales::factors ? tile_rows * 4 * per_block() : 0; }
-  std::size_t upper_bits() const { return code == Code::five ? 1 : code == Code::six ? 2 : 0; }
-  std::size_t code_bytes() const { return tile_rows * unit_depth * (code == Code::eight ? 8 : 4 + upper_bits()) / 8; }
+  std::size_t lower_bits() const { return code == Code::eight ? 8 : code <= Code::three ? 2 : 4; }
+  std::size_t upper_bits() const { return code == Code::three || code == Code::five ? 1 : code == Code::six ? 2 : 0; }
+  std::size_t code_bytes() const { return tile_rows * unit_depth * (lower_bits() + upper_bits()) / 8; }
   std::size_t unit_bytes() const { return header_bytes() + code_bytes(); }
   // Within a tile.
   std::size_t unit_start(std::size_t unit) const {

@@ -77,18 +77,19 @@ HWY_INLINE void add_products(const std::uint8_t* HWY_RESTRICT codes, const std::
 // The codes of a group, one byte each, as vectors of 64: fours [first, first + count) of a unit.
 void unpack_codes(const EncodedMatrix& m, const std::uint8_t* HWY_RESTRICT codes, std::size_t first, std::size_t count,
                   std::uint8_t* HWY_RESTRICT out) {
+  const std::size_t lower = m.lower_bits(), upper = m.upper_bits();
+  auto add = [&](std::size_t first_vector, std::size_t bits, std::size_t four, int shift, std::uint8_t* to) {
+    BitPlace place = place_of_bits(bits, four);
+    const std::uint8_t* from = codes + (first_vector + place.vector) * 64;
+    int mask = (1 << bits) - 1;
+    for (std::size_t b = 0; b < 64; ++b) to[b] |= std::uint8_t((from[b] >> place.shift & mask) << shift);
+  };
+  std::fill_n(out, count * 64, std::uint8_t(0));
   for (std::size_t i = 0; i < count; ++i) {
-    std::size_t four = first + i;
-    const std::uint8_t* from = codes + (four / 8 * 4 + four % 4) * 64;
-    int shift = four % 8 >= 4 ? 4 : 0;
-    for (std::size_t b = 0; b < 64; ++b) out[i * 64 + b] = std::uint8_t(from[b] >> shift & 15);
+    add(0, lower, first + i, 0, out + i * 64);
+    if (upper) add(2 * lower, upper, first + i, int(lower), out + i * 64);
     if (m.code == EncodedMatrix::Code::table)
       for (std::size_t b = 0; b < 64; ++b) out[i * 64 + b] = m.table[out[i * 64 + b]];
-    if (std::size_t upper = m.upper_bits()) {
-      const std::uint8_t* bits = codes + (8 + four % (2 * upper)) * 64;
-      int at = int(four / (2 * upper) * upper), mask = upper == 2 ? 3 : 1;
-      for (std::size_t b = 0; b < 64; ++b) out[i * 64 + b] |= std::uint8_t((bits[b] >> at & mask) << 4);
-    }
   }
 }
 

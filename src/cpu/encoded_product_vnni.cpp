@@ -105,18 +105,22 @@ struct Codes {
   // Fours of a unit: 0..15.
   POMONA_VNNI_INLINE __m512i operator()(const std::uint8_t* codes, int four) const {
     if constexpr (code == Code::eight) return _mm512_loadu_si512(codes + four * 64);
-    __m512i v = _mm512_loadu_si512(codes + (four / 8 * 4 + four % 4) * 64);
-    if (four % 8 >= 4) v = _mm512_srli_epi16(v, 4);
-    v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+    constexpr int lower = code <= Code::three ? 2 : 4, upper = code == Code::six                           ? 2
+                                                               : code == Code::three || code == Code::five ? 1
+                                                                                                           : 0;
+    const BitPlace place = place_of_bits(lower, std::size_t(four));
+    __m512i v = _mm512_loadu_si512(codes + place.vector * 64);
+    if (place.shift) v = _mm512_srli_epi16(v, unsigned(place.shift));
+    v = _mm512_and_si512(v, _mm512_set1_epi8((1 << lower) - 1));
     if constexpr (code == Code::table) v = _mm512_shuffle_epi8(table, v);
-    if constexpr (code == Code::five || code == Code::six) {
-      constexpr int upper = code == Code::six ? 2 : 1;
-      __m512i bits = _mm512_loadu_si512(codes + (8 + four % (2 * upper)) * 64);
-      const int left = 4 - four / (2 * upper) * upper;
+    if constexpr (upper > 0) {
+      const BitPlace above = place_of_bits(upper, std::size_t(four));
+      __m512i bits = _mm512_loadu_si512(codes + (2 * lower + above.vector) * 64);
+      const int left = lower - above.shift;
       bits = left >= 0 ? _mm512_slli_epi16(bits, unsigned(std::max(left, 0)))
                        : _mm512_srli_epi16(bits, unsigned(std::max(-left, 0)));
       constexpr int masked_or = 0xEA;  // (a & b) | c
-      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(upper == 2 ? 0x30 : 0x10), v, masked_or);
+      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(((1 << upper) - 1) << lower), v, masked_or);
     }
     return v;
   }
@@ -226,9 +230,10 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
     }
 }
 
-// Codes whose bits are in two places, which take longer to put together. What reads them is made for one vector and for
-// four only.
-constexpr bool is_split(Code code) { return code == Code::five || code == Code::six; }
+// Codes that take longer to put together, or are rare. What reads them is made for one vector and for four only.
+constexpr bool is_split(Code code) {
+  return code == Code::two || code == Code::three || code == Code::five || code == Code::six;
+}
 
 // One tile or two, which share the vectors' bytes.
 template <Code code, int group>
@@ -282,7 +287,9 @@ void multiply_groups(const EncodedProduct& p, std::size_t first_tile, std::size_
 
 void multiply(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
               std::size_t last_token) {
-  auto run = p.m->code == Code::four    ? multiply_groups<Code::four>
+  auto run = p.m->code == Code::two     ? multiply_groups<Code::two>
+             : p.m->code == Code::three ? multiply_groups<Code::three>
+             : p.m->code == Code::four  ? multiply_groups<Code::four>
              : p.m->code == Code::five  ? multiply_groups<Code::five>
              : p.m->code == Code::six   ? multiply_groups<Code::six>
              : p.m->code == Code::eight ? multiply_groups<Code::eight>

@@ -209,11 +209,11 @@ DrawnMatrix draw(const Drawn& d, std::mt19937& random) {
   using Code = EncodedMatrix::Code;
   using Scales = EncodedMatrix::Scales;
   DrawnMatrix m{.codes = std::vector<std::uint8_t>(d.rows * d.depth), .blocks = (d.depth + d.block - 1) / d.block};
-  int span = d.code == Code::five ? 32 : d.code == Code::six ? 64 : d.code == Code::eight ? 256 : 16;
+  int span = d.code == Code::table ? 16 : d.code == Code::eight ? 256 : 4 << int(d.code);  // two, three and so on
   int least = d.is_signed ? -span / 2 : d.code == Code::six ? 5 : 0;
   for (auto& c : m.codes) c = std::uint8_t(least + int(random() % unsigned(span)));
   m.codes[0] = std::uint8_t(least), m.codes[1] = std::uint8_t(least + span - 1);
-  bool four_bits = d.code == Code::four || d.code == Code::table;
+  bool four_bits = d.code <= Code::four || d.code == Code::table;
   m.from = {m.codes.data(), four_bits ? 4u : 8u,      d.is_signed, d.rows, d.depth, std::ptrdiff_t(d.depth), 1, 1,
             d.block,        std::ptrdiff_t(m.blocks), 1,           {},     {}};
   if (d.code == Code::table) {
@@ -284,7 +284,7 @@ TEST(EncodedProduct, EveryForm) {
   using Scales = EncodedMatrix::Scales;
   using Second = EncodedMatrix::Second;
   std::mt19937 random(1);
-  for (Code code : {Code::four, Code::five, Code::six, Code::eight, Code::table})
+  for (Code code : {Code::two, Code::three, Code::four, Code::five, Code::six, Code::eight, Code::table})
     for (Scales form : {Scales::halves, Scales::floats, Scales::factors})
       for (Second second : {Second::none, Second::minimum, Second::offset})
         for (std::size_t block : {16, 32, 64, 128}) {
@@ -306,7 +306,7 @@ TEST(EncodedProduct, EveryForm) {
 TEST(EncodedProduct, RowScales) {
   using Code = EncodedMatrix::Code;
   std::mt19937 random(2);
-  for (Code code : {Code::four, Code::five, Code::six, Code::eight, Code::table})
+  for (Code code : {Code::two, Code::three, Code::four, Code::five, Code::six, Code::eight, Code::table})
     for (auto second : {EncodedMatrix::Second::none, EncodedMatrix::Second::minimum}) {
       Drawn d{code, EncodedMatrix::Scales::floats, second, 1000, 1 + random() % 50, 1 + random() % 900, false};
       DrawnMatrix drawn = draw(d, random);
