@@ -8,6 +8,8 @@
 #include <cstring>
 #include <numeric>
 #include <optional>
+#include <span>
+#include <tuple>
 
 #include "base/half.h"
 #include "base/threads.h"
@@ -123,16 +125,11 @@ class IntegerEncoder {
                    stride = by_rows ? from_.depth_stride : from_.row_stride;
     std::atomic<int> least = 255, most = 0;
     const int enough = m_->code == Code::eight ? 64 : 8;
-    auto take = [&](int low, int high) {
-      for (int seen = least; low < seen && !least.compare_exchange_weak(seen, low);) {
-      }
-      for (int seen = most; high > seen && !most.compare_exchange_weak(seen, high);) {
-      }
-    };
     parallel_for(runs, 16, [&](std::size_t first, std::size_t last) {
       for (std::size_t run = first; run < last && most - least < enough; ++run) {
         auto [low, high] = range_of_run(from_.codes + std::ptrdiff_t(run) * run_stride, length, stride);
-        take(low, high);
+        for (int seen = least; low < seen && !least.compare_exchange_weak(seen, low);) continue;
+        for (int seen = most; high > seen && !most.compare_exchange_weak(seen, high);) continue;
       }
     });
     return {least, most};
@@ -177,7 +174,7 @@ class IntegerEncoder {
 
   // Factors where all scales and minima have them, and they are smaller than what there is.
   void choose_factors() {
-    if (m_->scales == 0 || m_->second == Second::offset) return;
+    if (m_->scales == 0 || m_->rows == 0 || m_->second == Second::offset) return;
     if (m_->form == Scales::halves && m_->scales == 1) return;
     std::size_t per_span = tile_rows * m_->per_block();
     std::vector<float> divisors(per_span);

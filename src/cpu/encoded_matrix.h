@@ -9,11 +9,11 @@
 //
 //   four bits: vectors of 64 bytes; byte 4r+j of vector i of each half of a unit has input 4i+j of row r in its low
 //              bits and input 16+4i+j in its high ones
-//   one, two, eight: byte 4r+j of vector i of 2n has in bits nq.. input 4(2nq+i)+j of row r, where n is how many they
-//   are three, five, six: the lower two or four bits of each code, then the others, each laid out as above halves:
-//   input after input, 16 rows each; no units indices: row after row, no units: of every 32 inputs 16 bytes, byte j
-//   with input j in its low bits and input 16+j in
-//            its high ones
+//   n = 1, 2, 8: byte 4r+j of vector i of 2n has in bits nq to nq+n-1 input 4(2nq+i)+j of row r
+//   three, five, six: the lower two or four bits of each code, then the others, each laid out so
+//   halves: input after input, 16 rows each; no units
+//   indices: row after row, no units: of every 32 inputs 16 bytes, byte j with input j in its low bits and input 16+j
+//            in its high ones
 //
 // An element is scale * (code - zero), where code is the stored one or its table's entry; and `second` says what is
 // beside each scale. Scales are halves or floats, or, as in GGUF's K-quants, small integers n of a byte, where four
@@ -42,17 +42,8 @@ constexpr BitPlace place_of_bits(std::size_t bits, std::size_t four) {
 }
 
 struct EncodedMatrix {
-  enum class Code : std::uint8_t {
-    two,
-    three,
-    four,
-    five,
-    six,
-    eight,
-    table,
-    halves,
-    indices
-  };                                                           // table: four bits into `table`
+  // table: four bits into `table`.
+  enum class Code : std::uint8_t { two, three, four, five, six, eight, table, halves, indices };
   enum class Second : std::uint8_t { none, minimum, offset };  // + minimum, or scale * (code - zero - offset)
   enum class Scales : std::uint8_t { halves, floats, factors };
   Code code = Code::four;
