@@ -51,9 +51,13 @@ class ConstantEncoder {
   void narrow() {
     if (data_.dtype() != DType::int8 || data_.count() == 0) return;
     std::array<bool, 256> seen{};
+    std::size_t different = 0;
     std::span<const std::uint8_t> codes(data_.data(), data_.count());
-    for (std::uint8_t code : codes) seen[code] = true;
-    if (std::count(seen.begin(), seen.end(), true) > 16) return;
+    for (std::uint8_t code : codes) {
+      if (seen[code]) continue;
+      seen[code] = true;
+      if (++different > 16) return;
+    }
     std::array<std::uint8_t, 256> index{};
     table_.clear();
     for (std::size_t code = 0; code < 256; ++code) {

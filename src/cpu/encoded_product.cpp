@@ -19,18 +19,29 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, tile_rows>;
 using Integers = hn::RebindToSigned<Floats>;
 using Halves = hn::Rebind<hwy::float16_t, Floats>;
+using Multiples = hn::Rebind<std::int8_t, Floats>;
 #if HWY_TARGET != HWY_SCALAR
 using Shorts = hn::Repartition<std::int16_t, Integers>;
 using Bytes = hn::Rebind<std::uint8_t, Shorts>;
 #endif
 
-// `count` vectors of 16 floats from halves or floats.
-HWY_INLINE void load_row_vector(const std::uint8_t* at, bool wide, float* HWY_RESTRICT out) {
-  const Floats d;
-  for (std::size_t i = 0; i < tile_rows; i += hn::Lanes(d))
-    hn::StoreU(wide ? hn::LoadU(d, reinterpret_cast<const float*>(at) + i)
-                    : hn::PromoteTo(d, hn::LoadU(Halves(), reinterpret_cast<const hwy::float16_t*>(at) + i)),
-               d, out + i);
+// Scales, or minima, of 16 rows; `d` are those of their span.
+HWY_INLINE void load_row_vector(const std::uint8_t* at, EncodedMatrix::Scales form, const std::uint8_t* d,
+                                float* HWY_RESTRICT out) {
+  const Floats floats;
+  for (std::size_t i = 0; i < tile_rows; i += hn::Lanes(floats)) {
+    auto value = hn::Zero(floats);
+    if (form == EncodedMatrix::Scales::halves) {
+      value = hn::PromoteTo(floats, hn::LoadU(Halves(), reinterpret_cast<const hwy::float16_t*>(at) + i));
+    } else if (form == EncodedMatrix::Scales::floats) {
+      value = hn::LoadU(floats, reinterpret_cast<const float*>(at) + i);
+    } else {
+      const auto n = hn::LoadU(Multiples(), reinterpret_cast<const std::int8_t*>(at) + i);
+      value = hn::Mul(hn::ConvertTo(floats, hn::PromoteTo(Integers(), n)),
+                      hn::LoadU(floats, reinterpret_cast<const float*>(d) + i));
+    }
+    hn::StoreU(value, floats, out + i);
+  }
 }
 
 // Sixteen rows' dot products of a group with one vector: bytes 4r+j of `fours` vectors of 64 with x[4 * i + j].
@@ -66,11 +77,17 @@ HWY_INLINE void add_products(const std::uint8_t* HWY_RESTRICT codes, const std::
 // The codes of a group, one byte each, as vectors of 64: fours [first, first + count) of a unit.
 void unpack_codes(const EncodedMatrix& m, const std::uint8_t* HWY_RESTRICT codes, std::size_t first, std::size_t count,
                   std::uint8_t* HWY_RESTRICT out) {
+  const std::size_t lower = m.lower_bits(), upper = m.upper_bits();
+  auto add = [&](std::size_t first_vector, std::size_t bits, std::size_t four, int shift, std::uint8_t* to) {
+    BitPlace place = place_of_bits(bits, four);
+    const std::uint8_t* from = codes + (first_vector + place.vector) * 64;
+    int mask = (1 << bits) - 1;
+    for (std::size_t b = 0; b < 64; ++b) to[b] |= std::uint8_t((from[b] >> place.shift & mask) << shift);
+  };
+  std::fill_n(out, count * 64, std::uint8_t(0));
   for (std::size_t i = 0; i < count; ++i) {
-    std::size_t four = first + i;
-    const std::uint8_t* from = codes + (four / 8 * 4 + four % 4) * 64;
-    int shift = four % 8 >= 4 ? 4 : 0;
-    for (std::size_t b = 0; b < 64; ++b) out[i * 64 + b] = std::uint8_t(from[b] >> shift & 15);
+    add(0, lower, first + i, 0, out + i * 64);
+    if (upper) add(2 * lower, upper, first + i, int(lower), out + i * 64);
     if (m.code == EncodedMatrix::Code::table)
       for (std::size_t b = 0; b < 64; ++b) out[i * 64 + b] = m.table[out[i * 64 + b]];
   }
@@ -87,12 +104,13 @@ void multiply_tile(const EncodedProduct& p, std::size_t tile, std::size_t first_
   std::fill_n(scale, tile_rows, 1.0f);
   std::uint8_t unpacked[8 * 64];
   for (std::size_t unit = 0; unit < m.units(); ++unit) {
-    const std::uint8_t* w = m.bytes.data() + tile * m.tile_bytes() + unit * m.unit_bytes();
+    const std::uint8_t *whole = m.bytes.data() + tile * m.tile_bytes(), *w = whole + m.unit_start(unit),
+                       *d = whole + m.span_start(unit);
     for (std::size_t g = 0; g < groups; ++g) {
       if (m.scales) {
-        const std::uint8_t* at = w + g * m.scales / groups * m.scale_bytes() * (two ? 2 : 1);
-        load_row_vector(at, m.wide, scale);
-        if (two) load_row_vector(at + m.scale_bytes(), m.wide, second);
+        const std::uint8_t* at = w + g * m.scales / groups * m.scale_bytes() * m.per_block();
+        load_row_vector(at, m.form, d, scale);
+        if (two) load_row_vector(at + m.scale_bytes(), m.form, d + tile_rows * 4, second);
         if (m.second == EncodedMatrix::Second::offset)
           for (std::size_t r = 0; r < tile_rows; ++r) second[r] *= -scale[r];
       }

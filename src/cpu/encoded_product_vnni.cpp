@@ -19,6 +19,8 @@ namespace pomona::cpu {
 namespace {
 
 using Code = EncodedMatrix::Code;
+using Scales = EncodedMatrix::Scales;
+constexpr std::size_t unpacked_unit = tile_rows * unit_depth;
 
 POMONA_VNNI_INLINE __m512i quad(const std::uint8_t* at) {
   std::int32_t four;
@@ -86,8 +88,12 @@ void quantise(const EncodedProduct& p, std::size_t first, std::size_t last) {
   }
 }
 
-POMONA_VNNI_INLINE __m512 load_scales(const std::uint8_t* at, bool wide) {
-  return wide ? _mm512_loadu_ps(at) : _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+// Of 16 rows; `d` are those of the span.
+POMONA_VNNI_INLINE __m512 load_scales(const std::uint8_t* at, Scales form, const std::uint8_t* d) {
+  if (form == Scales::halves) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+  if (form == Scales::floats) return _mm512_loadu_ps(at);
+  __m128i n = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  return _mm512_mul_ps(_mm512_loadu_ps(d), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(n)));
 }
 
 // The vectors of codes of a group of 32 (or 16) inputs, by number of the four inputs that each holds.
@@ -99,35 +105,67 @@ struct Codes {
   // Fours of a unit: 0..15.
   POMONA_VNNI_INLINE __m512i operator()(const std::uint8_t* codes, int four) const {
     if constexpr (code == Code::eight) return _mm512_loadu_si512(codes + four * 64);
-    __m512i v = _mm512_loadu_si512(codes + (four / 8 * 4 + four % 4) * 64);
-    if (four % 8 >= 4) v = _mm512_srli_epi16(v, 4);
-    v = _mm512_and_si512(v, _mm512_set1_epi8(15));
+    constexpr int lower = code <= Code::three ? 2 : 4, upper = code == Code::six                           ? 2
+                                                               : code == Code::three || code == Code::five ? 1
+                                                                                                           : 0;
+    const BitPlace place = place_of_bits(lower, std::size_t(four));
+    __m512i v = _mm512_loadu_si512(codes + place.vector * 64);
+    if (place.shift) v = _mm512_srli_epi16(v, unsigned(place.shift));
+    v = _mm512_and_si512(v, _mm512_set1_epi8((1 << lower) - 1));
     if constexpr (code == Code::table) v = _mm512_shuffle_epi8(table, v);
+    if constexpr (upper > 0) {
+      const BitPlace above = place_of_bits(upper, std::size_t(four));
+      __m512i bits = _mm512_loadu_si512(codes + (2 * lower + above.vector) * 64);
+      const int left = lower - above.shift;
+      bits = left >= 0 ? _mm512_slli_epi16(bits, unsigned(std::max(left, 0)))
+                       : _mm512_srli_epi16(bits, unsigned(std::max(-left, 0)));
+      constexpr int masked_or = 0xEA;  // (a & b) | c
+      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(((1 << upper) - 1) << lower), v, masked_or);
+    }
     return v;
   }
 };
 
+// The codes of a tile as those of eight bits lie, without what is between units.
+template <Code code>
+POMONA_VNNI void unpack(const EncodedMatrix& m, std::size_t tile, std::uint8_t* to) {
+  const Codes<code> codes_of(m);
+  const std::size_t units = m.units(), header = m.header_bytes();
+  const std::uint8_t* from = m.bytes.data() + tile * m.tile_bytes();
+  for (std::size_t unit = 0; unit < units; ++unit, to += unpacked_unit) {
+    const std::uint8_t* codes = from + m.unit_start(unit) + header;
+#pragma GCC unroll 16
+    for (int four = 0; four < 16; ++four) _mm512_store_si512(to + four * 64, codes_of(codes, four));
+  }
+}
+
+// `unpacked` has the codes of the tiles, or is null.
 template <Code code, int group, int tokens, int tiles>
-POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token) {
+POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::size_t token,
+                                const std::uint8_t* unpacked) {
   const EncodedMatrix& m = *p.m;
   const ActivationLayout layout(m);
+  constexpr int groups = 64 / group, fours = group / 4;
   const std::size_t bytes = layout.bytes(), units = m.units(), tile_bytes = m.tile_bytes(), unit_bytes = m.unit_bytes(),
-                    header = m.header_bytes(), scale_bytes = m.scale_bytes(),
-                    per_scale = scale_bytes * (m.second == EncodedMatrix::Second::none ? 1 : 2);
-  const bool wide = m.wide, offsets = m.second == EncodedMatrix::Second::offset,
+                    header = m.header_bytes(), scale_bytes = m.scale_bytes(), span_bytes = m.span_bytes(),
+                    step = m.scales < groups ? 0 : scale_bytes * m.per_block();
+  const Scales form = m.form;
+  const bool offsets = m.second == EncodedMatrix::Second::offset,
              seconds = m.scales != 0 && m.second != EncodedMatrix::Second::none;
   const std::uint8_t* x = p.activations + token * bytes;
-  const std::uint8_t* w = m.bytes.data() + tile * tile_bytes;
+  const std::uint8_t *w = m.bytes.data() + tile * tile_bytes, *span = w;
   const Codes<code> codes_of(m);
   __m512 sums[tokens][tiles];
   for (int t = 0; t < tokens; ++t)
     for (int r = 0; r < tiles; ++r) sums[t][r] = _mm512_setzero_ps();
-  constexpr int groups = 64 / group, fours = group / 4;
   for (std::size_t unit = 0; unit < units; ++unit, w += unit_bytes) {
+    if (unit % span_units == 0) span = w, w += span_bytes;
     if constexpr (tokens == 1)
       for (std::size_t ahead = 0; ahead < unit_bytes; ahead += 64)
         _mm_prefetch(reinterpret_cast<const char*>(w + 6144 + ahead), _MM_HINT_T0);
-    const std::uint8_t* planes = x + unit * 128;
+    const std::uint8_t *planes = x + unit * 128, *codes = w + header;
+    std::size_t codes_step = tile_bytes;
+    if (code == Code::eight && unpacked) codes = unpacked + unit * unpacked_unit, codes_step = units * unpacked_unit;
 #pragma GCC unroll 4
     for (int g = 0; g < groups; ++g) {
       __m512i high[tokens][tiles], low[tokens][tiles];
@@ -140,7 +178,7 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
         const int four = g * fours + i;
         __m512i c[tiles];
 #pragma GCC unroll 2
-        for (int r = 0; r < tiles; ++r) c[r] = codes_of(w + std::size_t(r) * tile_bytes + header, four);
+        for (int r = 0; r < tiles; ++r) c[r] = codes_of(codes + std::size_t(r) * codes_step, four);
 #pragma GCC unroll 8
         for (int t = 0; t < tokens; ++t) {
           const std::uint8_t* at = planes + std::size_t(t) * bytes + four * 4;
@@ -155,9 +193,10 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
       __m512 scale[tiles], second[tiles];
 #pragma GCC unroll 2
       for (int r = 0; r < tiles; ++r) {
-        const std::uint8_t* at = w + std::size_t(r) * tile_bytes + std::size_t(g) * m.scales / groups * per_scale;
-        scale[r] = m.scales ? load_scales(at, wide) : _mm512_set1_ps(1);
-        second[r] = seconds ? load_scales(at + scale_bytes, wide) : _mm512_setzero_ps();
+        const std::uint8_t *at = w + std::size_t(r) * tile_bytes + std::size_t(g) * step,
+                           *d = span + std::size_t(r) * tile_bytes;
+        scale[r] = m.scales ? load_scales(at, form, d) : _mm512_set1_ps(1);
+        second[r] = seconds ? load_scales(at + scale_bytes, form, d + 64) : _mm512_setzero_ps();
         if (offsets) second[r] = _mm512_mul_ps(second[r], _mm512_sub_ps(_mm512_setzero_ps(), scale[r]));
       }
 #pragma GCC unroll 8
@@ -191,33 +230,70 @@ POMONA_VNNI void multiply_block(const EncodedProduct& p, std::size_t tile, std::
     }
 }
 
+// Codes that take longer to put together, or are rare. What reads them is made for one vector and for four only.
+constexpr bool is_split(Code code) {
+  return code == Code::two || code == Code::three || code == Code::five || code == Code::six;
+}
+
+// One tile or two, which share the vectors' bytes.
+template <Code code, int group>
+void multiply_tiles(const EncodedProduct& p, std::size_t tile, bool pair, std::size_t token, std::size_t last_token,
+                    const std::uint8_t* unpacked) {
+  constexpr int together = group == 32 && !is_split(code) ? 2 : 1;
+  for (; token + 4 <= last_token; token += 4)
+    pair ? multiply_block<code, group, 4, together>(p, tile, token, unpacked)
+         : multiply_block<code, group, 4, 1>(p, tile, token, unpacked);
+  std::size_t left = last_token - token;
+  for (std::size_t r = 0; r < (pair ? 2 : 1); ++r) {
+    if constexpr (is_split(code)) {
+      for (std::size_t t = 0; t < left; ++t) multiply_block<code, group, 1, 1>(p, tile + r, token + t, unpacked);
+    } else {
+      if (left == 1) multiply_block<code, group, 1, 1>(p, tile + r, token, unpacked);
+      if (left == 2) multiply_block<code, group, 2, 1>(p, tile + r, token, unpacked);
+      if (left == 3) multiply_block<code, group, 3, 1>(p, tile + r, token, unpacked);
+    }
+    if (unpacked) unpacked += p.m->units() * unpacked_unit;
+  }
+}
+
 template <Code code, int group>
 void multiply_codes(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                     std::size_t last_token) {
-  // Two tiles at a time share the vectors' bytes; a lone vector is read along one stream instead.
-  const bool pairs = group == 32 && last_token - first_token >= 4;
+  // Few vectors: along one stream of the matrix. Many: it pays to unpack the codes once for all.
+  const std::size_t tokens = last_token - first_token, tile_codes = p.m->units() * unpacked_unit;
+  const bool many = code != Code::eight && tokens >= (is_split(code) ? 16 : 48);
+  const bool pairs = group == 32 && tokens >= 4 && (many || !is_split(code));
+  thread_local HugeBytes buffer;
+  if (many && buffer.size() < 2 * tile_codes) buffer = HugeBytes(2 * tile_codes);
   for (std::size_t tile = first_tile; tile < last_tile;) {
     bool pair = pairs && tile + 1 < last_tile;
-    std::size_t token = first_token;
-    for (; token + 4 <= last_token; token += 4)
-      pair ? multiply_block<code, group, 4, group == 32 ? 2 : 1>(p, tile, token)
-           : multiply_block<code, group, 4, 1>(p, tile, token);
-    for (std::size_t r = 0; r < (pair ? 2 : 1); ++r) {
-      std::size_t left = last_token - token;
-      if (left == 1) multiply_block<code, group, 1, 1>(p, tile + r, token);
-      if (left == 2) multiply_block<code, group, 2, 1>(p, tile + r, token);
-      if (left == 3) multiply_block<code, group, 3, 1>(p, tile + r, token);
+    if (many) {
+      unpack<code>(*p.m, tile, buffer.data());
+      if (pair) unpack<code>(*p.m, tile + 1, buffer.data() + tile_codes);
+      multiply_tiles<Code::eight, group>(p, tile, pair, first_token, last_token, buffer.data());
+    } else {
+      multiply_tiles<code, group>(p, tile, pair, first_token, last_token, nullptr);
     }
     tile += pair ? 2 : 1;
   }
 }
 
+template <Code code>
+void multiply_groups(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
+                     std::size_t last_token) {
+  auto run = p.m->group() == 16 ? multiply_codes<code, 16> : multiply_codes<code, 32>;
+  run(p, first_tile, last_tile, first_token, last_token);
+}
+
 void multiply(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
               std::size_t last_token) {
-  bool fine = p.m->group() == 16;
-  auto run = p.m->code == Code::four    ? (fine ? multiply_codes<Code::four, 16> : multiply_codes<Code::four, 32>)
-             : p.m->code == Code::eight ? (fine ? multiply_codes<Code::eight, 16> : multiply_codes<Code::eight, 32>)
-                                        : (fine ? multiply_codes<Code::table, 16> : multiply_codes<Code::table, 32>);
+  auto run = p.m->code == Code::two     ? multiply_groups<Code::two>
+             : p.m->code == Code::three ? multiply_groups<Code::three>
+             : p.m->code == Code::four  ? multiply_groups<Code::four>
+             : p.m->code == Code::five  ? multiply_groups<Code::five>
+             : p.m->code == Code::six   ? multiply_groups<Code::six>
+             : p.m->code == Code::eight ? multiply_groups<Code::eight>
+                                        : multiply_groups<Code::table>;
   run(p, first_tile, last_tile, first_token, last_token);
 }
 

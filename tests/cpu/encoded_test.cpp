@@ -177,44 +177,207 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(Encoded, KernelCase, testing::ValuesIn(cases()), name_of);
 
-// What a machine without byte products computes, against what this one does.
-TEST(EncodedProduct, TargetsAgree) {
-  std::mt19937 random(1);
+// What a matrix is to be held as, and numbers that have that form.
+struct Drawn {
+  EncodedMatrix::Code code;
+  EncodedMatrix::Scales form;
+  EncodedMatrix::Second second;
+  std::size_t block, rows, depth;
+  bool is_signed;
+};
+std::string describe(const Drawn& d) {
+  return fmt::format("code {} scales {} second {} block {} of {} x {}{}", int(d.code), int(d.form), int(d.second),
+                     d.block, d.rows, d.depth, d.is_signed ? " signed" : "");
+}
+
+struct DrawnMatrix {
+  std::vector<std::uint8_t> codes;
+  std::vector<std::int8_t> table;
+  IntegerMatrix from;
+  std::size_t blocks;
+
+  float value(std::size_t row, std::size_t input) const {
+    std::uint8_t code = codes[row * from.depth + input];
+    float number = from.table ? from.table[code] : from.is_signed ? float(std::int8_t(code)) : float(code);
+    std::size_t index = row * blocks + input / from.depth_block;
+    return from.scale[index] * (number - (from.offset.empty() ? 0 : from.offset[index]));
+  }
+};
+
+// Scales of a row's span are multiples of one number, as K-quants have them, or any.
+DrawnMatrix draw(const Drawn& d, std::mt19937& random) {
+  using Code = EncodedMatrix::Code;
+  using Scales = EncodedMatrix::Scales;
+  DrawnMatrix m{.codes = std::vector<std::uint8_t>(d.rows * d.depth), .blocks = (d.depth + d.block - 1) / d.block};
+  int span = d.code == Code::table ? 16 : d.code == Code::eight ? 256 : 4 << int(d.code);  // two, three and so on
+  int least = d.is_signed ? -span / 2 : d.code == Code::six ? 5 : 0;
+  for (auto& c : m.codes) c = std::uint8_t(least + int(random() % unsigned(span)));
+  m.codes[0] = std::uint8_t(least), m.codes[1] = std::uint8_t(least + span - 1);
+  bool four_bits = d.code <= Code::four || d.code == Code::table;
+  m.from = {m.codes.data(), four_bits ? 4u : 8u,      d.is_signed, d.rows, d.depth, std::ptrdiff_t(d.depth), 1, 1,
+            d.block,        std::ptrdiff_t(m.blocks), 1,           {},     {}};
+  if (d.code == Code::table) {
+    for (int i = 0; i < 16; ++i) m.table.push_back(std::int8_t(random()));
+    m.from.table = m.table.data();
+  }
+  auto half = [&] { return float(1024 + random() % 1024) * 0x1p-20f; };
+  for (std::size_t row = 0; row < d.rows; ++row) {
+    float of_scales = 0, of_minima = 0;
+    for (std::size_t block = 0; block < m.blocks; ++block) {
+      if (block * d.block % (span_units * unit_depth) == 0 || d.block > 256)
+        of_scales = (random() % 2 ? 1.0f : -1.0f) * half(), of_minima = half();
+      // 64: a scale that is no half, and one that needs all eight bits beside an odd one.
+      float n = float(int(random() % 256) - 128), scale = of_scales * n / 64;
+      if (d.form == Scales::halves) scale = half();
+      if (d.form == Scales::floats) scale = 0.001f + 1e-7f * float(random() % 10000);
+      m.from.scale.push_back(scale);
+      if (d.second == EncodedMatrix::Second::none) continue;
+      float offset = float(random() % 64) / 4 + 0.25f;
+      if (d.second == EncodedMatrix::Second::minimum)
+        offset = d.form == Scales::halves ? half() / scale : of_minima * float(random() % 64) / scale;
+      m.from.offset.push_back(scale == 0 ? 1.25f : offset);
+    }
+  }
+  return m;
+}
+
+void expect_products(const EncodedMatrix& m, const DrawnMatrix& from, const std::string& what, std::mt19937& random) {
+  constexpr std::size_t vectors = 51;
   std::normal_distribution<float> normal;
-  constexpr std::size_t rows = 37, depth = 160, vectors = 6;
-  for (unsigned bits : {4u, 8u})
-    for (std::size_t block : {16, 32, 160}) {
-      std::vector<std::uint8_t> codes(rows * depth);
-      for (auto& c : codes) c = std::uint8_t(random() % (1u << bits));
-      std::size_t blocks = depth / block;
-      IntegerMatrix from{codes.data(), bits, false, rows, depth, depth, 1, 1, block, std::ptrdiff_t(blocks), 1, {}, {}};
-      for (std::size_t i = 0; i < rows * blocks; ++i) {
-        from.scale.push_back(0.01f + 0.001f * float(i % 7));
-        from.offset.push_back(float(i % 11));
-      }
-      SharedMatrix m = encode_integers(from);
-      ASSERT_TRUE(m);
-      std::vector<float> x(vectors * depth), expected(vectors * rows), row(depth);
-      for (float& v : x) v = normal(random);
-      for (std::size_t r = 0; r < rows; ++r) {
-        decode_row(*m, r, row.data());
-        for (std::size_t k = 0; k < depth; ++k) {
-          std::size_t index = r * blocks + k / block;
-          EXPECT_NEAR(row[k], from.scale[index] * (float(codes[r * depth + k]) - from.offset[index]), 1e-5);
-        }
-        for (std::size_t v = 0; v < vectors; ++v)
-          for (std::size_t k = 0; k < depth; ++k) expected[v * rows + r] += row[k] * x[v * depth + k];
-      }
-      for (const ProductTarget* target : {&portable_products(), vnni_products()}) {
-        if (!target) continue;
-        std::vector<float> y(vectors * rows);
-        HugeBytes activations(activation_bytes(*m) * vectors);
-        EncodedProduct p{m.get(), x.data(), depth, vectors, activations.data(), nullptr, y.data(), rows};
-        target->quantise(p, 0, vectors);
-        target->multiply(p, 0, m->tiles(), 0, vectors);
-        for (std::size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], expected[i], 2e-3) << bits << " " << block;
+  std::vector<float> x(vectors * m.depth), row(m.depth);
+  for (float& v : x) v = normal(random);
+  std::vector<double> expected(vectors * m.rows), size(vectors * m.rows);
+  for (std::size_t r = 0; r < m.rows; ++r) {
+    decode_row(m, r, row.data());
+    for (std::size_t k = 0; k < m.depth; ++k) {
+      float value = from.value(r, k);
+      ASSERT_NEAR(row[k], value, 1e-5 * std::abs(value) + 2e-6) << what << " row " << r << " input " << k;
+      for (std::size_t v = 0; v < vectors; ++v) {
+        expected[v * m.rows + r] += double(value) * x[v * m.depth + k];
+        size[v * m.rows + r] += double(value) * value;
       }
     }
+  }
+  for (const ProductTarget* target : {&portable_products(), vnni_products()}) {
+    if (!target) continue;
+    std::vector<float> y(vectors * m.rows), alone(vectors * m.rows);
+    HugeBytes activations(activation_bytes(m) * vectors);
+    EncodedProduct p{&m, x.data(), m.depth, vectors, activations.data(), nullptr, y.data(), m.rows};
+    target->quantise(p, 0, vectors);
+    target->multiply(p, 0, m.tiles(), 0, vectors);
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_NEAR(y[i], expected[i], 3e-4 * std::sqrt(size[i]) + 1e-6) << what << " result " << i;
+    // The same to the last bit, whatever is done at once.
+    p.y = alone.data();
+    std::size_t few = random() % 24;
+    target->multiply(p, 0, m.tiles(), 0, few);
+    for (std::size_t v = few; v < vectors; ++v)
+      for (std::size_t tile = 0; tile < m.tiles(); ++tile) target->multiply(p, tile, tile + 1, v, v + 1);
+    EXPECT_EQ(y, alone) << what;
+  }
+}
+
+// Every form, in shapes that end within a tile, a unit and a span: what a machine without byte products computes, and
+// what this one does, against double precision.
+TEST(EncodedProduct, EveryForm) {
+  using Code = EncodedMatrix::Code;
+  using Scales = EncodedMatrix::Scales;
+  using Second = EncodedMatrix::Second;
+  std::mt19937 random(1);
+  for (Code code : {Code::two, Code::three, Code::four, Code::five, Code::six, Code::eight, Code::table})
+    for (Scales form : {Scales::halves, Scales::floats, Scales::factors})
+      for (Second second : {Second::none, Second::minimum, Second::offset})
+        for (std::size_t block : {16, 32, 64, 128}) {
+          if (second == Second::offset && form != Scales::halves) continue;
+          // Indices have no sign; unsigned bytes are centred, which their minima do not take.
+          bool is_signed = code != Code::table && (code == Code::eight || random() % 2 == 0);
+          Drawn d{code, form, second, block, 1 + random() % 50, block + 1 + random() % 900, is_signed};
+          DrawnMatrix drawn = draw(d, random);
+          SharedMatrix m = encode_integers(drawn.from);
+          ASSERT_TRUE(m) << describe(d);
+          EXPECT_EQ(m->code, code) << describe(d);
+          EXPECT_EQ(m->form, form) << describe(d);
+          EXPECT_EQ(m->second, second) << describe(d);
+          expect_products(*m, drawn, describe(d), random);
+        }
+}
+
+// One scale per row.
+TEST(EncodedProduct, RowScales) {
+  using Code = EncodedMatrix::Code;
+  std::mt19937 random(2);
+  for (Code code : {Code::two, Code::three, Code::four, Code::five, Code::six, Code::eight, Code::table})
+    for (auto second : {EncodedMatrix::Second::none, EncodedMatrix::Second::minimum}) {
+      Drawn d{code, EncodedMatrix::Scales::floats, second, 1000, 1 + random() % 50, 1 + random() % 900, false};
+      DrawnMatrix drawn = draw(d, random);
+      SharedMatrix m = encode_integers(drawn.from);
+      ASSERT_TRUE(m) << describe(d);
+      EXPECT_EQ(m->code, code);
+      expect_products(*m, drawn, describe(d), random);
+    }
+}
+
+// Scales and minima as K-quants have them come back to the last bit, in fewer bytes.
+TEST(EncodedProduct, FactorsAreExact) {
+  constexpr std::size_t rows = 20, depth = 512, block = 32, blocks = depth / block;
+  std::mt19937 random(3);
+  std::vector<std::uint8_t> codes(rows * depth);
+  for (auto& c : codes) c = std::uint8_t(random() % 16);
+  IntegerMatrix from{codes.data(), 4, false, rows, depth, depth, 1, 1, block, blocks, 1, {}, {}};
+  std::vector<float> minima;
+  float d = 0, of_minima = 0;
+  for (std::size_t i = 0; i < rows * blocks; ++i) {
+    if (i % 8 == 0) d = float(1024 + random() % 1024) * 0x1p-20f, of_minima = float(1024 + random() % 1024) * 0x1p-18f;
+    from.scale.push_back(d * float(i % 11 == 3 ? 0 : random() % 64));
+    minima.push_back(-of_minima * float(i % 7 == 2 ? 0 : random() % 64));
+    // A block without a scale is written as zeros, its minimum as the scale.
+    if (from.scale[i] == 0) std::fill_n(&codes[i * block], block, std::uint8_t(0));
+    from.offset.push_back(from.scale[i] == 0 ? -1 : -minima[i] / from.scale[i]);
+    if (from.scale[i] == 0) from.scale[i] = minima[i];
+  }
+  SharedMatrix m = encode_integers(from);
+  ASSERT_TRUE(m);
+  ASSERT_EQ(m->form, EncodedMatrix::Scales::factors);
+  EXPECT_EQ(m->tiles() * m->tile_bytes() * 8, 32 * depth * 19 / 4);
+  std::vector<float> row(depth);
+  for (std::size_t r = 0; r < rows; ++r) {
+    decode_row(*m, r, row.data());
+    for (std::size_t k = 0; k < depth; ++k) {
+      std::size_t i = r * blocks + k / block;
+      float scale = from.offset[i] == -1 ? 0 : from.scale[i];
+      ASSERT_EQ(row[k], scale * float(codes[r * depth + k]) + minima[i]) << r << " " << k;
+    }
+  }
+}
+
+// Multiples from -128 to 127, or -127 to 128; where a single scale has no factor with its neighbours, or is no number,
+// all stay as they are.
+TEST(EncodedProduct, FactorsFitAByte) {
+  using Scales = EncodedMatrix::Scales;
+  constexpr std::size_t rows = 3, depth = 256, blocks = 8;
+  std::vector<std::uint8_t> codes(rows * depth, 1);
+  auto encoded = [&](std::vector<float> scales) {
+    IntegerMatrix from{codes.data(), 4, false, rows, depth, depth, 1, 1, 32, blocks, 1, std::vector<float>(24), {}};
+    for (std::size_t i = 0; i < 24; ++i) from.scale[i] = 0.3f * float(i % 5);
+    std::copy(scales.begin(), scales.end(), from.scale.begin() + 8);
+    SharedMatrix m = encode_integers(from);
+    std::vector<float> row(depth);
+    decode_row(*m, 1, row.data());
+    for (std::size_t i = 0; i < scales.size(); ++i)
+      EXPECT_TRUE(row[i * 32] == scales[i] || std::isnan(scales[i])) << scales[i];
+    return m->form;
+  };
+  constexpr float d = 0.3f;
+  EXPECT_EQ(encoded({d, 127 * d}), Scales::floats);  // not exact
+  constexpr float e = 0x1.234p-3f;
+  EXPECT_EQ(encoded({e, 127 * e, -128 * e, 0, 0, 0, 0, 0}), Scales::factors);
+  EXPECT_EQ(encoded({e, -127 * e, 128 * e, 0, 0, 0, 0, 0}), Scales::factors);
+  EXPECT_EQ(encoded({e, -128 * e, 128 * e, 0, 0, 0, 0, 0}), Scales::floats);
+  EXPECT_EQ(encoded({0, 0, 0, 0, 0, 0, 0, 0}), Scales::factors);
+  EXPECT_EQ(encoded({e, 129 * e, 0, 0, 0, 0, 0, 0}), Scales::floats);
+  EXPECT_EQ(encoded({e, std::nextafter(e, 1.0f), 0, 0, 0, 0, 0, 0}), Scales::floats);
+  EXPECT_EQ(encoded({e, NAN, 0, 0, 0, 0, 0, 0}), Scales::floats);
+  EXPECT_EQ(encoded({0x1p-140f, 0x1p-139f, 0, 0, 0, 0, 0, 0}), Scales::floats);
 }
 
 // A vector with an infinity or a NaN gives NaN and nothing else does.
