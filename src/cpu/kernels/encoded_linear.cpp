@@ -41,8 +41,8 @@ class EncodedLinear {
   // A block's integers stay in the second-level cache while the matrix passes by.
   static constexpr std::size_t vectors_per_task = 96;
 
-  // Few vectors: what is read in a few microseconds, so that a busy core delays nobody for long. Many: a few tiles, which
-  // stay in the first-level cache.
+  // Few vectors: what is read in a few microseconds, so that a busy core delays nobody for long. Many: a few tiles,
+  // which stay in the first-level cache.
   std::size_t tiles_per_task() const {
     return vectors_ >= 8 ? 4 : std::max<std::size_t>(65536 / matrix_->tile_bytes(), 1);
   }
