@@ -28,9 +28,9 @@ struct Job {
   std::size_t count_of_parts;
   Part parts[most_parts];
 
-  Job(std::size_t count, std::size_t grain_, void (*body_)(void*, std::size_t, std::size_t), void* state_,
+  Job(std::size_t count, std::size_t grain, void (*body)(void*, std::size_t, std::size_t), void* state,
       std::size_t threads)
-      : grain(grain_), body(body_), state(state_) {
+      : grain(grain), body(body), state(state) {
     const std::size_t chunks = (count + grain - 1) / grain;
     count_of_parts = std::min({chunks, threads, most_parts});
     for (std::size_t i = 0; i < count_of_parts; ++i) {

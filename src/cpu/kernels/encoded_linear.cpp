@@ -21,7 +21,7 @@ class EncodedLinear {
 
   void operator()(const Frame& f) const {
     EncodedProduct p{matrix_.get(), f.read<float>(slots_.x), matrix_->depth, vectors_};
-    p.activations = reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(f.scratch()) + 63) / 64 * 64);
+    p.activations = f.scratch() + (64 - reinterpret_cast<std::uintptr_t>(f.scratch()) % 64) % 64;
     p.bias = slots_.bias == no_slot ? nullptr : f.read<float>(slots_.bias);
     p.y = f.write<float>(slots_.y);
     p.y_stride = matrix_->rows;
