@@ -51,7 +51,8 @@ void find_ends(Language& language, const Json& generation) {
 Result<Program> program_of(const std::string& path, const LanguageOptions& options) {
   std::string format = POM_TRY(format_of(path));
   if (format.find("Core ML") != format.npos || format == "MIL text") {
-    Model model = POM_TRY(options.all_logits ? open_with_all_logits(path) : open_model(path));
+    Model model = POM_TRY(open_model(path));
+    if (options.all_logits) model = POM_TRY(with_all_logits(std::move(model), path));
     return std::move(model.program);
   }
   llm::Checkpoint checkpoint = POM_TRY(llm::open_checkpoint(path));
@@ -64,8 +65,7 @@ Result<Program> program_of(const std::string& path, const LanguageOptions& optio
 
 }  // namespace
 
-Result<Model> open_with_all_logits(const std::string& path) {
-  Model model = POM_TRY(open_model(path));
+Result<Model> with_all_logits(Model model, const std::string& path) {
   if (llm::give_all_logits(model.program)) return model;
   return open_model(path);  // what was half changed is of no use
 }

@@ -31,9 +31,9 @@ struct Language {
   double load_seconds = 0;
 };
 Result<Language> open_language(const std::string& path, const LanguageOptions& options);
-// A package that gives the logits of every token at once; one of another form than ours is as it is, to be scored a
-// token at a time.
-Result<Model> open_with_all_logits(const std::string& path);
+// The package at `path`, opened, so that it gives the logits of every token at once; one of another form than ours as
+// it is, to be scored a token at a time.
+Result<Model> with_all_logits(Model model, const std::string& path);
 
 struct SamplingFlags {
   POM_OPTION(max_tokens, std::int64_t, "tokens to generate at most") = 256;

@@ -112,7 +112,7 @@ Result<Model> open_for_search(const std::string& input, const SearchOptions& opt
   Model model = POM_TRY(open_model(input));
   POM_REQUIRE(is_core_ml(model), "'{}' is {}: convert it first", input, model.format);
   if (!reads_text(model.program, options) || !options.metric->empty()) return model;
-  return open_with_all_logits(input);
+  return with_all_logits(std::move(model), input);
 }
 
 Result<LanguageSamples> samples_of(Program& program, const SearchOptions& options) {

@@ -67,8 +67,12 @@ struct EncodedMatrix {
   std::size_t header_bytes() const { return scales * scale_bytes() * per_block(); }
   // What stands before the first unit of a span: of each row the d of scales, then the d of minima.
   std::size_t span_bytes() const { return form == Scales::factors ? tile_rows * 4 * per_block() : 0; }
-  std::size_t lower_bits() const { return code == Code::eight ? 8 : code <= Code::three ? 2 : 4; }
-  std::size_t upper_bits() const { return code == Code::three || code == Code::five ? 1 : code == Code::six ? 2 : 0; }
+  static constexpr std::size_t lower_bits(Code c) { return c == Code::eight ? 8 : c <= Code::three ? 2 : 4; }
+  static constexpr std::size_t upper_bits(Code c) {
+    return c == Code::three || c == Code::five ? 1 : c == Code::six ? 2 : 0;
+  }
+  std::size_t lower_bits() const { return lower_bits(code); }
+  std::size_t upper_bits() const { return upper_bits(code); }
   std::size_t code_bytes() const { return tile_rows * unit_depth * (lower_bits() + upper_bits()) / 8; }
   std::size_t unit_bytes() const { return header_bytes() + code_bytes(); }
   // Within a tile.

@@ -105,9 +105,7 @@ struct Codes {
   // Fours of a unit: 0..15.
   POMONA_VNNI_INLINE __m512i operator()(const std::uint8_t* codes, int four) const {
     if constexpr (code == Code::eight) return _mm512_loadu_si512(codes + four * 64);
-    constexpr int lower = code <= Code::three ? 2 : 4, upper = code == Code::six                           ? 2
-                                                               : code == Code::three || code == Code::five ? 1
-                                                                                                           : 0;
+    constexpr int lower = int(EncodedMatrix::lower_bits(code)), upper = int(EncodedMatrix::upper_bits(code));
     const BitPlace place = place_of_bits(lower, std::size_t(four));
     __m512i v = _mm512_loadu_si512(codes + place.vector * 64);
     if (place.shift) v = _mm512_srli_epi16(v, unsigned(place.shift));
