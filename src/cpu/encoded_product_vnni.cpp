@@ -109,7 +109,7 @@ struct Codes {
     const BitPlace place = place_of_bits(lower, std::size_t(four));
     __m512i v = _mm512_loadu_si512(codes + place.vector * 64);
     if (place.shift) v = _mm512_srli_epi16(v, unsigned(place.shift));
-    v = _mm512_and_si512(v, _mm512_set1_epi8((1 << lower) - 1));
+    v = _mm512_and_si512(v, _mm512_set1_epi8(char((1 << lower) - 1)));
     if constexpr (code == Code::table) v = _mm512_shuffle_epi8(table, v);
     if constexpr (upper > 0) {
       const BitPlace above = place_of_bits(upper, std::size_t(four));
@@ -118,7 +118,7 @@ struct Codes {
       bits = left >= 0 ? _mm512_slli_epi16(bits, unsigned(std::max(left, 0)))
                        : _mm512_srli_epi16(bits, unsigned(std::max(-left, 0)));
       constexpr int masked_or = 0xEA;  // (a & b) | c
-      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(((1 << upper) - 1) << lower), v, masked_or);
+      v = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi8(char(((1 << upper) - 1) << lower)), v, masked_or);
     }
     return v;
   }
