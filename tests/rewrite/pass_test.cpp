@@ -131,7 +131,26 @@ TEST_F(PassTest, WhatNeedsSixDimsIsNamed) {
   f.body.set_results({g.add(mil::concat{.values = Values{x, x}, .axis = 0}, "all")});
   Status done = limit_rank(program);
   ASSERT_FALSE(done);
-  EXPECT_THAT(describe(done.error()), testing::HasSubstr("concat 'all'"));
+  EXPECT_THAT(describe(done.error()), testing::HasSubstr("'all'"));
+  EXPECT_THAT(describe(done.error()), testing::HasSubstr("rank 6"));
+}
+
+TEST_F(PassTest, AnOperandThatBroadcastsUnevenlyIsRepeated) {
+  Value x = g.add(mil::reshape{.x = input("x", {6, 24}), .shape = g.ints({2, 3, 2, 4, 3, 1})});
+  Value y = g.add(mil::reshape{.x = input("y", {12}), .shape = g.ints({3, 1, 4, 1, 1})});
+  Value sum = g.add(mil::add{.x = x, .y = g.add(mil::mul{.x = y, .y = g.constant(numbers({2, 1, 2, 1, 3, 1}))})});
+  f.body.set_results({g.add(mil::reshape{.x = sum, .shape = g.ints({-1, 12})}, "y")});
+  keeps_results([&] { return limit_rank(program); });
+}
+
+TEST_F(PassTest, NewNamesAreNobodysOldOnes) {
+  Value a = input("a.b", {2}), b = input("a_b", {2});
+  f.body.set_results({g.add(mil::relu{.x = a}, "o.1"), g.add(mil::exp{.x = b}, "o_1")});
+  legal_names(program);
+  EXPECT_EQ(b.name(), "a_b");
+  EXPECT_EQ(a.name(), "a_b_0");
+  EXPECT_EQ(f.body.results()[1].name(), "o_1");
+  EXPECT_EQ(f.body.results()[0].name(), "o_1_0");
 }
 
 TEST_F(PassTest, AttentionForAnOlderTarget) {
