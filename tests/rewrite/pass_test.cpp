@@ -231,6 +231,17 @@ TEST_F(PassTest, LongSumsStaySingle) {
   keeps_results([&] { return use_half(program); }, 1e-5);
 }
 
+TEST_F(PassTest, AnEpsilonThatFp16WouldHoldAs0IsTheSmallestNumber) {
+  inputs["x"] = Tensor::from_numbers(DType::fp32, {2, 4}, {3, 3, 3, 3, 1, 2, 3, 5});
+  Value x = f.body.add_input("x", tensor_type(DType::fp32, {2, 4}));
+  Value y = g.add(mil::layer_norm{.x = x, .axes = {-1}, .gamma = g.constant(numbers({4})), .epsilon = 1e-12});
+  f.opset = Target::iOS18;  // where epsilon has gamma's dtype, not that of x
+  f.body.set_results({g.add(mil::relu{.x = y}, "y")});
+  keeps_results([&] { return use_half(program); }, 2e-3);
+  ASSERT_EQ(y.dtype(), DType::fp16);
+  EXPECT_EQ(std::get<double>(y.producer()->attribute("epsilon")), 0x1p-24);
+}
+
 TEST_F(PassTest, TheSpectrumUnderALogarithmStaysSingle) {
   Value x = input("x", {1, 1, 40});
   inputs["x"] = Tensor::from_numbers(DType::fp32, {1, 1, 40}, std::vector<double>(40, 1e-4));
