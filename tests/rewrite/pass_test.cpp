@@ -17,6 +17,7 @@
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
+#include "ops/norm.h"
 #include "ops/pool.h"
 #include "ops/reduction.h"
 #include "ops/shape.h"
