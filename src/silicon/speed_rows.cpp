@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 namespace pomona::silicon {
 namespace {
@@ -50,11 +50,12 @@ Result<std::vector<Line>> split_csv(std::string_view text) {
 Result<double> number_in(const std::string& text, std::string_view column, std::size_t line) {
   std::size_t first = text.find_first_not_of(' ');
   if (first == std::string::npos) return 0.0;
-  double value = 0;
-  const char* end = text.data() + text.size();
-  auto [at, wrong] = std::from_chars(text.data() + first, end, value);
+  const char *begin = text.c_str() + first, *end = text.c_str() + text.size();
+  char* at = nullptr;  // libc++ has no std::from_chars of floating types before 20
+  double value = std::strtod(begin, &at);
+  bool parsed = at > begin;
   while (at < end && *at == ' ') ++at;
-  POM_REQUIRE(wrong == std::errc() && at == end && std::isfinite(value) && value >= 0,
+  POM_REQUIRE(parsed && at == end && std::isfinite(value) && value >= 0,
               "line {}: '{}' in column {} is not a number of 0 or more", line, text, column);
   return value;
 }

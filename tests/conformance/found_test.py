@@ -64,6 +64,7 @@ CASES = {
     # The side of a Where that is never taken may be the larger one.
     "the side that is not taken": (20, "(float[5,n,1] x) => (float[?,?,?] y) <bool c = {0}> { a, b = Split<axis=1, num_outputs=2>(x) f = Flatten<axis=2>(b) y = Where(c, f, a) }",
                                    {"x": real(5, 2, 1)}),
+    "an input that is an output, too": (17, "(float[3] x) => (float[3] x, float[3] y) { y = Relu(x) }", {"x": real(3)}),
     # Bits are a sixth dim.
     "bits of five dims": (18, "(int32[3,5,2,5,n] x, int32[5,1] z) => (int32[?,?,?,?,?] y) { y = BitwiseXor(x, z) }",
                           {"x": rng.integers(-99, 99, (3, 5, 2, 5, 1)).astype(numpy.int32), "z": rng.integers(-99, 99, (5, 1)).astype(numpy.int32)}),

@@ -112,6 +112,21 @@ def add_products():
     add(17, "(float[1,b] x, float[a,b] z) => (float[?,?] y) { s = Shape(z) y = Expand(x, s) }", x=real(1, 3), z=real(2, 3))
 
 
+def add_choices():
+    """As torchvision's detectors have them: how many are chosen is computed, and so is which rows are written."""
+    x = real(2, 9, 3)
+    for largest in [0, 1]:
+        for axis, size in [(0, 2), (1, 9), (-1, 3)]:
+            add(17, f"(float[a,b,c] x, int64[1] k) => (float[?,?,?] y, int64[?,?,?] i) {{ y, i = TopK<axis={axis}, largest={largest}>(x, k) }}", x=x, k=numpy.array([size - 1]))
+    add(17, "(float[b] x) => (float[?] y, int64[?] i) <int64[1] most = {5}> { s = Shape(x) k = Min(s, most) y, i = TopK(x, k) }", x=real(4))
+    add(17, "(float[b] x) => (float[?] y, int64[?] i) <int64[1] most = {5}> { s = Shape(x) k = Min(s, most) y, i = TopK(x, k) }", x=rng.integers(0, 3, 9).astype(numpy.float32))
+    add(17, "(float[n,2,3] x, int64[m] i, float[m,2,3] u, int64[3] s) => (float[?,?,?] y) <int64[3] p = {-1,1,1}> "
+            "{ a = Reshape(i, p) e = Expand(a, s) y = ScatterElements<axis=0>(x, e, u) }", x=real(5, 2, 3), i=numpy.array([3, 0]), u=real(2, 2, 3), s=numpy.array([1, 2, 3]))
+    for axis in [0, 1]:
+        add(17, f"(float[a,b] x, int64[c,d] i, float[c,d] u) => (float[?,?] y) {{ y = ScatterElements<axis={axis}>(x, i, u) }}",
+            x=real(4, 5), i=numpy.array([[0, 1, 2], [1, 2, 3]]), u=real(2, 3))
+
+
 def add_transforms():
     for n in [2, 4, 7]:
         add(22, f"(float[b,3,{n},{n}] x) => (float[?,?] y) {{ y = Det(x) }}", x=real(2, 3, n, n))
@@ -123,6 +138,8 @@ def add_transforms():
     for classes in ["c", "3"]:
         add(17, f"(float[n,b,4] x, float[n,{classes},b] s) => (int64[?,?] y) <int64 m = {{4}}, float i = {{0.4}}> {{ y = NonMaxSuppression(x, s, m, i) }}",
             x=boxes, s=rng.random((2, 3, 9)).astype(numpy.float32))
+    add(17, "(float[1,b,4] x, float[1,1,b] s) => (int64[?,?] y) <int64 m = {9223372036854775807}, float i = {0.4}> { y = NonMaxSuppression(x, s, m, i) }",
+        x=boxes[:1], s=rng.random((1, 1, 9)).astype(numpy.float32))
     for length in [13, 16]:
         for step in [1, 3, 5]:
             add(17, f"(float[b,n,1] x) => (float[?,?,?,?] y) <int64 s = {{{step}}}, float[6] w = {{0.1,0.4,1,0.9,0.5,0.2}}> {{ y = STFT(x, s, w) }}", x=real(2, length, 1))
@@ -149,6 +166,7 @@ def main():
     add_pooling()
     add_moves()
     add_products()
+    add_choices()
     add_transforms()
     add_sequences()
     return trial.exit_code(CASES)

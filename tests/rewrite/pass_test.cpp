@@ -17,6 +17,7 @@
 #include "ops/elementwise_unary.h"
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
+#include "ops/norm.h"
 #include "ops/pool.h"
 #include "ops/reduction.h"
 #include "ops/shape.h"
@@ -131,7 +132,26 @@ TEST_F(PassTest, WhatNeedsSixDimsIsNamed) {
   f.body.set_results({g.add(mil::concat{.values = Values{x, x}, .axis = 0}, "all")});
   Status done = limit_rank(program);
   ASSERT_FALSE(done);
-  EXPECT_THAT(describe(done.error()), testing::HasSubstr("concat 'all'"));
+  EXPECT_THAT(describe(done.error()), testing::HasSubstr("'all'"));
+  EXPECT_THAT(describe(done.error()), testing::HasSubstr("rank 6"));
+}
+
+TEST_F(PassTest, AnOperandThatBroadcastsUnevenlyIsRepeated) {
+  Value x = g.add(mil::reshape{.x = input("x", {6, 24}), .shape = g.ints({2, 3, 2, 4, 3, 1})});
+  Value y = g.add(mil::reshape{.x = input("y", {12}), .shape = g.ints({3, 1, 4, 1, 1})});
+  Value sum = g.add(mil::add{.x = x, .y = g.add(mil::mul{.x = y, .y = g.constant(numbers({2, 1, 2, 1, 3, 1}))})});
+  f.body.set_results({g.add(mil::reshape{.x = sum, .shape = g.ints({-1, 12})}, "y")});
+  keeps_results([&] { return limit_rank(program); });
+}
+
+TEST_F(PassTest, NewNamesAreNobodysOldOnes) {
+  Value a = input("a.b", {2}), b = input("a_b", {2});
+  f.body.set_results({g.add(mil::relu{.x = a}, "o.1"), g.add(mil::exp{.x = b}, "o_1")});
+  legal_names(program);
+  EXPECT_EQ(b.name(), "a_b");
+  EXPECT_EQ(a.name(), "a_b_0");
+  EXPECT_EQ(f.body.results()[1].name(), "o_1");
+  EXPECT_EQ(f.body.results()[0].name(), "o_1_0");
 }
 
 TEST_F(PassTest, AttentionForAnOlderTarget) {
@@ -210,6 +230,17 @@ TEST_F(PassTest, LongSumsStaySingle) {
   Value x = f.body.add_input("x", tensor_type(DType::fp32, {20000}));
   f.body.set_results({g.add(mil::reduce_sum{.x = x, .axes = {0}, .keep_dims = true})});
   keeps_results([&] { return use_half(program); }, 1e-5);
+}
+
+TEST_F(PassTest, AnEpsilonThatFp16WouldHoldAs0IsTheSmallestNumber) {
+  inputs["x"] = Tensor::from_numbers(DType::fp32, {2, 4}, {3, 3, 3, 3, 1, 2, 3, 5});
+  Value x = f.body.add_input("x", tensor_type(DType::fp32, {2, 4}));
+  Value y = g.add(mil::layer_norm{.x = x, .axes = {-1}, .gamma = g.constant(numbers({4})), .epsilon = 1e-12});
+  f.opset = Target::iOS18;  // where epsilon has gamma's dtype, not that of x
+  f.body.set_results({g.add(mil::relu{.x = y}, "y")});
+  keeps_results([&] { return use_half(program); }, 2e-3);
+  ASSERT_EQ(y.dtype(), DType::fp16);
+  EXPECT_EQ(std::get<double>(y.producer()->attribute("epsilon")), 0x1p-24);
 }
 
 TEST_F(PassTest, TheSpectrumUnderALogarithmStaysSingle) {

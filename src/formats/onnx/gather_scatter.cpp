@@ -106,7 +106,11 @@ struct ScatterElements {
     Value at = g.non_negative(indices, g.dim(data, along), indices.elem());
     if (!at) return g.status().error();
     bool same = true;
-    for (std::size_t i = 0; i < data.rank(); ++i) same = same && (i == along || data.shape()[i] == indices.shape()[i]);
+    // Indices and updates are of one shape, of which either may know more.
+    for (std::size_t i = 0; i < data.rank(); ++i) {
+      Dim size = data.shape()[i];
+      same = same && (i == along || size == indices.shape()[i] || size == updates.shape()[i]);
+    }
     if (same) {
       POM_REQUIRE(data.dtype() != DType::boolean || mode == "update", "booleans have no {}", mode);
       Value change = data.dtype() == DType::boolean ? g.cast(updates, DType::int32) : *updates;
@@ -120,9 +124,7 @@ struct ScatterElements {
   }
   // Indices that cover a part of the other dims: as full index tuples.
   Status lower_tuples(Lowering& g, Value at, std::size_t along, const std::string& mode) const {
-    Dim total = element_count(indices.shape());
-    POM_REQUIRE(all_known(indices.shape()) && total.value() < (1 << 24) && data.dtype() != DType::boolean,
-                "indices that cover a part of data need a known shape");
+    POM_REQUIRE(data.dtype() != DType::boolean, "indices that cover a part of booleans are not supported");
     Values parts;
     for (std::size_t i = 0; i < data.rank(); ++i) {
       if (i == along) {
@@ -131,9 +133,8 @@ struct ScatterElements {
       }
       Shape ones(data.rank(), 1);
       ones[i] = indices.shape()[i];
-      Ints places;
-      for (std::int64_t k = 0; k < indices.shape()[i].value(); ++k) places.push_back(k);
-      parts.push_back(g.broadcast_to(g.reshape(g.ints(places), ones), indices.shape(), {}));
+      Value places = g.add(mil::range_1d{.end = g.dim(indices, i), .start = g.integer(0), .step = g.integer(1)});
+      parts.push_back(g.broadcast_to(g.reshape(places, ones), indices.shape(), {indices}));
     }
     Value all = g.add(mil::stack{.values = parts, .axis = int(data.rank())});
     return g.result(
@@ -171,12 +172,13 @@ struct TopK {
   ONNX_ATTR(sorted, bool, .since = 11) = true;
   Status lower(Lowering& g) const {
     std::int64_t count = k;
-    if (K) {
-      Ints known = POM_TRY(g.constant_ints(K, "K"));
-      POM_REQUIRE(known.size() == 1, "K has {} elements, not one", known.size());
-      count = known[0];
-    }
     std::size_t along = POM_TRY(g.axis(axis, X.rank()));
+    if (K) {
+      POM_REQUIRE(K.rank() == 1 && K.shape()[0] == 1, "K has shape {}, not [1]", to_string(K.shape()));
+      auto known = g.constant_ints(K, "K");
+      if (!known) return first_of_sorted(g, along);
+      count = (*known)[0];
+    }
     Dim size = X.shape()[along];
     POM_REQUIRE(count > 0 && count <= INT32_MAX && (!size.known() || count <= size.value()),
                 "K is {}, but the axis has {} elements", count, size.text());
@@ -185,6 +187,19 @@ struct TopK {
     if (all.size() != 2) return g.status();
     POM_TRY(g.result(all[0], X.elem()));
     return g.result(all[1], Elem::int64);
+  }
+
+ private:
+  // K is computed, and topk takes a constant: all are sorted, and so many of them stay.
+  Status first_of_sorted(Lowering& g, std::size_t along) const {
+    Value order = g.add(mil::argsort{.x = X, .axis = int(along), .ascending = !*largest});
+    Ints before(along, -1), behind(X.rank() - along - 1, -1);
+    Values sizes{K};
+    if (!before.empty()) sizes.insert(sizes.begin(), g.ints(before));
+    if (!behind.empty()) sizes.push_back(g.ints(behind));
+    order = g.add(mil::slice_by_size{.x = order, .begin = g.ints(Ints(X.rank(), 0)), .size = g.concat(sizes, 0)});
+    POM_TRY(g.result(g.add(mil::gather_along_axis{.x = X, .indices = order, .axis = int(along)}), X.elem()));
+    return g.result(order, Elem::int64);
   }
 };
 

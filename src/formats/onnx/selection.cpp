@@ -23,6 +23,9 @@ Value range(Lowering& g, Value end) {
   return g.add(mil::range_1d{.end = end, .start = g.integer(0), .step = g.integer(1)});
 }
 
+// MIL's op makes a place for every box it may keep: so many, where nobody says how many boxes there are.
+constexpr int most_of_open = 1 << 14;
+
 // MIL's op works on each image of a batch by itself; here each class of each image is one.
 struct NonMaxSuppression {
   ONNX_IN(boxes);
@@ -42,7 +45,10 @@ struct NonMaxSuppression {
     if (most <= 0) return g.result(g.constant(Tensor(DType::int32, {0, 3})), Elem::int64);
     Dim batch = scores.shape()[0], classes = scores.shape()[1], count = scores.shape()[2];
     if (count.known()) most = std::min(most, double(count.value()));
-    POM_REQUIRE(most < (1 << 24), "max_output_boxes_per_class is {}, with a number of boxes that is not known", most);
+    if (!count.known() && most > most_of_open) {
+      most = most_of_open;
+      g.assume(fmt::format("a NonMaxSuppression keeps {} boxes of a class at most", most_of_open));
+    }
     // [N, 4, B] for every class, [N * C, 4, B]; scores [N * C, 1, B]
     Value corners = g.transpose(g.cast(boxes, DType::fp32), {0, 2, 1});
     Value centred = center_point_box ? corners : centres(g, corners);

@@ -95,7 +95,6 @@ class Border {
     bool plain = result.type().kind == Type::Kind::tensor && result.dtype() != DType::string && !is_label;
     if (again && result.name() == output) output += "_again";
     bool given = !result.producer() || result.is_weight();  // not computed: an input or a constant
-    if (given && !result.is_weight() && result.name() == output) output += "_output";
     Value named = result;
     std::string before = result.name();
     if (result.is_weight() && before == output) result.set_name(output + "_constant");

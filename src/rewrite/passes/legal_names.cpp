@@ -26,6 +26,7 @@ std::string role_of(Value value) {
 // Hands out names; a taken one gets the first free number behind it.
 class Names {
  public:
+  bool has(const std::string& name) const { return taken_.contains(name); }
   std::string unique(const std::string& wanted) {
     std::string name = wanted;
     if (taken_.insert(name).second) return name;
@@ -45,17 +46,23 @@ class Renamer {
       : program_(program), function_(function), sentences_(sentences) {}
 
   void run() {
-    // Borders choose first: their names are what users call the model by.
-    for (std::size_t i = 0; i < function_.body.input_count(); ++i) rename_border(function_.body.input(i), true);
-    for (Value result : function_.body.results())
-      if (!borders_.contains(&result.info())) rename_border(result, false);
+    // Borders choose first: their names are what users call the model by. Of these, names that may stay: another's new
+    // name is then nobody's old one.
+    for (bool may_stay : {true, false}) {
+      for (std::size_t i = 0; i < function_.body.input_count(); ++i)
+        name_border(function_.body.input(i), true, may_stay);
+      for (Value result : function_.body.results()) name_border(result, false, may_stay);
+    }
     rename_in(function_.body);
   }
 
  private:
-  void rename_border(Value value, bool is_input) {
+  void name_border(Value value, bool is_input, bool may_stay) {
+    if (borders_.contains(&value.info())) return;
+    std::string before = value.name();
+    if (may_stay && (before.empty() || legal(before) != before || names_.has(before))) return;
     borders_.insert(&value.info());
-    std::string before = value.name(), after = names_.unique(legal(before));
+    std::string after = names_.unique(legal(before));
     if (before == after) return;
     value.set_name(after);
     auto& features = is_input ? function_.inputs : function_.outputs;

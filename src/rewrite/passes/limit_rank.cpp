@@ -4,81 +4,24 @@
 
 #include "ir/builder.h"
 #include "ops/axes.h"
+#include "ops/reduction.h"
 #include "ops/shape.h"
 #include "ops/tensor_operation.h"
+#include "rewrite/passes/fewer_dims.h"
 #include "rewrite/passes/passes.h"
-#include "rewrite/rule.h"
 
 namespace pomona::rewrite {
 namespace {
 
-constexpr std::size_t most_dims = 5;
-
-// Dims of an op's data in runs that may be treated as one dim: the length of each run.
-using Runs = std::vector<std::size_t>;
-template <class Together>
-Runs runs_of(std::size_t rank, Together together) {
-  Runs runs;
-  for (std::size_t i = 0; i < rank; ++i)
-    if (i > 0 && together(i - 1, i))
-      ++runs.back();
-    else
-      runs.push_back(1);
-  return runs;
-}
-Shape merged(const Shape& shape, const Runs& runs) {
-  Shape result;
-  std::size_t next = 0;
-  for (std::size_t length : runs) {
-    Dim product = 1;
-    for (std::size_t k = 0; k < length; ++k) product = product * shape[next++];
-    result.push_back(product);
-  }
-  return result;
-}
-// Of each run, one entry.
-Ints first_of(const Ints& values, const Runs& runs) {
-  Ints result;
-  std::size_t next = 0;
-  for (std::size_t length : runs) {
-    result.push_back(values[next]);
-    next += length;
-  }
-  return result;
-}
-
-bool is_large(Value value) { return value.type().kind == Type::Kind::tensor && value.rank() > most_dims; }
-
-bool is_layout(const Node& node) {
-  return is<mil::reshape>(&node) || is<mil::expand_dims>(&node) || is<mil::squeeze>(&node);
-}
-
-// A value under another shape; constants at once. Large shapes between here and where the data come from are left out.
-Value as_shape(Builder& g, Value value, const Shape& shape) {
-  if (!value) return value;
-  while (value.producer() && is_layout(*value.producer()) && is_large(value)) value = value.producer()->input(0);
-  if (value.shape() == shape) return value;
-  Ints sizes;
-  for (Dim d : shape) sizes.push_back(d.known() ? d.value() : -1);
-  if (std::count(sizes.begin(), sizes.end(), -1) > 1)
-    return g.refuse(fail("more than one of the dimensions {} is not known", to_string(shape)));
-  if (std::count(sizes.begin(), sizes.end(), 0)) return g.refuse(fail("the shape {} holds nothing", to_string(shape)));
-  Value result = g.add(mil::reshape{.x = value, .shape = g.ints(sizes)});
-  return value.literal() ? folded(g, result) : result;
-}
-
-Error too_many(const Runs& runs) {
-  return fail("its data have {} dimensions that cannot be treated as one; Core ML holds 5", runs.size());
-}
-
 // The dims of x, all but those of size 1 as `names` and `dims` have them, brought into the wanted order one by one:
 // each step swaps two neighbouring stretches.
 Value transposed_in_steps(Builder& g, Value x, Shape dims, Ints names, const Ints& wanted) {
+  Value given = x;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     auto from = std::size_t(std::find(names.begin(), names.end(), wanted[i]) - names.begin());
     if (from == i) continue;
     Runs runs{i, from - i, 1, names.size() - from - 1};
-    x = g.add(mil::transpose{.x = as_shape(g, x, merged(dims, runs)), .perm = {0, 2, 1, 3}});
+    x = g.add(mil::transpose{.x = as_shape(g, x, merged(dims, runs), {given}), .perm = {0, 2, 1, 3}});
     auto first = std::ptrdiff_t(i), found = std::ptrdiff_t(from);
     std::rotate(names.begin() + first, names.begin() + found, names.begin() + found + 1);
     std::rotate(dims.begin() + first, dims.begin() + found, dims.begin() + found + 1);
@@ -110,7 +53,7 @@ Value smaller_transpose(const Node& node, Builder& g) {
   Value turned = std::is_sorted(small.begin(), small.end()) ? flat
                  : small.size() <= most_dims                ? g.add(mil::transpose{.x = flat, .perm = small})
                                                             : transposed_in_steps(g, x, dims, ascending, kept);
-  return as_shape(g, turned, node.output().shape());
+  return as_shape(g, turned, node.output().shape(), {x});
 }
 
 Value smaller_tile(const Node& node, Builder& g) {
@@ -122,7 +65,7 @@ Value smaller_tile(const Node& node, Builder& g) {
   Runs runs = runs_of(x.rank(), [&](std::size_t a, std::size_t b) { return (*reps)[a] == 1 && (*reps)[b] == 1; });
   if (runs.size() > most_dims) return g.refuse(too_many(runs));
   Value y = g.add(mil::tile{.x = as_shape(g, x, merged(x.shape(), runs)), .reps = g.ints(first_of(*reps, runs))});
-  return as_shape(g, y, node.output().shape());
+  return as_shape(g, y, node.output().shape(), {x});
 }
 
 Value smaller_reduction(const Node& node, Builder& g) {
@@ -130,41 +73,49 @@ Value smaller_reduction(const Node& node, Builder& g) {
   auto chosen = mil::chosen_axes(std::get<Ints>(node.attribute("axes")), x.rank());
   if (!chosen) return g.refuse(std::move(chosen).error());
   Runs runs = runs_of(x.rank(), [&](std::size_t a, std::size_t b) { return (*chosen)[a] == (*chosen)[b]; });
-  if (runs.size() > most_dims) return g.refuse(too_many(runs));
+  std::vector<Attribute> attributes = node.attributes;
+  Attribute& along = attributes[*node.op->attribute_index("axes")];
+  if (runs.size() > most_dims) {
+    if (is<mil::reduce_sum_square>(&node) || is<mil::reduce_log_sum>(&node)) return g.refuse(too_many(runs));
+    // One axis after the other; each stays as a dim of one element.
+    Shape dims = x.shape();
+    along = Ints{1};
+    attributes[*node.op->attribute_index("keep_dims")] = true;
+    for (std::size_t i = 0; i < dims.size() && g.status(); ++i) {
+      if (!(*chosen)[i]) continue;
+      Values y = g.add_call(*node.op, attributes, {as_shape(g, x, around(dims, i), {node.input(0)})}, node.counts());
+      x = y.empty() ? Value() : y[0];
+      dims[i] = 1;
+    }
+    return as_shape(g, x, node.output().shape(), {node.input(0)});
+  }
   Ints axes, flags((*chosen).begin(), (*chosen).end());
   flags = first_of(flags, runs);
   for (std::size_t i = 0; i < flags.size(); ++i)
     if (flags[i]) axes.push_back(std::int64_t(i));
-  std::vector<Attribute> attributes = node.attributes;
-  attributes[*node.op->attribute_index("axes")] = axes;
+  along = axes;
   Values y = g.add_call(*node.op, std::move(attributes), {as_shape(g, x, merged(x.shape(), runs))}, node.counts());
-  return y.empty() ? Value() : as_shape(g, y[0], node.output().shape());
+  return y.empty() ? Value() : as_shape(g, y[0], node.output().shape(), {x});
 }
 
 Value smaller_elementwise(const Node& node, Builder& g) {
-  std::size_t rank = node.output().rank();
-  // All operands with as many dims; two dims are together when every operand has both in full, or both as 1.
-  std::vector<Shape> shapes;
-  for (Value input : node.inputs()) {
-    Shape shape = input.shape();
-    shape.insert(shape.begin(), rank - shape.size(), 1);
-    shapes.push_back(shape);
-  }
   const Shape& full = node.output().shape();
-  auto is_full = [&](const Shape& shape, std::size_t i) { return shape[i] == full[i]; };
-  Runs runs = runs_of(rank, [&](std::size_t a, std::size_t b) {
-    return std::all_of(shapes.begin(), shapes.end(), [&](const Shape& shape) {
-      return (is_full(shape, a) && is_full(shape, b)) || (shape[a] == 1 && shape[b] == 1);
-    });
-  });
-  if (runs.size() > most_dims) return g.refuse(too_many(runs));
-  Values inputs;
-  for (std::size_t i = 0; i < shapes.size(); ++i)
-    inputs.push_back(node.inputs()[i].rank() == 0 ? node.inputs()[i]
-                                                  : as_shape(g, node.inputs()[i], merged(shapes[i], runs)));
+  Values inputs = broadcast_operands(g, node.inputs(), full, 0, node.inputs());
   if (!g.status()) return {};
   Values y = g.add_call(*node.op, node.attributes, std::move(inputs), node.counts());
-  return y.empty() ? Value() : as_shape(g, y[0], full);
+  return y.empty() ? Value() : as_shape(g, y[0], full, node.inputs());
+}
+
+Values smaller(const Node& node, Builder& g) {
+  if (is<mil::reshape>(&node) && !all_known(node.output().shape()))
+    return {g.add(mil::reshape{.x = before_layouts(node.input("x")), .shape = node.input("shape")})};
+  if (is_layout(node)) return {as_shape(g, node.input(0), node.output().shape())};
+  if (is<mil::transpose>(&node)) return {smaller_transpose(node, g)};
+  if (is<mil::tile>(&node)) return {smaller_tile(node, g)};
+  if (node.op->elementwise) return {smaller_elementwise(node, g)};
+  if (node.op->name.starts_with("reduce_") && node.op->attribute_index("axes")) return {smaller_reduction(node, g)};
+  if (auto results = with_axes_apart(node, g)) return *results;
+  return {g.refuse(fail("its data have more than 5 dimensions, which Core ML cannot hold"))};
 }
 
 Status limit(Node& node) {
@@ -175,16 +126,12 @@ Status limit(Node& node) {
   if (is_layout(node) && !large_input) return {};
   Builder g(*node.block(), &node);
   g.source = node.source;
-  Value result = is_layout(node)             ? as_shape(g, node.input(0), node.output().shape())
-                 : is<mil::transpose>(&node) ? smaller_transpose(node, g)
-                 : is<mil::tile>(&node)      ? smaller_tile(node, g)
-                 : node.op->elementwise      ? smaller_elementwise(node, g)
-                 : node.op->name.starts_with("reduce_") && node.op->attribute_index("axes")
-                     ? smaller_reduction(node, g)
-                     : g.refuse(fail("its data have more than 5 dimensions, which Core ML cannot hold"));
+  Values results = smaller(node, g);
   POM_TRY(Status(g.status()));
-  take_name(node.output(), result);
-  replace_uses(node.output(), result);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    take_name(node.output(i), results[i]);
+    replace_uses(node.output(i), results[i]);
+  }
   return {};
 }
 

@@ -41,8 +41,8 @@ std::vector<std::string> legal_names(Program& program);
 // makes.
 Status cancel_transposes(Program& program);
 
-// Core ML holds tensors of rank 5 at most. Transposes, tiles, reductions and elementwise ops on more dims are done on
-// fewer, with dims that stay together as one; a transpose that has too many even so is done in steps. What cannot be
+// Core ML holds tensors of rank 5 at most. Ops on more dims are done on fewer, with dims that stay together as one; a
+// transpose that has too many even so is done in steps, an operand that broadcasts unevenly is repeated. What cannot be
 // done so is an error that names the op.
 Status limit_rank(Program& program);
 

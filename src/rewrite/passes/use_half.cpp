@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "ir/builder.h"
+#include "ir/call.h"
 #include "ir/walk.h"
 #include "ops/elementwise_unary.h"
 #include "rewrite/passes/passes.h"
@@ -446,19 +447,21 @@ class HalfPass {
     return result;
   }
 
-  // Attributes that hold floats in x's dtype are rounded as they will be stored; scalars with a dtype become fp16.
+  static bool is_written_in_half(const Node& node, std::size_t attribute) {
+    std::vector<Weight> written = literals_of(node, attribute);
+    return !written.empty() && written[0].dtype() == DType::fp16;
+  }
+  // Attributes that hold floats are rounded as they will be stored; scalars with a dtype become fp16.
   void halve_attributes(Node& node) {
     const OpDef& op = *node.op;
     if (op.name == "cast" && node.attribute("dtype") == Attribute(std::string("fp32")))
       node.set_attribute("dtype", std::string("fp16"));
     for (std::size_t i = 0; i < op.attributes.size(); ++i) {
-      const AttributeRule& rule = OpDef::attribute_rule(op.attributes[i]);
       Attribute& attribute = node.attributes[i];
       if (auto* pair = std::get_if<Floats>(&attribute);
           pair && pair->size() == 2 && (*pair)[0] == double(DType::fp32)) {
         *pair = {double(DType::fp16), to_half_number((*pair)[1], op, i)};
-      } else if (auto* number = std::get_if<double>(&attribute);
-                 number && rule.var.id && rule.var.at(function_.opset) == rule.var.id) {
+      } else if (auto* number = std::get_if<double>(&attribute); number && is_written_in_half(node, i)) {
         *number = to_half_number(*number, op, i);
       }
     }
