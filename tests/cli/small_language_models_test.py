@@ -1,4 +1,5 @@
-"""Language models of a few kilobytes, written here: what sentence encoders do behind their layers against NumPy, and packages cut and run at random."""
+"""Language models of a few kilobytes, written here: what sentence encoders do behind their layers against NumPy, packages cut and run at random, and
+quantised weights of unusual sizes against the same model with what they stand for."""
 import json
 import os
 import pathlib
@@ -23,14 +24,26 @@ def done(*words):
     return result.stdout
 
 
+DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16", np.dtype(np.int32): "I32", np.dtype(np.int64): "I64", np.dtype(np.uint8): "F8_E4M3"}
+
+
 def save(path, tensors):
     header, offset = {}, 0
     for name, tensor in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
         offset += tensor.nbytes
     text = json.dumps(header).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(t.tobytes() for t in tensors.values()))
+
+
+def read(path):
+    """Matrices and vectors in 32 bits."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    return {name: np.frombuffer(data[8 + size :], np.float32, int(np.prod(entry["shape"])), entry["data_offsets"][0]).reshape(entry["shape"])
+            for name, entry in header.items()}
 
 
 class Weights(dict):
@@ -106,6 +119,39 @@ def pooled(way, hidden, mask):
 
 def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def stream(codes, bits):
+    """GPTQ's packing: a stream of bits down each column of words."""
+    bytes_of_bits = (codes[..., None] >> np.arange(bits) & 1).reshape(codes.shape[0], codes.shape[1] * bits)
+    lines = bytes_of_bits.reshape(codes.shape[0], -1, 32)
+    return (lines.astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(-1).astype(np.uint32).view(np.int32)
+
+
+def whole(codes, bits):
+    """compressed-tensors' packing: as many codes as there is room for in each word of a row."""
+    each = 32 // bits
+    padded = np.zeros((codes.shape[0], -(-codes.shape[1] // each) * each), np.uint64)
+    padded[:, : codes.shape[1]] = codes
+    shifts = np.arange(each, dtype=np.uint64) * np.uint64(bits)
+    return (padded.reshape(codes.shape[0], -1, each) << shifts).sum(-1).astype(np.uint32).view(np.int32)
+
+
+def quantised(matrix, bits, group, order):
+    """Codes, scales and zero points of groups of columns taken in an order; and what they stand for."""
+    groups, top = -(-matrix.shape[1] // group), 2**bits - 1
+    codes, decoded, index = np.zeros(matrix.shape, np.int64), np.zeros_like(matrix), np.zeros(matrix.shape[1], np.int32)
+    scales, zeros = np.zeros((len(matrix), groups), np.float16), np.zeros((len(matrix), groups), np.int64)
+    for g in range(groups):
+        columns = order[g * group : (g + 1) * group]
+        part, index[columns] = matrix[:, columns], g
+        low, high = np.minimum(part.min(1), 0), np.maximum(part.max(1), 0)
+        scales[:, g] = (high - low) / top
+        scale = scales[:, g].astype(np.float32)[:, None]
+        zeros[:, g] = np.clip(np.round(-low / scale[:, 0]), 1, top)
+        codes[:, columns] = np.clip(np.round(part / scale) + zeros[:, g, None], 0, top)
+        decoded[:, columns] = (codes[:, columns] - zeros[:, g, None]) * scale
+    return codes, scales, zeros, index, decoded
 
 
 class SmallLanguageModels(unittest.TestCase):
@@ -204,6 +250,73 @@ class SmallLanguageModels(unittest.TestCase):
     def logits(self, model):
         done("logits", model, "--tokens", "3,9,27,31,44,8,15,3,2", "--output", self.folder / "l.npz", "--force")
         return np.load(self.folder / "l.npz")["logits"]
+
+    def check_quantised(self, settings, tensors_of):
+        """`tensors_of` makes a module's tensors from its matrix, and the matrix they stand for."""
+        write_llama(self.model)
+        given, plain = read(self.model / "model.safetensors"), {}
+        stored = {}
+        for number, (name, tensor) in enumerate(given.items()):
+            plain[name] = tensor
+            if name.endswith("_proj.weight"):
+                tensors, plain[name] = tensors_of(number, tensor)
+                stored.update({name[: -len("weight")] + key: value for key, value in tensors.items()})
+            else:
+                stored[name] = tensor
+        save(self.model / "model.safetensors", plain)
+        expected = self.logits(self.model)
+        save(self.model / "model.safetensors", stored)
+        config = json.loads((self.model / "config.json").read_text())
+        (self.model / "config.json").write_text(json.dumps(dict(config, quantization_config=settings)))
+        np.testing.assert_allclose(self.logits(self.model), expected, rtol=1e-3, atol=2e-3 * np.abs(expected).max())
+        done("convert", self.model, "-o", self.folder / "m.mlpackage", "--force", "--precision", "fp32")
+        np.testing.assert_allclose(self.logits(self.folder / "m.mlpackage"), expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
+
+    def test_gptq_of_mixed_bits_and_a_short_last_group(self):
+        random = np.random.default_rng(7)
+
+        def tensors_of(number, matrix):
+            bits = 8 if number % 3 == 0 else 4
+            order = random.permutation(matrix.shape[1])
+            codes, scales, zeros, index, decoded = quantised(matrix, bits, 20, order)
+            return {"qweight": np.ascontiguousarray(stream(codes, bits).T), "scales": np.ascontiguousarray(scales.T),
+                    "qzeros": stream((zeros - 1).T, bits), "g_idx": index}, decoded
+
+        settings = dict(quant_method="gptq", bits=4, group_size=20, desc_act=True, dynamic={"+:.*": {"bits": 8}})
+        self.check_quantised(settings, tensors_of)
+        self.check_quantised(dict(settings, quant_method="auto-round", packing_format="auto_round:auto_gptq"), tensors_of)
+
+    def test_compressed_tensors_of_every_width(self):
+        for bits in (2, 3, 4, 5, 6, 7, 8):
+            def tensors_of(number, matrix):
+                codes, scales, zeros, index, decoded = quantised(matrix, bits, 12, np.arange(matrix.shape[1]))
+                return {"weight_packed": whole(codes, bits), "weight_scale": scales,
+                        "weight_zero_point": np.ascontiguousarray(whole(np.ascontiguousarray(zeros.T), bits).T),
+                        "weight_shape": np.array(matrix.shape, np.int64)}, decoded
+
+            weights = dict(num_bits=bits, type="int", symmetric=False, strategy="group", group_size=12)
+            self.check_quantised(dict(quant_method="compressed-tensors", format="pack-quantized",
+                                      config_groups={"group_0": dict(targets=["Linear"], weights=weights)}), tensors_of)
+
+    def test_compressed_tensors_in_blocks(self):
+        table = np.array([0.0] * 8 + [(1 + m / 8) * 2.0 ** (e - 7) for e in range(1, 16) for m in range(8)], np.float32)[:127]
+
+        def tensors_of(number, matrix):
+            blocks = tuple(-(-size // 20) for size in matrix.shape)
+            scales = np.zeros(blocks, np.float32)
+            codes, decoded = np.zeros(matrix.shape, np.uint8), np.zeros_like(matrix)
+            for i, j in np.ndindex(blocks):
+                place = np.s_[i * 20 : i * 20 + 20, j * 20 : j * 20 + 20]
+                scales[i, j] = np.abs(matrix[place]).max() / 448
+                near = np.abs(np.abs(matrix[place] / scales[i, j])[..., None] - table).argmin(-1)
+                negative = matrix[place] < 0
+                codes[place] = np.where(near == 0, 0, near + 128 * negative)
+                decoded[place] = table[near] * np.where(negative, -1, 1) * scales[i, j]
+            return {"weight": codes, "weight_scale": scales}, decoded
+
+        weights = dict(num_bits=8, type="float", symmetric=True, strategy="block", block_structure=[20, 20])
+        self.check_quantised(dict(quant_method="compressed-tensors", format="float-quantized",
+                                  config_groups={"group_0": dict(targets=["Linear"], weights=weights)}), tensors_of)
 
     def test_small_packages_are_cut_and_run_at_random(self):
         write_llama(self.model)

@@ -88,6 +88,7 @@ constexpr Method methods[] = {
     {"mlx", take_mlx},
     {"awq", take_awq},
     {"gptq", take_gptq},
+    {"auto-round", take_auto_round},
     {"compressed-tensors", take_compressed_tensors},
     {"bitsandbytes", take_bitsandbytes},
     {"fp8", take_fp8},

@@ -22,4 +22,11 @@ inline std::uint32_t code_at(const std::uint8_t* words, std::size_t first, std::
   return std::uint32_t(both >> shift & ((1u << bits) - 1));
 }
 
+// The same where no code goes over from one word to the next: of 3 bits, ten are in each.
+inline std::uint32_t whole_code_at(const std::uint8_t* words, std::size_t first, std::size_t step, std::size_t index,
+                                   unsigned bits) {
+  std::size_t each = 32 / bits;
+  return word_at(words, first + index / each * step) >> (index % each * bits) & ((1u << bits) - 1);
+}
+
 }  // namespace pomona::llm

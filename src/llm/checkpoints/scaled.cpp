@@ -33,11 +33,27 @@ Result<Grid> grid_of(const Sizes& scales, std::int64_t rows, std::int64_t column
   return Grid{std::size_t(two[0]), std::size_t(two[1]), std::size_t(rows / two[0]), std::size_t(columns / two[1])};
 }
 
+Sizes sizes_field(const Json& settings, const char* key) {
+  Sizes sizes;
+  if (settings.contains(key) && settings[key].is_array())
+    for (const Json& size : settings[key])
+      if (size.is_number_integer()) sizes.push_back(size.get<std::int64_t>());
+  return sizes;
+}
+
+// What compressed-tensors' groups of modules say of their weights.
+std::vector<Json> weight_settings(const Json& settings) {
+  std::vector<Json> all;
+  if (!settings.contains("config_groups") || !settings["config_groups"].is_object()) return all;
+  for (const auto& [name, group] : settings["config_groups"].items())
+    if (group.is_object() && group.contains("weights") && group["weights"].is_object()) all.push_back(group["weights"]);
+  return all;
+}
+
 Sizes block_size_of(const Json& settings) {
-  Sizes block;
-  if (settings.contains("weight_block_size") && settings["weight_block_size"].is_array())
-    for (const Json& size : settings["weight_block_size"])
-      if (size.is_number_integer()) block.push_back(size.get<std::int64_t>());
+  Sizes block = sizes_field(settings, "weight_block_size");
+  for (const Json& weights : weight_settings(settings))
+    if (block.empty()) block = sizes_field(weights, "block_structure");
   return block;
 }
 
@@ -94,53 +110,81 @@ struct Ordered {
   std::vector<std::size_t> columns;
 };
 
+// How a matrix was packed: of what compressed-tensors' groups of modules say, that which its words fit.
+struct Packing {
+  unsigned bits = 0;
+  std::int64_t stated_group = 0;
+};
+Result<Packing> packing_of(const Json& settings, std::int64_t columns, std::int64_t words, std::int64_t scales) {
+  auto fits = [&](std::int64_t bits) {
+    return bits >= 1 && bits <= 8 && (columns + 32 / bits - 1) / (32 / bits) == words;
+  };
+  std::optional<Packing> found;
+  for (const Json& weights : weight_settings(settings)) {
+    std::int64_t bits = integer_field(weights, "num_bits", 0), group = integer_field(weights, "group_size", 0);
+    if (!fits(bits)) continue;
+    bool groups_fit = group <= 0 ? scales == 1 : (columns + group - 1) / group == scales;
+    if (!found || groups_fit) found = Packing{unsigned(bits), group};
+  }
+  for (std::int64_t bits : {4, 8, 2})
+    if (!found && fits(bits)) found = Packing{unsigned(bits), 0};
+  POM_REQUIRE(found, "'weight_shape' says {} columns, but there are {} words a row", columns, words);
+  return *found;
+}
+
 // compressed-tensors' "pack-quantized": codes packed along rows, less half their range.
-Result<Ordered> packed(const std::string& module, Taken& taken) {
+Result<Ordered> packed(const std::string& module, const Json& settings, Taken& taken) {
   Sizes words = taken.sizes(module + ".weight_packed");
   POM_REQUIRE(words.size() == 2 && words[1] < 1ll << 40, "'weight_packed' has the sizes {}", to_string(words));
   Tensor shape = POM_TRY(POM_TRY(taken.take(module + ".weight_shape", {2})).materialise());
   std::int64_t rows = shape.integers()[0], columns = shape.integers()[1];
-  POM_REQUIRE(rows == words[0] && columns > 0 && words[1] * 32 % columns == 0,
+  POM_REQUIRE(rows == words[0] && columns > 0 && columns < 1ll << 40,
               "'weight_shape' says {} x {}, but there are {} words", rows, columns, to_string(words));
-  std::int64_t bits = words[1] * 32 / columns;
-  POM_REQUIRE(bits == 2 || bits == 4 || bits == 8, "its codes have {} bits", bits);
   POM_REQUIRE(taken.has(module + ".weight_scale"), "it has no weight_scale");
   Sizes scales = taken.sizes(module + ".weight_scale");
   POM_REQUIRE(scales.size() == 2 && scales[0] == rows, "'weight_scale' has the sizes {}", to_string(scales));
+  Packing packing = POM_TRY(packing_of(settings, columns, words[1], scales[1]));
+  const unsigned bits = packing.bits, half = 1u << (bits - 1);
+  std::int64_t stated = POM_TRY(group_of(columns, scales[1], packing.stated_group));
   Ordered result;
   Quantised& q = result.quantised;
   q.sizes = {rows, columns};
-  q.group = POM_TRY(group_of(columns, scales[1]));
+  q.group = std::gcd(stated, columns);
   q.codes = bits <= 4 ? DType::int4 : DType::int8;
-  if (bits == 2) q.values = {-2, -1, 0, 1};
-  q.storage = fmt::format("compressed-tensors int{} g{}", bits, q.group);
+  if (bits <= 2)
+    for (int code = -int(half); code < int(half); ++code) q.values.push_back(std::int8_t(code));
+  q.storage = fmt::format("compressed-tensors int{} g{}", bits, stated);
   q.sources = {POM_TRY(taken.take(module + ".weight_packed", words, DType::int32)),
                POM_TRY(taken.take(module + ".weight_scale", scales))};
   // Zero points are packed along columns.
   bool zeros = taken.has(module + ".weight_zero_point");
   if (zeros) {
     q.offset = Offset::zero;
+    std::int64_t each = 32 / bits;
     q.sources.push_back(
-        POM_TRY(taken.take(module + ".weight_zero_point", {(rows * bits + 31) / 32, scales[1]}, DType::int32)));
+        POM_TRY(taken.take(module + ".weight_zero_point", {(rows + each - 1) / each, scales[1]}, DType::int32)));
   }
   if (taken.has(module + ".weight_g_idx"))
     result.columns = POM_TRY(
-        column_order(POM_TRY(taken.take(module + ".weight_g_idx", {columns}, DType::int32)), scales[1], q.group));
-  std::size_t width = std::size_t(columns), row_words = std::size_t(words[1]), groups = q.groups();
-  unsigned wide = unsigned(bits), half = 1u << (wide - 1);
+        column_order(POM_TRY(taken.take(module + ".weight_g_idx", {columns}, DType::int32)), scales[1], stated));
+  std::size_t width = std::size_t(columns), row_words = std::size_t(words[1]), groups = q.groups(),
+              part = std::size_t(q.group), group = std::size_t(stated), per_row = std::size_t(scales[1]);
   q.read_codes = [=, order = result.columns](std::span<const Tensor> in, std::size_t begin, std::size_t count,
                                              std::uint8_t* codes) {
     for (std::size_t r = 0; r < count; ++r)
-      for (std::size_t c = 0; c < width; ++c)
+      for (std::size_t c = 0; c < width; ++c) {
+        std::size_t column = order.empty() ? c : order[c];
         codes[r * width + c] =
-            std::uint8_t(code_at(in[0].data(), (begin + r) * row_words, 1, order.empty() ? c : order[c], wide) - half);
+            std::uint8_t(whole_code_at(in[0].data(), (begin + r) * row_words, 1, column, bits) - half);
+      }
   };
   q.read_scales = [=](std::span<const Tensor> in, std::size_t begin, std::size_t count, float* scales, float* offsets) {
     for (std::size_t r = 0; r < count; ++r)
       for (std::size_t g = 0; g < groups; ++g) {
-        scales[r * groups + g] = number_of(in[1], (begin + r) * groups + g);
+        std::size_t at = g * part / group;
+        scales[r * groups + g] = number_of(in[1], (begin + r) * per_row + at);
         if (offsets)
-          offsets[r * groups + g] = float(int(code_at(in[2].data(), g, groups, begin + r, wide)) - int(half));
+          offsets[r * groups + g] = float(int(whole_code_at(in[2].data(), at, per_row, begin + r, bits)) - int(half));
       }
   };
   return result;
@@ -275,7 +319,7 @@ Status take_compressed_tensors(const Json& settings, RawTensors& raw, Checkpoint
     taken.bytes = 0;
     auto read = [&]() -> Result<Ordered> {
       if (taken.has(module + ".weight_global_scale")) return Ordered{POM_TRY(nvfp4(module, taken)), {}};
-      return packed(module, taken);
+      return packed(module, settings, taken);
     };
     Ordered result = POM_TRY_IN(read(), "module '{}'", module);
     finish(result.quantised, module);

@@ -44,6 +44,7 @@ Status read_sentence_steps(const std::filesystem::path& folder, const std::files
 Status take_mlx(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
 Status take_awq(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
 Status take_gptq(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
+Status take_auto_round(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
 Status take_compressed_tensors(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
 Status take_bitsandbytes(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);
 Status take_fp8(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);

@@ -54,7 +54,8 @@ Result<Weight> Taken::take(const std::string& name, const Sizes& sizes, DType dt
   return weight;
 }
 
-Result<std::int64_t> group_of(std::int64_t columns, std::int64_t groups) {
+Result<std::int64_t> group_of(std::int64_t columns, std::int64_t groups, std::int64_t stated) {
+  if (stated > 0 && stated <= columns && (columns + stated - 1) / stated == groups) return stated;
   POM_REQUIRE(groups > 0 && columns > 0 && columns % groups == 0, "{} columns do not divide into {} groups", columns,
               groups);
   return columns / groups;
@@ -83,8 +84,11 @@ Result<std::vector<std::size_t>> column_order(const Weight& group_index, std::in
     POM_REQUIRE(g >= 0 && g < groups, "'g_idx' names group {} of {}", g, groups);
     ++count[std::size_t(g)];
   }
-  POM_REQUIRE(std::all_of(count.begin(), count.end(), [&](auto n) { return n == group; }),
-              "'g_idx' has groups of different sizes");
+  for (std::int64_t g = 0; g < groups; ++g) {
+    std::int64_t wanted = std::min(group, std::int64_t(of.size()) - g * group);
+    POM_REQUIRE(count[std::size_t(g)] == wanted, "'g_idx' has {} columns in group {}, not {}", count[std::size_t(g)], g,
+                wanted);
+  }
   std::vector<std::size_t> order(of.size());
   std::iota(order.begin(), order.end(), std::size_t(0));
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return of[a] < of[b]; });

@@ -24,8 +24,9 @@ class Taken {
   RawTensors& raw_;
 };
 
-// A matrix [rows, columns] of `scales` per group: the group's size, or an error when it does not divide.
-Result<std::int64_t> group_of(std::int64_t columns, std::int64_t groups);
+// Columns that share a scale, of a matrix that has so many scales along a row: as many as is `stated`, where that fits
+// (then the last group may be shorter), else they divide the columns. Errors: they do not.
+Result<std::int64_t> group_of(std::int64_t columns, std::int64_t groups, std::int64_t stated = 0);
 
 // Some quantisers go through the columns by importance, so that those of a group are not neighbours: the order that
 // brings them together, from the group of each column; empty when they are neighbours already.

@@ -34,14 +34,41 @@ Result<Value> method_as_filter(const char* name, const Value& value, const Argum
 Result<Value> trim(const Value& v, const Arguments& a) { return method_as_filter("strip", v, a); }
 Result<Value> upper(const Value& v, const Arguments& a) { return method_as_filter("upper", v, a); }
 Result<Value> lower(const Value& v, const Arguments& a) { return method_as_filter("lower", v, a); }
-Result<Value> title(const Value& v, const Arguments& a) { return method_as_filter("title", v, a); }
+Result<Value> center(const Value& v, const Arguments& a) {
+  Arguments own = a;
+  if (own.positional.empty() && own.named.empty()) own.positional.emplace_back(80);
+  return method_as_filter("center", v, own);
+}
+Result<Value> format(const Value& v, const Arguments& a) {
+  Value values = a.named.empty() ? Value::tuple_of(a.positional) : Value::mapping_of(a.named);
+  return Value(POM_TRY(formatted(text_of(v), values)));
+}
+// Other than the method it begins words at spaces and brackets only.
+Result<Value> title(const Value& v, const Arguments&) {
+  std::string text;
+  bool begins = true;
+  for (Character c : characters(text_of(v))) {
+    text += begins ? upper_case(utf8(c)) : lower_case(utf8(c));
+    begins = is_white_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+  }
+  return Value(text);
+}
 Result<Value> capitalize(const Value& v, const Arguments& a) { return method_as_filter("capitalize", v, a); }
 Result<Value> replace(const Value& v, const Arguments& a) { return method_as_filter("replace", v, a); }
 
 Result<Value> tojson(const Value& v, const Arguments& a) {
   Value indent = a.at(0, "indent");
   if (v.is_undefined()) return fail("'{}' is undefined, and tojson needs a value", v.undefined_name());
-  return Value(json_of(v, indent.integer() ? int(*indent.integer()) : -1));
+  JsonForm form;
+  if (indent.integer()) form.indent = int(std::clamp<std::int64_t>(*indent.integer(), 0, 64));
+  for (const auto& [key, value] : a.named) {
+    if (key == "sort_keys") form.sort_keys = value.truth();
+    if (key == "separators" && value.list() && value.list()->size() == 2) {
+      form.item = text_of((*value.list())[0]);
+      form.key = text_of((*value.list())[1]);
+    }
+  }
+  return Value(json_of(v, form));
 }
 Result<Value> length(const Value& v, const Arguments&) { return counted(POM_TRY(elements_of(v)).size()); }
 Result<Value> fallback(const Value& v, const Arguments& a) {
@@ -66,15 +93,24 @@ Result<Value> items(const Value& v, const Arguments&) {
   if (v.is_undefined()) return Value::list_of({});
   POM_REQUIRE(v.mapping(), "items needs a mapping, not {}", kind_of(v));
   List all;
-  for (const auto& [key, value] : v.mapping()->entries) all.push_back(Value::list_of({Value(key), value}));
+  for (const auto& [key, value] : v.mapping()->entries) all.push_back(Value::tuple_of({Value(key), value}));
   return Value::list_of(std::move(all));
 }
+// Numbers by size, texts by their letters, capitals or not.
+bool before(const Value& x, const Value& y, bool exactly) {
+  double m = 0, n = 0;
+  if (x.number(m) && y.number(n)) return m < n;
+  return exactly ? text_of(x) < text_of(y) : lower_case(text_of(x)) < lower_case(text_of(y));
+}
 Result<Value> dictsort(const Value& v, const Arguments& a) {
-  Value sorted = POM_TRY(items(v, a));
+  Value sorted = POM_TRY(items(v, {})), by = a.at(1, "by");
   List all = *sorted.list();
-  std::sort(all.begin(), all.end(), [](const Value& x, const Value& y) {
-    return lower_case(*(*x.list())[0].string()) < lower_case(*(*y.list())[0].string());
+  bool exactly = a.at(0, "case_sensitive").truth();
+  std::size_t part = by.string() && *by.string() == "value" ? 1 : 0;
+  std::stable_sort(all.begin(), all.end(), [&](const Value& x, const Value& y) {
+    return before((*x.list())[part], (*y.list())[part], exactly);
   });
+  if (a.at(2, "reverse").truth()) std::reverse(all.begin(), all.end());
   return Value::list_of(std::move(all));
 }
 Result<Value> first(const Value& v, const Arguments&) {
@@ -94,15 +130,72 @@ Result<Value> reverse(const Value& v, const Arguments&) {
   return Value(text);
 }
 Result<Value> string(const Value& v, const Arguments&) { return Value(text_of(v)); }
-Result<Value> integer(const Value& v, const Arguments&) {
-  double n = 0;
-  if (v.number(n)) return Value(std::int64_t(n));
-  return Value(std::int64_t(v.string() ? std::strtoll(v.string()->c_str(), nullptr, 10) : 0));
+// What a text says, all of it; false where that is no number.
+bool reads(const Value& v, double& n) {
+  if (v.number(n)) return true;
+  if (!v.string() || v.string()->empty()) return false;
+  char* end = nullptr;
+  n = std::strtod(v.string()->c_str(), &end);
+  while (*end == ' ' || *end == '\n' || *end == '\t') ++end;
+  return end != v.string()->c_str() && *end == 0 && std::isfinite(n);
 }
-Result<Value> real(const Value& v, const Arguments&) {
+Result<Value> integer(const Value& v, const Arguments& a) {
+  Value otherwise = a.at(0, "default"), base = a.at(1, "base");
   double n = 0;
-  if (v.number(n)) return Value(n);
-  return Value(v.string() ? std::strtod(v.string()->c_str(), nullptr) : 0.0);
+  if (v.string() && base.integer()) {
+    POM_REQUIRE(*base.integer() >= 2 && *base.integer() <= 36, "a base is 2 to 36, not {}", *base.integer());
+    char* end = nullptr;
+    std::int64_t whole = std::strtoll(v.string()->c_str(), &end, int(*base.integer()));
+    if (end != v.string()->c_str() && *end == 0) return Value(whole);
+  }
+  if (reads(v, n) && std::fabs(n) < 9e18) return Value(std::int64_t(n));
+  return otherwise.is_undefined() ? Value(0) : otherwise;
+}
+Result<Value> real(const Value& v, const Arguments& a) {
+  Value otherwise = a.at(0, "default");
+  double n = 0;
+  if (reads(v, n)) return Value(n);
+  return otherwise.is_undefined() ? Value(0.0) : otherwise;
+}
+// To the nearest, halves to the even one, as Python does.
+Result<Value> rounded(const Value& v, const Arguments& a) {
+  double n = 0;
+  POM_REQUIRE(v.number(n), "round needs a number, not {}", kind_of(v));
+  Value digits = a.at(0, "precision"), method = a.at(1, "method");
+  double scale = std::pow(10.0, digits.integer() ? double(*digits.integer()) : 0.0);
+  if (method.string() && *method.string() == "floor") return Value(std::floor(n * scale) / scale);
+  if (method.string() && *method.string() == "ceil") return Value(std::ceil(n * scale) / scale);
+  int places = digits.integer() ? int(std::clamp<std::int64_t>(*digits.integer(), 0, 17)) : 0;
+  return Value(std::strtod(fmt::format("{:.{}f}", n, places).c_str(), nullptr));
+}
+Result<Value> batch(const Value& v, const Arguments& a) {
+  Value count = a.at(0, "linecount"), fill = a.at(1, "fill_with");
+  POM_REQUIRE(count.integer() && *count.integer() > 0 && *count.integer() < 1 << 20,
+              "batch needs a number of elements");
+  List all, row;
+  for (const Value& each : POM_TRY(elements_of(v))) {
+    row.push_back(each);
+    if (std::int64_t(row.size()) == *count.integer()) all.push_back(Value::list_of(std::exchange(row, {})));
+  }
+  while (!row.empty() && !fill.is_undefined() && !fill.is_none() && std::int64_t(row.size()) < *count.integer())
+    row.push_back(fill);
+  if (!row.empty()) all.push_back(Value::list_of(std::move(row)));
+  return Value::list_of(std::move(all));
+}
+Result<Value> attr(const Value& v, const Arguments& a) {
+  // The attributes of a mapping are its methods, not its keys.
+  if (v.mapping() && v.mapping()->find(text_of(a.at(0)))) return Value::undefined(text_of(a.at(0)));
+  return attribute(v, text_of(a.at(0)));
+}
+Result<Value> wordcount(const Value& v, const Arguments&) {
+  std::int64_t words = 0;
+  bool within = false;
+  for (Character c : characters(text_of(v))) {
+    bool word = is_word(c);
+    words += word && !within;
+    within = word;
+  }
+  return Value(words);
 }
 Result<Value> absolute(const Value& v, const Arguments&) {
   double n = 0;
@@ -133,10 +226,17 @@ Result<Value> extreme(const Value& v, bool largest) {
 }
 Result<Value> least(const Value& v, const Arguments&) { return extreme(v, false); }
 Result<Value> most(const Value& v, const Arguments&) { return extreme(v, true); }
-Result<Value> unique(const Value& v, const Arguments&) {
-  List all;
-  for (const Value& each : POM_TRY(elements_of(v)))
-    if (std::none_of(all.begin(), all.end(), [&](const Value& x) { return equal(x, each); })) all.push_back(each);
+Result<Value> unique(const Value& v, const Arguments& a) {
+  bool exactly = a.at(0, "case_sensitive").truth();
+  Value part = a.at(1, "attribute");
+  List all, seen;
+  for (const Value& each : POM_TRY(elements_of(v))) {
+    Value key = part.string() ? POM_TRY(path_of(each, *part.string())) : each;
+    if (key.string() && !exactly) key = Value(lower_case(*key.string()));
+    if (std::any_of(seen.begin(), seen.end(), [&](const Value& x) { return equal(x, key); })) continue;
+    seen.push_back(key);
+    all.push_back(each);
+  }
   return Value::list_of(std::move(all));
 }
 Result<Value> sort(const Value& v, const Arguments& a) {
@@ -144,11 +244,9 @@ Result<Value> sort(const Value& v, const Arguments& a) {
   std::vector<std::pair<Value, Value>> keyed;
   for (const Value& each : POM_TRY(elements_of(v)))
     keyed.emplace_back(part.string() ? POM_TRY(path_of(each, *part.string())) : each, each);
-  std::stable_sort(keyed.begin(), keyed.end(), [](const auto& x, const auto& y) {
-    double m = 0, n = 0;
-    if (x.first.number(m) && y.first.number(n)) return m < n;
-    return lower_case(text_of(x.first)) < lower_case(text_of(y.first));
-  });
+  bool exactly = a.at(1, "case_sensitive").truth();
+  std::stable_sort(keyed.begin(), keyed.end(),
+                   [&](const auto& x, const auto& y) { return before(x.first, y.first, exactly); });
   List all;
   for (auto& [key, each] : keyed) all.push_back(each);
   if (a.at(0, "reverse").truth()) std::reverse(all.begin(), all.end());
@@ -255,6 +353,13 @@ constexpr std::pair<std::string_view, Filter> filters[] = {
     {"unique", unique},
     {"sort", sort},
     {"indent", indent},
+    {"round", rounded},
+    {"batch", batch},
+    {"attr", attr},
+    {"wordcount", wordcount},
+    {"center", center},
+    {"format", format},
+    {"forceescape", escape},
     {"escape", escape},
     {"e", escape},
     {"safe", itself},
@@ -268,6 +373,11 @@ constexpr std::pair<std::string_view, Filter> filters[] = {
 Result<int> compared(const Value& a, const Value& b) {
   double x = 0, y = 0;
   if (a.number(x) && b.number(y)) return x < y ? -1 : x > y;
+  if (a.list() && b.list()) {
+    for (std::size_t i = 0; i < std::min(a.list()->size(), b.list()->size()); ++i)
+      if (!equal((*a.list())[i], (*b.list())[i])) return compared((*a.list())[i], (*b.list())[i]);
+    return a.list()->size() < b.list()->size() ? -1 : a.list()->size() > b.list()->size();
+  }
   POM_REQUIRE(a.string() && b.string(), "{} and {} have no order", kind_of(a), kind_of(b));
   int order = a.string()->compare(*b.string());
   return order < 0 ? -1 : order > 0;
@@ -303,6 +413,20 @@ constexpr std::pair<std::string_view, Test> tests[] = {
        POM_REQUIRE(whole(v) && whole(by) && *by.integer() != 0, "divisibleby needs whole numbers");
        return *v.integer() % *by.integer() == 0;
      }},
+    {"lower",
+     [](const Value& v, const Arguments&) -> Result<bool> {
+       return lower_case(text_of(v)) == text_of(v) && upper_case(text_of(v)) != text_of(v);
+     }},
+    {"upper",
+     [](const Value& v, const Arguments&) -> Result<bool> {
+       return upper_case(text_of(v)) == text_of(v) && lower_case(text_of(v)) != text_of(v);
+     }},
+    {"sameas",
+     [](const Value& v, const Arguments& a) -> Result<bool> {
+       return kind_of(v) == kind_of(a.at(0)) && bool(v.real()) == bool(a.at(0).real()) && equal(v, a.at(0));
+     }},
+    {"filter", [](const Value& v, const Arguments&) -> Result<bool> { return is_filter(text_of(v)); }},
+    {"test", [](const Value& v, const Arguments&) -> Result<bool> { return is_test(text_of(v)); }},
     {"eq", [](const Value& v, const Arguments& a) -> Result<bool> { return equal(v, a.at(0)); }},
     {"ne", [](const Value& v, const Arguments& a) -> Result<bool> { return !equal(v, a.at(0)); }},
     {"lt", [](const Value& v, const Arguments& a) -> Result<bool> { return POM_TRY(compared(v, a.at(0))) < 0; }},
@@ -367,7 +491,24 @@ Result<Value> make_namespace(const Arguments& a) {
   if (!a.positional.empty() && a.positional[0].mapping()) entries = a.positional[0].mapping()->entries;
   return Value::mapping_of(std::move(entries), true);
 }
-Result<Value> make_dict(const Arguments& a) { return Value::mapping_of(a.named); }
+Result<Value> make_dict(const Arguments& a) {
+  Value made = Value::mapping_of();
+  if (!a.positional.empty() && a.positional[0].mapping())
+    made = Value::mapping_of(a.positional[0].mapping()->entries);
+  else if (!a.positional.empty())
+    for (const Value& pair : POM_TRY(elements_of(a.positional[0]))) {
+      POM_REQUIRE(pair.list() && pair.list()->size() == 2, "dict needs pairs, not {}", kind_of(pair));
+      made.mapping()->set(text_of((*pair.list())[0]), (*pair.list())[1]);
+    }
+  for (const auto& [key, value] : a.named) made.mapping()->set(key, value);
+  return made;
+}
+Result<Value> make_joiner(const Arguments& a) {
+  std::string between = a.at(0, "sep").is_undefined() ? ", " : text_of(a.at(0, "sep"));
+  return Value(Function([between, used = std::make_shared<bool>(false)](const Arguments&) -> Result<Value> {
+    return Value(std::exchange(*used, true) ? between : "");
+  }));
+}
 Result<Value> raise_exception(const Arguments& a) { return fail("{}", text_of(a.at(0))); }
 Result<Value> strftime_now(const Arguments& a) {
   std::time_t now = std::time(nullptr);
@@ -399,6 +540,7 @@ Entries global_functions() {
   return {{"range", Value(Function(range))},
           {"namespace", Value(Function(make_namespace))},
           {"dict", Value(Function(make_dict))},
+          {"joiner", Value(Function(make_joiner))},
           {"raise_exception", Value(Function(raise_exception))},
           {"strftime_now", Value(Function(strftime_now))}};
 }

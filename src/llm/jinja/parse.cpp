@@ -60,10 +60,17 @@ class Expressions {
   Parsed expression(bool tuples = false) {
     ExpressionPointer first = POM_TRY(conditional());
     if (!tuples || !is(",")) return first;
-    ExpressionPointer list = make_of(Kind::list, "", std::move(first));
+    ExpressionPointer list = make_of(Kind::list, "tuple", std::move(first));
     while (take(","))
       if (now().kind != Token::Kind::end) list->parts.push_back(POM_TRY(conditional()));
     return list;
+  }
+  // Filters of the variable "", one after the other.
+  Parsed filters() {
+    ExpressionPointer value = make(Kind::name);
+    do value = POM_TRY(filtered(std::move(value)));
+    while (take("|"));
+    return value;
   }
   // Without "if", which a loop's filter begins with.
   Parsed alternative() { return binary(0); }
@@ -112,20 +119,23 @@ class Expressions {
     }
   }
 
-  Parsed unary() {
+  // Filters and tests are of a number with its sign.
+  Parsed unary(bool filters = true) {
     for (const char* sign : {"-", "+"})
       if (take(sign)) {
         POM_REQUIRE(++depth_ < deepest, "an expression is nested more than {} deep", deepest);
-        ExpressionPointer operand = POM_TRY(unary());
+        ExpressionPointer operand = POM_TRY(unary(false));
         --depth_;
-        return make_of(Kind::unary, sign, std::move(operand));
+        ExpressionPointer made = make_of(Kind::unary, sign, std::move(operand));
+        return filters ? followed(std::move(made)) : std::move(made);
       }
-    return followed(POM_TRY(primary()));
+    return followed(POM_TRY(primary()), filters);
   }
 
   // Attributes, subscripts, calls, filters and tests.
-  Parsed followed(ExpressionPointer value) {
+  Parsed followed(ExpressionPointer value, bool filters = true) {
     for (;;) {
+      if (!filters && (is("|") || is("is"))) return value;
       if (take(".")) {
         if (now().kind == Token::Kind::integer)
           value = make_of(Kind::subscript, "", std::move(value),
@@ -138,10 +148,7 @@ class Expressions {
         value = make_of(Kind::call, "", std::move(value));
         POM_TRY(arguments(*value));
       } else if (take("|")) {
-        std::string filter = POM_TRY(name());
-        POM_REQUIRE(is_filter(filter), "the filter '{}' is not known", filter);
-        value = make_of(Kind::filter, filter, std::move(value));
-        if (take("(")) POM_TRY(arguments(*value));
+        value = POM_TRY(filtered(std::move(value)));
       } else if (is("is")) {
         ++at_;
         value = POM_TRY(test(std::move(value)));
@@ -149,6 +156,14 @@ class Expressions {
         return value;
       }
     }
+  }
+
+  Parsed filtered(ExpressionPointer value) {
+    std::string filter = POM_TRY(name());
+    POM_REQUIRE(is_filter(filter), "the filter '{}' is not known", filter);
+    value = make_of(Kind::filter, filter, std::move(value));
+    if (take("(")) POM_TRY(arguments(*value));
+    return value;
   }
 
   Parsed test(ExpressionPointer value) {
@@ -228,11 +243,11 @@ class Expressions {
   }
 
   Parsed group() {
-    if (take(")")) return make(Kind::list);
+    if (take(")")) return make(Kind::list, "tuple");
     ExpressionPointer first = POM_TRY(conditional());
     if (take(")")) return first;
     POM_TRY(expect(","));
-    ExpressionPointer list = make_of(Kind::list, "", std::move(first));
+    ExpressionPointer list = make_of(Kind::list, "tuple", std::move(first));
     return sequence(")", std::move(list));
   }
   Parsed sequence(std::string_view close, ExpressionPointer list) {
@@ -307,6 +322,15 @@ class Blocks {
       POM_TRY(assignment(words, made));
     } else if (word == "macro") {
       POM_TRY(macro(words, made));
+    } else if (word == "call") {
+      POM_TRY(call(words, made));
+    } else if (word == "filter") {
+      made.kind = Statement::Kind::filter;
+      made.expression = POM_TRY(words.filters());
+      POM_TRY(words.finish());
+      made.body = POM_TRY(until({"endfilter"}));
+    } else if (word == "with") {
+      POM_TRY(with(words, made));
     } else if (word == "break" || word == "continue") {
       made.kind = word == "break" ? Statement::Kind::leave : Statement::Kind::next;
     } else if (word == "generation") {
@@ -376,6 +400,12 @@ class Blocks {
     made.kind = Statement::Kind::macro;
     made.text = POM_TRY(words.name());
     POM_TRY(words.expect("("));
+    POM_TRY(parameters(words, made));
+    POM_TRY(words.finish());
+    made.body = POM_TRY(until({"endmacro"}));
+    return {};
+  }
+  static Status parameters(Expressions& words, Statement& made) {
     while (!words.take(")")) {
       std::string parameter = POM_TRY(words.name());
       ExpressionPointer usual;
@@ -383,8 +413,29 @@ class Blocks {
       made.parameters.emplace_back(parameter, std::move(usual));
       if (!words.is(")")) POM_TRY(words.expect(","));
     }
+    return {};
+  }
+
+  Status call(Expressions& words, Statement& made) {
+    made.kind = Statement::Kind::call;
+    made.text = "caller";
+    if (words.take("(")) POM_TRY(parameters(words, made));
+    made.expression = POM_TRY(words.expression());
+    POM_REQUIRE(made.expression->kind == Kind::call, "'call' needs a macro that is called");
     POM_TRY(words.finish());
-    made.body = POM_TRY(until({"endmacro"}));
+    made.body = POM_TRY(until({"endcall"}));
+    return {};
+  }
+
+  Status with(Expressions& words, Statement& made) {
+    made.kind = Statement::Kind::scope;
+    while (words.now().kind != Token::Kind::end) {
+      std::string name = POM_TRY(words.name());
+      POM_TRY(words.expect("="));
+      made.parameters.emplace_back(name, POM_TRY(words.expression()));
+      if (words.now().kind != Token::Kind::end) POM_TRY(words.expect(","));
+    }
+    made.body = POM_TRY(until({"endwith"}));
     return {};
   }
 

@@ -94,12 +94,13 @@ class Splitter {
     strip_next_ = strips;
     line_starts_ = false;
     // The line break after a block goes with it.
-    if (kind != '{' && !strips && !keeps && at_ < source_.size() && source_[at_] == '\n') {
+    bool raw = kind == '%' && word(inner) == "raw";
+    if (kind != '{' && !raw && !strips && !keeps && at_ < source_.size() && source_[at_] == '\n') {
       ++at_;
       line_starts_ = true;
     }
     if (kind == '#') return {};
-    if (kind == '%' && word(inner) == "raw") return take_raw();
+    if (raw) return take_raw();
     pieces_.push_back({kind == '{' ? Piece::Kind::output : Piece::Kind::block, std::move(inner), here});
     return {};
   }
@@ -168,6 +169,16 @@ Result<std::string> unescaped(std::string_view text) {
 }
 
 bool begins_name(char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_'; }
+bool is_digit(char c);
+// Behind "e-7", if that stands at `at`.
+std::size_t end_of_exponent(std::string_view text, std::size_t at) {
+  std::size_t end = at;
+  if (end >= text.size() || (text[end] != 'e' && text[end] != 'E')) return at;
+  if (++end < text.size() && (text[end] == '+' || text[end] == '-')) ++end;
+  if (end >= text.size() || !is_digit(text[end])) return at;
+  while (end < text.size() && is_digit(text[end])) ++end;
+  return end;
+}
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)); }
 
 }  // namespace
@@ -204,6 +215,15 @@ Result<std::vector<Token>> tokens_of(std::string_view text) {
         kind = Token::Kind::real;
         for (++end; end < text.size() && is_digit(text[end]);) ++end;
       }
+      if (std::size_t exponent = end_of_exponent(text, end); exponent > end) {
+        kind = Token::Kind::real;
+        end = exponent;
+      }
+      std::string number(text.substr(at, end - at));
+      std::erase(number, '_');
+      tokens.push_back({kind, std::move(number)});
+      at = end;
+      continue;
     } else {
       for (std::string_view two : {"==", "!=", "<=", ">=", "//", "**"})
         if (text.substr(at).starts_with(two)) end = at + 2;

@@ -91,6 +91,26 @@ class Renderer {
       case Statement::Kind::macro:
         assign(scopes_.back(), s.text, Value(Function([this, &s](const Arguments& a) { return call_macro(s, a); })));
         return Flow::goes_on;
+      case Statement::Kind::call:
+        out += text_of(POM_TRY(run_call(s)));
+        return Flow::goes_on;
+      case Statement::Kind::filter: {
+        std::string text;
+        POM_TRY(run(s.body, text));
+        scopes_.push_back({{"", Value(text)}});
+        Value made = POM_TRY(value(*s.expression));
+        scopes_.pop_back();
+        out += text_of(made);
+        return Flow::goes_on;
+      }
+      case Statement::Kind::scope: {
+        Scope own;
+        for (const auto& [name, usual] : s.parameters) assign(own, name, POM_TRY(value(*usual)));
+        scopes_.push_back(std::move(own));
+        Flow flow = POM_TRY(run(s.body, out));
+        scopes_.pop_back();
+        return flow;
+      }
       case Statement::Kind::leave:
         return Flow::leaves;
       case Statement::Kind::next:
@@ -146,12 +166,25 @@ class Renderer {
     return Flow::goes_on;
   }
 
+  // A macro is called that may call `caller`, whose body sees what is seen here.
+  Result<Value> run_call(const Statement& s) {
+    Value callee = POM_TRY(value(*s.expression->parts[0]));
+    POM_REQUIRE(callee.function(), "'call' needs a macro, not {}", kind_of(callee));
+    Arguments all = POM_TRY(arguments(*s.expression));
+    all.named.emplace_back(
+        "caller", Value(Function([this, &s, here = scopes_](const Arguments& a) { return call_body(s, a, here); })));
+    return (*callee.function())(all);
+  }
+
   Result<Value> call_macro(const Statement& macro, const Arguments& a) {
+    // A macro sees its own names and the template's.
+    return call_body(macro, a, {scopes_.front()});
+  }
+  Result<Value> call_body(const Statement& macro, const Arguments& a, std::vector<Scope> outer) {
     POM_REQUIRE(++calls_ < deepest_call, "macro '{}' calls itself too often", macro.text);
     POM_REQUIRE(a.positional.size() <= macro.parameters.size(), "macro '{}' takes {} values, not {}", macro.text,
                 macro.parameters.size(), a.positional.size());
-    // A macro sees its own names and the template's.
-    std::vector<Scope> outer{scopes_.front(), {}};
+    outer.emplace_back();
     std::swap(scopes_, outer);
     for (std::size_t i = 0; i < macro.parameters.size(); ++i) {
       const auto& [name, usual] = macro.parameters[i];
@@ -159,6 +192,8 @@ class Renderer {
       bool absent = i >= a.positional.size() && given.is_undefined();
       assign(scopes_.back(), name, absent && usual ? POM_TRY(value(*usual)) : given);
     }
+    for (const auto& [name, given] : a.named)
+      if (name == "caller") assign(scopes_.back(), name, given);
     std::string text;
     auto done = run(macro.body, text);
     std::swap(scopes_, outer);
@@ -178,7 +213,7 @@ class Renderer {
       case Kind::list: {
         List all;
         for (const auto& part : e.parts) all.push_back(POM_TRY(value(*part)));
-        return Value::list_of(std::move(all));
+        return e.text == "tuple" ? Value::tuple_of(std::move(all)) : Value::list_of(std::move(all));
       }
       case Kind::mapping: {
         Value made = Value::mapping_of();
@@ -260,6 +295,7 @@ class Renderer {
     };
     std::int64_t begin = place(bounds[0], step > 0 ? 0 : size - 1), end = place(bounds[1], step > 0 ? size : -1);
     for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) kept.push_back(all[std::size_t(i)]);
+    if (from.is_tuple()) return Value::tuple_of(std::move(kept));
     if (!from.string()) return Value::list_of(std::move(kept));
     std::string text;
     for (const Value& each : kept) text += *each.string();
@@ -292,7 +328,14 @@ class Renderer {
     if (op == "+" && a.list() && b.list()) {
       List all = *a.list();
       all.insert(all.end(), b.list()->begin(), b.list()->end());
-      return Value::list_of(std::move(all));
+      return a.is_tuple() && b.is_tuple() ? Value::tuple_of(std::move(all)) : Value::list_of(std::move(all));
+    }
+    if (op == "%" && a.string()) return Value(POM_TRY(formatted(*a.string(), b)));
+    if (op == "*" && a.list() && b.integer()) {
+      POM_REQUIRE(double(a.list()->size()) * double(*b.integer()) < double(most_steps), "a list becomes too long");
+      List all;
+      for (std::int64_t i = 0; i < *b.integer(); ++i) all.insert(all.end(), a.list()->begin(), a.list()->end());
+      return a.is_tuple() ? Value::tuple_of(std::move(all)) : Value::list_of(std::move(all));
     }
     if (op == "*" && a.string() && b.integer()) {
       POM_REQUIRE(double(a.string()->size()) * double(*b.integer()) < double(most_bytes), "a text becomes too long");
@@ -307,7 +350,7 @@ class Renderer {
     if (op == "+") return number(x + y);
     if (op == "-") return number(x - y);
     if (op == "*") return number(x * y);
-    if (op == "**") return number(std::pow(x, y));
+    if (op == "**") return y < 0 ? Value(std::pow(x, y)) : number(std::pow(x, y));
     POM_REQUIRE(y != 0, "a division by 0");
     if (op == "/") return Value(x / y);
     if (op == "//") return number(std::floor(x / y));

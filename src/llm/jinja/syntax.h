@@ -13,7 +13,7 @@ struct Expression {
   enum class Kind : std::uint8_t {
     literal,      // value
     name,         // text
-    list,         // parts
+    list,         // parts; a tuple if text says so
     mapping,      // parts: key, value, key, value
     attribute,    // parts[0] . text
     subscript,    // parts[0] [ parts[1] ]
@@ -43,6 +43,9 @@ struct Statement {
     loop,        // targets in expression (if condition): body, otherwise
     assignment,  // set targets = expression; or, without one, = what body renders
     macro,       // text ( parameters ): body
+    call,        // expression, with what body renders as `caller` ( parameters )
+    filter,      // expression, in which the variable "" is what body renders
+    scope,       // with parameters, as their defaults say: body
     leave,       // break
     next,        // continue
   } kind = Kind::text;

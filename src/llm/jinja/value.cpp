@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -29,13 +30,13 @@ std::string quoted(const std::string& text) {
       result += "\\t";
     else if (c == '\r')
       result += "\\r";
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+      result += fmt::format("\\x{:02x}", int(c));
     else
       result += c;
   }
   return result + quote;
 }
-
-std::string representation(const Value& value) { return value.string() ? quoted(*value.string()) : text_of(value); }
 
 std::string json_string(const std::string& text) {
   std::string result = "\"";
@@ -67,30 +68,33 @@ std::string json_string(const std::string& text) {
   return result + '"';
 }
 
-void write_json(const Value& value, int indent, int depth, std::string& out) {
+void write_json(const Value& value, const JsonForm& form, int depth, std::string& out) {
   auto line = [&](int level) {
-    if (indent >= 0) out += '\n' + std::string(std::size_t(indent * level), ' ');
+    if (form.indent >= 0) out += '\n' + std::string(std::size_t(form.indent * level), ' ');
   };
   auto separate = [&](bool first) {
-    if (!first) out += indent >= 0 ? "," : ", ";
+    if (!first) out += form.item;
     line(depth + 1);
   };
   if (const List* list = value.list()) {
     out += '[';
     for (std::size_t i = 0; i < list->size(); ++i) {
       separate(i == 0);
-      write_json((*list)[i], indent, depth + 1, out);
+      write_json((*list)[i], form, depth + 1, out);
     }
     if (!list->empty()) line(depth);
     out += ']';
   } else if (const Mapping* mapping = value.mapping()) {
     out += '{';
     bool first = true;
-    for (const auto& [key, each] : mapping->entries) {
+    Entries entries = mapping->entries;
+    if (form.sort_keys)
+      std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [key, each] : entries) {
       separate(first);
       first = false;
-      out += json_string(key) + ": ";
-      write_json(each, indent, depth + 1, out);
+      out += json_string(key) + form.key;
+      write_json(each, form, depth + 1, out);
     }
     if (!first) line(depth);
     out += '}';
@@ -156,6 +160,7 @@ bool equal(const Value& a, const Value& b) {
   if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
   if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();
   if (a.list() && b.list()) {
+    if (a.is_tuple() != b.is_tuple()) return false;
     if (a.list()->size() != b.list()->size()) return false;
     for (std::size_t i = 0; i < a.list()->size(); ++i)
       if (!equal((*a.list())[i], (*b.list())[i])) return false;
@@ -182,6 +187,7 @@ std::string text_of(const Value& value) {
   std::string text;
   if (const List* list = value.list()) {
     for (const Value& each : *list) text += (text.empty() ? "" : ", ") + representation(each);
+    if (value.is_tuple()) return "(" + text + (list->size() == 1 ? ",)" : ")");
     return "[" + text + "]";
   }
   if (const Mapping* mapping = value.mapping()) {
@@ -192,9 +198,14 @@ std::string text_of(const Value& value) {
   return "<function>";
 }
 
-std::string json_of(const Value& value, int indent) {
+std::string representation(const Value& value) { return value.string() ? quoted(*value.string()) : text_of(value); }
+
+std::string json_of(const Value& value, const JsonForm& form) {
+  JsonForm settled = form;
+  if (settled.item.empty()) settled.item = form.indent >= 0 ? "," : ", ";
+  if (settled.key.empty()) settled.key = ": ";
   std::string out;
-  write_json(value, indent, 0, out);
+  write_json(value, settled, 0, out);
   return out;
 }
 

@@ -2,7 +2,7 @@
 //
 //   Value list = Value::list_of({Value(1), Value("a")});
 //   text_of(list)       -> "[1, 'a']"
-//   json_of(list, -1)   -> "[1, \"a\"]"
+//   json_of(list, {})   -> "[1, \"a\"]"
 //
 // Lists and mappings are shared, as in Python; only namespaces are ever changed.
 #pragma once
@@ -47,6 +47,12 @@ class Value {
   Value(std::string v) : held_(std::move(v)) {}
   Value(Function f) : held_(std::make_shared<Function>(std::move(f))) {}
   static Value list_of(List v) { return Value(std::make_shared<List>(std::move(v))); }
+  // A list that prints with round brackets.
+  static Value tuple_of(List v) {
+    Value made = list_of(std::move(v));
+    made.is_tuple_ = true;
+    return made;
+  }
   static Value mapping_of(Entries v = {}, bool is_namespace = false) {
     return Value(std::make_shared<Mapping>(Mapping{std::move(v), is_namespace}));
   }
@@ -62,7 +68,8 @@ class Value {
   const std::int64_t* integer() const { return std::get_if<std::int64_t>(&held_); }
   const double* real() const { return std::get_if<double>(&held_); }
   const std::string* string() const { return std::get_if<std::string>(&held_); }
-  const List* list() const { return pointer<List>(); }
+  const List* list() const { return pointer<List>(); }  // tuples, too
+  bool is_tuple() const { return is_tuple_; }
   Mapping* mapping() const { return pointer<Mapping>(); }
   const Function* function() const { return pointer<Function>(); }
   const std::string& undefined_name() const { return std::get<Undefined>(held_).name; }
@@ -82,6 +89,7 @@ class Value {
   std::variant<Undefined, None, bool, std::int64_t, double, std::string, std::shared_ptr<List>,
                std::shared_ptr<Mapping>, std::shared_ptr<Function>>
       held_;
+  bool is_tuple_ = false;
 };
 
 struct Arguments {
@@ -92,9 +100,20 @@ struct Arguments {
 };
 
 bool equal(const Value& a, const Value& b);
-std::string text_of(const Value& value);              // str()
-std::string json_of(const Value& value, int indent);  // json.dumps(ensure_ascii=False); indent < 0: one line
-std::string_view kind_of(const Value& value);         // for errors
+std::string text_of(const Value& value);  // str()
+// json.dumps(ensure_ascii=False)
+struct JsonForm {
+  int indent = -1;        // less than 0: one line
+  std::string item, key;  // what parts elements, and a key from its value; empty: as usual
+  bool sort_keys = false;
+};
+std::string json_of(const Value& value, const JsonForm& form);
+// What stands in a list that is printed: texts have quotes.
+std::string representation(const Value& value);
+// "%s of %d" % (…), and "{} of {}".format(…).
+Result<std::string> formatted(const std::string& text, const Value& values);
+Result<std::string> formatted(const std::string& text, const Arguments& arguments);
+std::string_view kind_of(const Value& value);  // for errors
 Value value_of(const nlohmann::ordered_json& json);
 // What a loop goes through: a list's elements, a mapping's keys, a text's characters.
 Result<List> elements_of(const Value& value);

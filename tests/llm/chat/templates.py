@@ -23,7 +23,8 @@ def raise_exception(message):
 
 
 ENVIRONMENT = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-ENVIRONMENT.filters["tojson"] = lambda x, indent=None: json.dumps(x, ensure_ascii=False, indent=indent)
+ENVIRONMENT.filters["tojson"] = lambda x, indent=None, separators=None, sort_keys=False: json.dumps(
+    x, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
 ENVIRONMENT.globals["raise_exception"] = raise_exception
 
 TEMPLATES = {
@@ -240,6 +241,21 @@ TEMPLATES = {
     "phi3": "{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}",
     "zephyr": "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
     "deepseek": "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% set ns = namespace(is_first=false, system_prompt='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}{{'<|User|>' + message['content']}}{%- endif %}{%- if message['role'] == 'assistant' and message['content'] is not none %}{% set content = message['content'] %}{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}{{'<|Assistant|>' + content + eos_token}}{%- endif %}{%- endfor -%}{% if add_generation_prompt %}{{'<|Assistant|><think>\\n'}}{% endif %}",
+    "python": """{{ {'z': 1, 'a': 2, 'M': 3} | dictsort }} {{ {'z': 1, 'a': 2, 'M': 3} | dictsort(by='value', reverse=true) }} {{ {'a': 1}.items() | list }} {{ (1,) }} {{ (1, 'b') }} {{ () }}
+{{ {'b': [1, 2], 'a': {}} | tojson(sort_keys=true) }} {{ {'b': [1, 2], 'a': {}} | tojson(separators=(',', ':')) }} {{ {'b': [1, 2]} | tojson(indent=2, separators=(',', ': ')) }}
+{{ 'Hello World'.rsplit('o', 1) }} {{ 'a b  c'.rsplit() }} {{ 'k=v=w'.partition('=') }} {{ 'k=v=w'.rpartition('=') }} {{ 'kv'.partition('=') }} {{ 'kv'.rpartition('=') }}
+{{ 'Hello'.index('l') }} {{ 'Hello'.rfind('l') }} {{ 'Hello'.find('z') }} {{ 'Hello'.removeprefix('He') }} {{ 'Hello'.removesuffix('lo') }} {{ 'hELLO'.swapcase() }}
+{{ 'ab'.isalpha() }} {{ 'a1'.isalnum() }} {{ 'a 1'.isalnum() }} {{ ' '.isspace() }} {{ '12'.isnumeric() }} {{ 'AB'.isupper() }} {{ 'aB'.islower() }}
+{{ '-7'.zfill(4) }} {{ 'x'.ljust(4) }}| {{ 'x'.rjust(4, '*') }} {{ 'x'.center(4) }}| {{ 'abc' | center(8) }}| {{ [1, 2, 1].count(1) }} {{ [1, 2].index(2) }} {{ {'a': 1}.copy() }}
+{{ '%s-%d|%5.1f|%-5s|%x|%%|%r' % ('a', 3, 2.25, 'b', 255, 'q') }} {{ '%(a)s' % {'a': 1} }} {{ '%.2f' % 2.5 }} {{ '%s of %s' | format('a', 2) }}
+{{ '{} {}'.format('a', 1) }} {{ '{1}{0}{x}'.format('a', 'b', x=2.0) }} {{ '{:>6}|{:<6}|{:^6}|{:06.2f}|{:,}|{:.1%}|{{}}'.format('a', 'b', 'c', 3.14159, 1234567, 0.256) }}
+{{ 2.5 | round }} {{ 2.567 | round(1) }} {{ 2.5 | round(method='ceil') }} {{ -3 | abs }} {{ 'x' | int(5) }} {{ '0x1A' | int(base=16) }} {{ '3.7' | int }} {{ 2 ** -1 }} {{ 1e3 }} {{ 1.5e-7 }}
+{{ [1, 2, 3] | batch(2) | list }} {{ [1, 2, 3] | batch(2, 0) | list }} {{ ['a', 'A', 'b'] | unique | list }} {{ ['b', 'A'] | sort(case_sensitive=true) }} {{ "they're a-b" | title }}
+{{ [1, 2] < [1, 3] }} {{ [0] * 2 }} {{ (1, 2) + (3,) }} {{ (1, 2) == [1, 2] }} {{ dict([('x', 1)], y=2) }} {{ 'a b c' | wordcount }} {{ 'abc' is lower }} {{ 1 is sameas true }} {{ 'upper' is filter }}
+{% macro wrap(tag) %}<{{ tag }}>{{ caller('x') }}</{{ tag }}>{% endmacro %}{% set outside = 'o' %}{% call(y) wrap('b') %}{{ y }}{{ outside }}{% endcall %}
+{% filter upper | replace('A', 'i') %}banana {{ messages | length }}{% endfilter %} {% with a = 1, b = 'c' %}{{ a }}{{ b }}{% endwith %}{{ a is defined }}
+{% set comma = joiner('; ') %}{% for m in messages %}{{ comma() }}{{ m.role }}{% endfor %} {{ ['\\x01\\x7f'] }}{% raw %}
+ {{ kept }} {% endraw %}""",
     "constructs": """{%- macro show(value, depth=0) -%}
 {{ '  ' * depth }}{% if value is mapping %}{% for k, v in value | dictsort %}{{ k }}:{{ show(v, depth + 1) }};{% endfor %}{% elif value is sequence and value is not string %}[{% for x in value %}{{ show(x) }}{{ ', ' if not loop.last }}{% endfor %}]{% else %}{{ value }}{% endif %}
 {%- endmacro %}
