@@ -245,6 +245,13 @@ Result<Strings> architectures_of(const std::string& json_text) {
   return classes;
 }
 
+Result<std::string> with_defaults(const std::string& json_text, const char* defaults) {
+  Json json = POM_TRY(parsed(json_text)), all = Json::parse(defaults);
+  for (const auto& [key, value] : all.items())
+    if (!json.contains(key)) json[key] = value;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 Status read_config_erased(const std::string& json_text, const RecordInfo& info, void* record) {
   auto fields = POM_TRY(config_fields(json_text));
   std::string unknown;

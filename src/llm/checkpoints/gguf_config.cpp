@@ -153,6 +153,8 @@ Status add_rope(const Metadata& m, std::int64_t head_dim, Json& config) {
   } else if (!longer.empty() && !shorter.empty()) {
     config["rope_scaling"] = {{"rope_type", "longrope"}, {"long_factor", longer}, {"short_factor", shorter}};
     if (original) config["original_max_position_embeddings"] = *original;
+  } else if (auto factor = m.number("rope.scale_linear"); kind == "none" && factor && *factor > 0 && *factor != 1) {
+    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", *factor}};  // as the first files said it
   } else if (kind == "linear" || kind == "yarn") {
     Json scaling = kind == "yarn" ? yarn_fields(m) : Json::object();
     scaling.update(Json{{"rope_type", kind}, {"factor", m.number("rope.scaling.factor").value_or(1)}});

@@ -17,7 +17,7 @@ struct Gemma2Config : GemmaConfig {
   POM_OPTION(attn_logit_softcapping, std::optional<double>, "bound of attention's scores");
   POM_OPTION(final_logit_softcapping, std::optional<double>, "bound of the logits");
   POM_OPTION(query_pre_attn_scalar, double, "scores are divided by its root") = 256.0;
-  POM_OPTION(sliding_window, std::optional<std::int64_t>, "tokens that are seen") = std::int64_t(4096);
+  POM_OPTION(sliding_window, std::optional<std::int64_t>, "tokens that are seen");
   POM_OPTION(layer_types, Strings, "full_attention or sliding_attention, per layer");
   POM_OPTION(cache_implementation, std::string, "a hint for a library");
 };
@@ -29,16 +29,16 @@ struct Gemma3Config : Gemma2Config {
   POM_OPTION(_sliding_window_pattern, std::optional<std::int64_t>, "the same");
 };
 
-// Sizes that a configuration leaves out are those of the family's first model: the text part of one that sees pictures
-// says only what differs from them.
-void assume_sizes(DecoderConfig& config, std::int64_t vocabulary, std::int64_t heads, std::int64_t kv_heads,
-                  std::int64_t positions) {
-  config.vocab_size.value = vocabulary;
-  config.num_attention_heads.value = heads;
-  config.num_key_value_heads.value = kv_heads;
-  config.head_dim.value = 256;
-  config.max_position_embeddings.value = positions;
-}
+// What a configuration leaves out is as in transformers' class: the text part of a model that sees pictures says only
+// what differs from it.
+constexpr const char* gemma_defaults = R"({"vocab_size": 256000, "num_attention_heads": 16, "num_key_value_heads": 16,
+    "head_dim": 256, "max_position_embeddings": 8192})";
+constexpr const char* gemma2_defaults = R"({"vocab_size": 256000, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "head_dim": 256, "max_position_embeddings": 8192, "sliding_window": 4096, "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0})";
+constexpr const char* gemma3_defaults = R"({"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "head_dim": 256, "max_position_embeddings": 131072, "hidden_size": 2304, "intermediate_size": 9216,
+    "num_hidden_layers": 26, "sliding_window": 4096})";
 
 // Before activations could be chosen, hidden_act said "gelu" and meant its tanh form.
 std::string activation_of(const GemmaConfig& config) {
@@ -74,15 +74,13 @@ Result<Decoder> gemma2_like(const Gemma2Config& config) {
 
 Result<Decoder> gemma(const std::string& config_json) {
   GemmaConfig config;
-  assume_sizes(config, 256'000, 16, 16, 8192);
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, gemma_defaults)), config));
   return gemma_like(config);
 }
 
 Result<Decoder> gemma2(const std::string& config_json) {
   Gemma2Config config;
-  assume_sizes(config, 256'000, 8, 4, 8192);
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, gemma2_defaults)), config));
   Decoder d = POM_TRY(gemma2_like(config));
   if (config.layer_types->empty())
     for (std::size_t i = 0; i < d.layers.size(); i += 2) d.layers[i].window = config.sliding_window->value_or(0);
@@ -91,11 +89,7 @@ Result<Decoder> gemma2(const std::string& config_json) {
 
 Result<Decoder> gemma3(const std::string& config_json) {
   Gemma3Config config;
-  assume_sizes(config, 262'208, 8, 4, 131'072);
-  config.hidden_size.value = 2304;
-  config.intermediate_size.value = 9216;
-  config.num_hidden_layers.value = 26;
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, gemma3_defaults)), config));
   POM_REQUIRE(*config.rope_local_type == "default", "config.json asks for rope type '{}' in sliding layers",
               *config.rope_local_type);
   Decoder d = POM_TRY(gemma2_like(config));

@@ -88,6 +88,15 @@ Status set_windows(Decoder& d, const QwenConfig& config) {
   return {};
 }
 
+// What transformers' classes have where a configuration says nothing.
+constexpr const char* mistral_defaults =
+    R"({"num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096})";
+constexpr const char* qwen2_defaults = R"({"max_position_embeddings": 32768, "sliding_window": 4096})";
+constexpr const char* qwen3_defaults = R"({"head_dim": 128})";
+constexpr const char* qwen3_moe_defaults =
+    R"({"num_key_value_heads": 4, "max_position_embeddings": 32768, "sliding_window": 4096})";
+constexpr const char* smollm3_defaults = R"({"num_key_value_heads": 4, "max_position_embeddings": 32768})";
+
 void name_head_norms(Decoder& d) {
   d.names.query_norm = "layers.{}.self_attn.q_norm";
   d.names.key_norm = "layers.{}.self_attn.k_norm";
@@ -103,7 +112,7 @@ Result<Decoder> llama(const std::string& config_json) {
 
 Result<Decoder> mistral(const std::string& config_json) {
   MistralConfig config;
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, mistral_defaults)), config));
   Decoder d = POM_TRY(llama_like(config));
   auto windows = windows_of(config.layer_types, config.sliding_window, d.layers.size());
   for (std::size_t i = 0; i < d.layers.size(); ++i)
@@ -113,21 +122,21 @@ Result<Decoder> mistral(const std::string& config_json) {
 
 Result<Decoder> qwen2(const std::string& config_json) {
   QwenConfig config;
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, qwen2_defaults)), config));
   Decoder d = POM_TRY(llama_like(config));
   POM_TRY(set_windows(d, config));
   return d;
 }
 
 Result<Decoder> qwen3(const std::string& config_json) {
-  Decoder d = POM_TRY(qwen2(config_json));
+  Decoder d = POM_TRY(qwen2(POM_TRY(with_defaults(config_json, qwen3_defaults))));
   name_head_norms(d);
   return d;
 }
 
 Result<Decoder> qwen3_moe(const std::string& config_json) {
   Qwen3MoeConfig config;
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, qwen3_moe_defaults)), config));
   Decoder d = POM_TRY(llama_like(config));
   POM_TRY(set_windows(d, config));
   // Other than in Qwen3 all layers have the window, whatever max_window_layers says.
@@ -153,7 +162,7 @@ Result<Decoder> qwen3_moe(const std::string& config_json) {
 
 Result<Decoder> smollm3(const std::string& config_json) {
   SmolLm3Config config;
-  POM_TRY(read_config(config_json, config));
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, smollm3_defaults)), config));
   Decoder d = POM_TRY(llama_like(config));
   POM_TRY(set_windows(d, config));
   if (!config.rope_theta->has_value()) d.ropes[0].theta = 2e6;

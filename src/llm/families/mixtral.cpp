@@ -17,7 +17,8 @@ Result<Decoder> mixtral(const std::string& config_json) {
   MixtralConfig config;
   config.rope_theta.value = 1e6;
   config.rms_norm_eps.value = 1e-5;
-  POM_TRY(read_config(config_json, config));
+  constexpr const char* defaults = R"({"num_key_value_heads": 8, "max_position_embeddings": 131072})";
+  POM_TRY(read_config(POM_TRY(with_defaults(config_json, defaults)), config));
   Decoder d = POM_TRY(llama_like(config));
   d.experts = config.num_local_experts;
   d.experts_per_token = config.num_experts_per_tok;
