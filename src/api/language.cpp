@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "api/files.h"
 #include "api/model.h"
@@ -119,6 +121,28 @@ Result<llm::SamplingOptions> sampling_of(const SamplingFlags& flags) {
   return options;
 }
 
+namespace {
+
+TokenChance chance_of(int id, std::span<const float> logits, std::size_t most) {
+  double top = *std::max_element(logits.begin(), logits.end()), sum = 0;
+  for (float each : logits) sum += std::exp(double(each) - top);
+  double whole = top + std::log(sum);
+  TokenChance chance{id, double(logits[std::size_t(id)]) - whole, {}};
+  std::vector<int> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  most = std::min(most, order.size());
+  auto more = [&](int a, int b) {
+    float x = logits[std::size_t(a)], y = logits[std::size_t(b)];
+    return x != y ? x > y : a < b;
+  };
+  std::partial_sort(order.begin(), order.begin() + std::ptrdiff_t(most), order.end(), more);
+  for (std::size_t i = 0; i < most; ++i)
+    chance.most.emplace_back(order[i], double(logits[std::size_t(order[i])]) - whole);
+  return chance;
+}
+
+}  // namespace
+
 Answer::Answer(const Language& language, llm::SamplingOptions options)
     : language_(&language), sampler_(std::move(options)), stream_(language.tokenizer) {}
 
@@ -170,6 +194,7 @@ Result<bool> Answer::advance(llm::Session& session, const Print& print) {
   int id = sampler_.choose(session.logits(), text_, generation_.prompt.size());
   const auto& ends = language_->ends;
   if (std::find(ends.begin(), ends.end(), id) != ends.end()) return finish("stop");
+  if (noted_) generation_.chances.push_back(chance_of(id, session.logits(), *noted_));
   generation_.ids.push_back(id);
   text_.push_back(id);
   if (!emit(stream_.add(id), print)) return false;

@@ -50,12 +50,20 @@ struct SamplingFlags {
 };
 Result<llm::SamplingOptions> sampling_of(const SamplingFlags& flags);
 
+// How probable a generated token was, as the logarithm, and which ones were most; of the model's own logits.
+struct TokenChance {
+  int id = 0;
+  double logarithm = 0;
+  std::vector<std::pair<int, double>> most;  // the most probable first
+};
+
 struct Generation {
   std::string text;
   std::vector<int> prompt, ids;
   std::string finish;  // "stop", "length" or "cancelled"
   std::size_t cached = 0;
   double prompt_seconds = 0, decode_seconds = 0;
+  std::vector<TokenChance> chances;  // of the ids, when they are wanted
 };
 // `print` is given the text piece by piece and says whether to go on.
 using Print = std::function<bool(std::string_view)>;
@@ -67,6 +75,8 @@ class Answer {
   // Chooses the next token from the session's logits and feeds it; the session must hold the text so far. False: done.
   Result<bool> advance(llm::Session& session, const Print& print);
   const Generation& so_far() const { return generation_; }
+  // From now on chances are noted, with so many of the most probable tokens.
+  void note_chances(std::size_t most) { noted_ = most; }
 
  private:
   Answer(const Language& language, llm::SamplingOptions options);
@@ -78,6 +88,7 @@ class Answer {
   std::vector<int> text_;
   std::string held_;  // text that may become a stop string
   std::int64_t most_ = 0;
+  std::optional<std::size_t> noted_;
   Generation generation_;
 };
 

@@ -46,11 +46,19 @@ bool allowed(const Endpoints& endpoints, const HttpRequest& request) {
   return found;
 }
 
-Json usage_of(const api::Generation& g) {
-  return {{"prompt_tokens", g.prompt.size()},
-          {"completion_tokens", g.ids.size()},
-          {"total_tokens", g.prompt.size() + g.ids.size()},
-          {"prompt_tokens_details", {{"cached_tokens", g.cached}}}};
+// Several answers to one prompt have read it once.
+Json usage_of(const std::vector<api::Generation>& all, std::size_t choices) {
+  std::size_t prompt = 0, generated = 0, cached = 0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    generated += all[i].ids.size();
+    if (i % choices) continue;
+    prompt += all[i].prompt.size();
+    cached += all[i].cached;
+  }
+  return {{"prompt_tokens", prompt},
+          {"completion_tokens", generated},
+          {"total_tokens", prompt + generated},
+          {"prompt_tokens_details", {{"cached_tokens", cached}}}};
 }
 
 // The two endpoints differ in words only.
@@ -58,13 +66,38 @@ struct Form {
   bool chat;
   std::string id, model;
   std::int64_t created;
+  const llm::Tokenizer* tokenizer;
 
   Json frame(bool piece) const {
     const char* object = !chat ? "text_completion" : piece ? "chat.completion.chunk" : "chat.completion";
     return {{"id", id}, {"object", object}, {"created", created}, {"model", model}};
   }
-  Json piece(std::string_view text, const Json& finish, bool first = false) const {
-    Json choice{{"index", 0}};
+  Json token(int id, double logarithm) const {
+    std::string text = tokenizer->decode({id}, false);
+    Json bytes = Json::array();
+    for (unsigned char c : text) bytes.push_back(c);
+    return {{"token", text}, {"logprob", logarithm}, {"bytes", bytes}};
+  }
+  Json chances(const std::vector<api::TokenChance>& all) const {
+    Json content = Json::array(), tokens = Json::array(), own = Json::array(), tops = Json::array();
+    for (const api::TokenChance& each : all) {
+      Json entry = token(each.id, each.logarithm), list = Json::array(), by_text = Json::object();
+      for (const auto& [id, logarithm] : each.most) {
+        list.push_back(token(id, logarithm));
+        by_text[list.back()["token"].get<std::string>()] = logarithm;
+      }
+      tokens.push_back(entry["token"]);
+      own.push_back(each.logarithm);
+      tops.push_back(std::move(by_text));
+      entry["top_logprobs"] = std::move(list);
+      content.push_back(std::move(entry));
+    }
+    if (chat) return {{"content", std::move(content)}};
+    return {{"tokens", std::move(tokens)}, {"token_logprobs", std::move(own)}, {"top_logprobs", std::move(tops)}};
+  }
+  Json piece(std::size_t index, std::string_view text, const Json& finish, bool first = false,
+             const std::vector<api::TokenChance>& noted = {}) const {
+    Json choice{{"index", index}};
     if (chat) {
       choice["delta"] = Json::object();
       if (first) choice["delta"]["role"] = "assistant";
@@ -72,61 +105,104 @@ struct Form {
     } else {
       choice["text"] = text;
     }
+    if (!noted.empty()) choice["logprobs"] = chances(noted);
     choice["finish_reason"] = finish;
     Json all = frame(true);
     all["choices"] = Json::array({choice});
     return all;
   }
-  Json whole(const api::Generation& g) const {
-    Json choice{{"index", 0}};
-    if (chat)
-      choice["message"] = {{"role", "assistant"}, {"content", g.text}};
-    else
-      choice["text"] = g.text;
-    choice["logprobs"] = nullptr;
-    choice["finish_reason"] = g.finish;
+  Json whole(const std::vector<api::Generation>& generations, const Wanted& wanted) const {
     Json all = frame(false);
-    all["choices"] = Json::array({choice});
-    all["usage"] = usage_of(g);
+    all["choices"] = Json::array();
+    for (const api::Generation& g : generations) {
+      Json choice{{"index", all["choices"].size()}};
+      if (chat)
+        choice["message"] = {{"role", "assistant"}, {"content", g.text}};
+      else
+        choice["text"] = g.text;
+      choice["logprobs"] = wanted.chances ? chances(g.chances) : Json();
+      choice["finish_reason"] = g.finish;
+      all["choices"].push_back(std::move(choice));
+    }
+    all["usage"] = usage_of(generations, std::size_t(wanted.choices));
     return all;
   }
 };
 
-void stream(Exchange& exchange, const Endpoints& endpoints, Work& work, const Wanted& wanted, const Form& form) {
+using Works = std::vector<std::shared_ptr<Work>>;
+void cancel(const Works& works) {
+  for (const auto& work : works) work->cancel();
+}
+// How long one of several is waited for.
+std::chrono::milliseconds patience_with(const Works& works) {
+  return std::chrono::milliseconds(works.size() == 1 ? 50 : 2);
+}
+
+void stream(Exchange& exchange, const Endpoints& endpoints, const Works& works, const Wanted& wanted,
+            const Form& form) {
   auto event = [&](const Json& json) { exchange.send(fmt::format("data: {}\n\n", text_of(json))); };
   // The first piece waits for the first text, so that what fails before it still has a status of its own.
   bool begun = false;
   auto begin = [&] {
-    if (begun) return;
-    begun = true;
+    if (std::exchange(begun, true)) return;
     exchange.begin_stream("text/event-stream");
-    if (form.chat) event(form.piece("", nullptr, true));
+    for (std::size_t i = 0; form.chat && i < works.size(); ++i) event(form.piece(i, "", nullptr, true));
   };
-  while (!work.done()) {
-    std::string text = work.next(std::chrono::milliseconds(50));
-    if (!text.empty()) {
+  std::vector<bool> ended(works.size(), false);
+  std::vector<api::Generation> generations(works.size());
+  for (std::size_t left = works.size(); left > 0;) {
+    for (std::size_t i = 0; i < works.size(); ++i) {
+      if (ended[i]) continue;
+      bool over = works[i]->done();
+      std::string text = over ? "" : works[i]->next(patience_with(works));
+      std::vector<api::TokenChance> noted = works[i]->next_chances();
+      if (!text.empty() || !noted.empty()) {
+        begin();
+        event(form.piece(i, text, nullptr, false, noted));
+      }
+      if (!over) continue;
+      ended[i] = true;
+      --left;
+      auto outcome = works[i]->outcome();
+      if (!outcome) {
+        cancel(works);
+        int status = status_of(outcome.error());
+        if (!begun) return refuse(exchange, status, outcome.error().what);
+        exchange.send(fmt::format("data: {}\n\n", error_body(status, outcome.error().what)));
+        return exchange.end_stream();
+      }
+      generations[i] = std::move(*outcome);
       begin();
-      event(form.piece(text, nullptr));
+      event(form.piece(i, "", generations[i].finish));
     }
-    if (exchange.gone() || endpoints.listener->stopping()) work.cancel();
+    if (exchange.gone() || endpoints.listener->stopping()) cancel(works);
   }
-  auto outcome = work.outcome();
-  if (!outcome) {
-    int status = status_of(outcome.error());
-    if (!begun) return refuse(exchange, status, outcome.error().what);
-    exchange.send(fmt::format("data: {}\n\n", error_body(status, outcome.error().what)));
-  } else {
-    begin();
-    event(form.piece("", outcome->finish));
-    if (wanted.usage) {
-      Json last = form.frame(true);
-      last["choices"] = Json::array();
-      last["usage"] = usage_of(*outcome);
-      event(last);
-    }
-    exchange.send("data: [DONE]\n\n");
+  if (wanted.usage) {
+    Json last = form.frame(true);
+    last["choices"] = Json::array();
+    last["usage"] = usage_of(generations, std::size_t(wanted.choices));
+    event(last);
   }
+  exchange.send("data: [DONE]\n\n");
   exchange.end_stream();
+}
+
+void answer_whole(Exchange& exchange, const Endpoints& endpoints, const Works& works, const Wanted& wanted,
+                  const Form& form) {
+  std::vector<api::Generation> generations;
+  for (const auto& work : works) {
+    while (!work->done()) {
+      work->next(std::chrono::milliseconds(50));
+      if (exchange.gone() || endpoints.listener->stopping()) cancel(works);
+    }
+    auto outcome = work->outcome();
+    if (!outcome) {
+      cancel(works);
+      return refuse(exchange, status_of(outcome.error()), outcome.error().what);
+    }
+    generations.push_back(std::move(*outcome));
+  }
+  exchange.answer(200, json_type, text_of(form.whole(generations, wanted)));
 }
 
 Result<Json> body_of(const HttpRequest& request) {
@@ -141,18 +217,21 @@ void complete(Endpoints& endpoints, Exchange& exchange, bool chat) {
   if (!body) return refuse(exchange, 400, body.error().what);
   auto wanted = chat ? chat_request(*endpoints.language, *body) : completion_request(*endpoints.language, *body);
   if (!wanted) return refuse(exchange, status_of(wanted.error()), wanted.error().what);
-  auto work = std::make_shared<Work>(wanted->prompt, wanted->flags);
-  if (!endpoints.scheduler->submit(work)) return refuse(exchange, 429, "too many requests wait already");
+  Works works;
+  for (const std::vector<int>& prompt : wanted->prompts)
+    for (std::int64_t i = 0; i < wanted->choices; ++i) {
+      api::SamplingFlags flags = wanted->flags;
+      flags.seed.value = std::int64_t(std::uint64_t(*flags.seed) + std::uint64_t(i));  // each draws its own
+      works.push_back(std::make_shared<Work>(prompt, flags, wanted->chances));
+      if (endpoints.scheduler->submit(works.back())) continue;
+      cancel(works);
+      return refuse(exchange, 429, "too many requests wait already");
+    }
   std::int64_t time = now();
-  Form form{chat, fmt::format("{}-{:x}-{}", chat ? "chatcmpl" : "cmpl", time, ++endpoints.ids), endpoints.name, time};
-  if (wanted->stream) return stream(exchange, endpoints, *work, *wanted, form);
-  while (!work->done()) {
-    work->next(std::chrono::milliseconds(50));
-    if (exchange.gone() || endpoints.listener->stopping()) work->cancel();
-  }
-  auto outcome = work->outcome();
-  if (!outcome) return refuse(exchange, status_of(outcome.error()), outcome.error().what);
-  exchange.answer(200, json_type, text_of(form.whole(*outcome)));
+  Form form{chat, fmt::format("{}-{:x}-{}", chat ? "chatcmpl" : "cmpl", time, ++endpoints.ids), endpoints.name, time,
+            endpoints.language->tokenizer.get()};
+  if (wanted->stream) return stream(exchange, endpoints, works, *wanted, form);
+  answer_whole(exchange, endpoints, works, *wanted, form);
 }
 
 // Little-endian floats, as clients ask for to spare themselves numbers as text.
@@ -197,8 +276,14 @@ void embed(Endpoints& endpoints, Exchange& exchange) {
   exchange.answer(200, json_type, text_of(all));
 }
 
+Json model_of(const Endpoints& endpoints) {
+  return {{"id", endpoints.name}, {"object", "model"}, {"created", endpoints.created}, {"owned_by", "pomona"}};
+}
+void one_model(Endpoints& endpoints, Exchange& exchange) {
+  exchange.answer(200, json_type, text_of(model_of(endpoints)));
+}
 void models(Endpoints& endpoints, Exchange& exchange) {
-  Json model{{"id", endpoints.name}, {"object", "model"}, {"created", endpoints.created}, {"owned_by", "pomona"}};
+  Json model = model_of(endpoints);
   exchange.answer(200, json_type, text_of({{"object", "list"}, {"data", Json::array({model})}}));
 }
 
@@ -249,6 +334,8 @@ void dispatch(Endpoints& endpoints, Exchange& exchange) {
   const Route* found = nullptr;
   for (const Route& route : routes)
     if (route.path == request.path) found = &route;
+  static constexpr Route only_model{"GET", "/v1/models/", true, one_model};
+  if (request.path == std::string(only_model.path) + endpoints.name) found = &only_model;
   bool guarded = found ? found->needs_key : request.path.starts_with("/v1");
   if (guarded && !allowed(endpoints, request)) return refuse(exchange, 401, "a valid API key is needed");
   if (!found) return refuse(exchange, 404, fmt::format("there is nothing at '{}'", request.path));

@@ -70,16 +70,29 @@ Status take_bias(const Json& body, const api::Language& language, Strings& biase
 
 // What nobody here would honour.
 Status refuse_unknown(const Json& body) {
-  for (const char* name : {"tools", "functions", "suffix"})
+  for (const char* name : {"functions", "suffix"})
     if (const Json* found = field(body, name))
       POM_REQUIRE(found->empty() || *found == "", "'{}' is not supported", name);
-  for (const char* name : {"logprobs", "top_logprobs", "echo"})
-    if (const Json* found = field(body, name))
-      POM_REQUIRE(*found == false || *found == 0, "'{}' is not supported", name);
-  for (const char* name : {"n", "best_of"})
-    if (const Json* found = field(body, name)) POM_REQUIRE(*found == 1, "'{}' is 1 here: one answer a request", name);
+  if (const Json* found = field(body, "echo")) POM_REQUIRE(*found == false, "'echo' is not supported");
+  if (const Json* found = field(body, "best_of"))
+    POM_REQUIRE(*found == 1 || *found == body.value("n", Json(1)), "'best_of' is 'n' here: no answer is thrown away");
+  if (const Json* found = field(body, "tool_choice"))
+    POM_REQUIRE(*found == "auto" || *found == "none", "'tool_choice' is auto or none here");
   if (const Json* found = field(body, "response_format"))
     POM_REQUIRE(found->is_object() && found->value("type", Json()) == "text", "'response_format' is text here");
+  return {};
+}
+
+// Chat says whether and how many, completions how many.
+Status take_chances(const Json& body, Wanted& wanted) {
+  constexpr std::int64_t most = 20;
+  const Json* found = field(body, "logprobs");
+  const Json* top = field(body, "top_logprobs");
+  POM_REQUIRE(!top || *top == 0 || (found && *found == true), "'top_logprobs' goes with 'logprobs': true");
+  if (!found || *found == false) return {};
+  std::int64_t count = 0;
+  POM_TRY(whole(body, found->is_boolean() ? "top_logprobs" : "logprobs", 0, most, count));
+  wanted.chances = std::size_t(count);
   return {};
 }
 
@@ -129,6 +142,39 @@ Result<std::string> text_of(const Json& content) {
   return text;
 }
 
+// Arguments of calls come as the text of an object; templates want the object.
+Json calls_of(Json calls) {
+  for (Json& call : calls) {
+    if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
+    Json& function = call["function"];
+    if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+    Json read = Json::parse(function["arguments"].get_ref<const std::string&>(), nullptr, false);
+    if (read.is_object()) function["arguments"] = std::move(read);
+  }
+  return calls;
+}
+
+// Variables of the template beside the messages.
+Result<Json> variables_of(const api::Language& language, const Json& body) {
+  Json more = Json::object();
+  if (const Json* given = field(body, "chat_template_kwargs")) {
+    POM_REQUIRE(given->is_object(), "'chat_template_kwargs' is no object");
+    more = *given;
+  }
+  const Json* tools = field(body, "tools");
+  if (!tools || tools->empty() || body.value("tool_choice", Json()) == "none") return more;
+  POM_REQUIRE(tools->is_array(), "'tools' is no list");
+  for (const Json& tool : *tools) {
+    bool named = tool.is_object() && tool.contains("function") && tool["function"].is_object() &&
+                 tool["function"].value("name", Json()).is_string();
+    POM_REQUIRE(named, "a tool has no 'function' with a 'name'");
+  }
+  POM_REQUIRE(language.chat_template.find("tools") != std::string::npos,
+              "'tools' are not supported: the model's template has no place for them");
+  more["tools"] = *tools;
+  return more;
+}
+
 Result<Json> messages_of(const Json& body) {
   const Json* found = field(body, "messages");
   POM_REQUIRE(found && found->is_array() && !found->empty(), "'messages' is no list of messages");
@@ -137,7 +183,12 @@ Result<Json> messages_of(const Json& body) {
     POM_REQUIRE(message.is_object() && message.value("role", Json()).is_string(), "a message has no 'role'");
     std::string text;
     if (const Json* content = field(message, "content")) text = POM_TRY(text_of(*content));
-    messages.push_back({{"role", message["role"]}, {"content", text}});
+    Json kept{{"role", message["role"]}, {"content", text}};
+    for (const char* name : {"name", "tool_call_id", "reasoning_content"})
+      if (const Json* given = field(message, name)) kept[name] = *given;
+    if (const Json* calls = field(message, "tool_calls"); calls && calls->is_array() && !calls->empty())
+      kept["tool_calls"] = calls_of(*calls);
+    messages.push_back(std::move(kept));
   }
   return messages;
 }
@@ -146,23 +197,41 @@ Result<Wanted> options_of(const api::Language& language, const Json& body, std::
   POM_REQUIRE(body.is_object(), "the body is no JSON object");
   POM_TRY(refuse_unknown(body));
   Wanted wanted;
+  constexpr std::int64_t most_choices = 16;
+  POM_TRY(whole(body, "n", 1, most_choices, wanted.choices));
   POM_TRY(take_stream(body, wanted));
+  POM_TRY(take_chances(body, wanted));
   POM_TRY(take_sampling(body, language, most, wanted));
   return wanted;
 }
 
 Status check_length(const api::Language& language, const Wanted& wanted) {
-  POM_REQUIRE(!wanted.prompt.empty(), "the prompt is empty");
-  POM_REQUIRE(wanted.prompt.size() <= std::size_t(language.model.context),
-              "the prompt has {} tokens, and the model's context is {}", wanted.prompt.size(), language.model.context);
+  for (const auto& prompt : wanted.prompts) {
+    POM_REQUIRE(!prompt.empty(), "the prompt is empty");
+    POM_REQUIRE(prompt.size() <= std::size_t(language.model.context),
+                "the prompt has {} tokens, and the model's context is {}", prompt.size(), language.model.context);
+  }
   return {};
+}
+
+Result<std::vector<int>> ids_of(const api::Language& language, const Json& prompt) {
+  if (prompt.is_string()) return language.tokenizer->encode(prompt.get_ref<const std::string&>());
+  POM_REQUIRE(prompt.is_array(), "'prompt' is neither a text nor token ids");
+  std::vector<int> ids;
+  for (const Json& id : prompt) {
+    POM_REQUIRE(id.is_number_unsigned() && id.get<std::uint64_t>() < std::uint64_t(language.model.vocabulary),
+                "'prompt' is neither a text nor token ids");
+    ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace
 
 Result<Wanted> chat_request(const api::Language& language, const Json& body) {
   Wanted wanted = POM_TRY(options_of(language, body, language.model.context));
-  wanted.prompt = POM_TRY(api::prompt_of(language, POM_TRY(messages_of(body)), {}));
+  Json messages = POM_TRY(messages_of(body));
+  wanted.prompts = {POM_TRY(api::prompt_of(language, messages, POM_TRY(variables_of(language, body))))};
   POM_TRY(check_length(language, wanted));
   return wanted;
 }
@@ -171,17 +240,15 @@ Result<Wanted> completion_request(const api::Language& language, const Json& bod
   constexpr std::int64_t usual = 16;  // what the interface gives a completion that does not say
   Wanted wanted = POM_TRY(options_of(language, body, usual));
   const Json* prompt = field(body, "prompt");
-  if (prompt && prompt->is_array() && prompt->size() == 1 && !(*prompt)[0].is_number()) prompt = &(*prompt)[0];
   POM_REQUIRE(prompt && (prompt->is_string() || prompt->is_array()), "'prompt' is neither a text nor token ids");
-  if (prompt->is_string()) {
-    wanted.prompt = POM_TRY(language.tokenizer->encode(prompt->get_ref<const std::string&>()));
-  } else {
-    for (const Json& id : *prompt) {
-      POM_REQUIRE(id.is_number_unsigned() && id.get<std::uint64_t>() < std::uint64_t(language.model.vocabulary),
-                  "'prompt' is one text or token ids; several at once are not supported");
-      wanted.prompt.push_back(id);
-    }
-  }
+  bool several = prompt->is_array() && !prompt->empty() && !(*prompt)[0].is_number();
+  constexpr std::size_t most_prompts = 64;
+  POM_REQUIRE(!several || prompt->size() <= most_prompts, "'prompt' has {} texts; {} are the most", prompt->size(),
+              most_prompts);
+  if (several)
+    for (const Json& each : *prompt) wanted.prompts.push_back(POM_TRY(ids_of(language, each)));
+  else
+    wanted.prompts = {POM_TRY(ids_of(language, *prompt))};
   POM_TRY(check_length(language, wanted));
   return wanted;
 }

@@ -2,8 +2,9 @@
 //
 //   Wanted wanted = POM_TRY(chat_request(language, json));        // errors name the field, for a 400
 //
-// Fields that would change the answer and that nothing here can honour (tools, several choices, log probabilities) are
-// refused; those that change nothing (user, metadata, model) are let pass.
+// Fields that would change the answer and that nothing here can honour (a form of the answer, a call that must be) are
+// refused; those that change nothing (user, metadata, model) are let pass. Tools are the template's: what the model
+// writes about them is text.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 
@@ -12,9 +13,11 @@
 namespace pomona::server {
 
 struct Wanted {
-  std::vector<int> prompt;
+  std::vector<std::vector<int>> prompts;  // of each `choices` answers
+  std::int64_t choices = 1;
   api::SamplingFlags flags;
   bool stream = false, usage = false;  // usage: in the stream's last piece
+  std::optional<std::size_t> chances;  // how many probable tokens beside each one
 };
 Result<Wanted> chat_request(const api::Language& language, const nlohmann::ordered_json& body);
 Result<Wanted> completion_request(const api::Language& language, const nlohmann::ordered_json& body);

@@ -16,6 +16,14 @@ std::string Work::next(std::chrono::milliseconds patience) {
   changed_.wait_for(lock, patience, [&] { return ended_ || !pending_.empty(); });
   return std::exchange(pending_, {});
 }
+std::vector<api::TokenChance> Work::next_chances() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(pending_chances_, {});
+}
+void Work::give(const api::TokenChance& chance) {
+  std::lock_guard lock(mutex_);
+  pending_chances_.push_back(chance);
+}
 bool Work::done() {
   std::lock_guard lock(mutex_);
   return ended_ && pending_.empty();
@@ -106,6 +114,7 @@ void Scheduler::begin(std::shared_ptr<Work> work) {
     if (better) best = &slot, most = common;
   }
   best->answer = std::make_unique<api::Answer>(std::move(*answer));
+  if (work->chances) best->answer->note_chances(*work->chances);
   best->cached = std::min(most, work->prompt.size() - 1);
   best->prompt_read = false;
   best->work = std::move(work);
@@ -140,6 +149,8 @@ Result<bool> Scheduler::step(Slot& slot) {
       return true;
     }));
     counts_.generated_tokens += slot.answer->so_far().ids.size() - before;
+    for (std::size_t i = before; i < slot.answer->so_far().chances.size(); ++i)
+      slot.work->give(slot.answer->so_far().chances[i]);
     return more;
   }
   std::size_t common = common_length(session_.text(), prompt);

@@ -23,10 +23,13 @@ namespace pomona::server {
 
 class Work {
  public:
-  Work(std::vector<int> prompt, api::SamplingFlags flags) : prompt(std::move(prompt)), flags(std::move(flags)) {}
+  Work(std::vector<int> prompt, api::SamplingFlags flags, std::optional<std::size_t> chances = {})
+      : prompt(std::move(prompt)), flags(std::move(flags)), chances(chances) {}
 
   // Text that has come since the last call; waits that long for some, or for the end.
   std::string next(std::chrono::milliseconds patience);
+  // Chances of tokens that have come since the last call, where they are wanted.
+  std::vector<api::TokenChance> next_chances();
   // Whether next() has given everything.
   bool done();
   // Nobody waits for it any more.
@@ -36,14 +39,17 @@ class Work {
 
   const std::vector<int> prompt;
   const api::SamplingFlags flags;
+  const std::optional<std::size_t> chances;
 
  private:
   friend class Scheduler;
   void give(std::string_view piece);
+  void give(const api::TokenChance& chance);
   void end(Result<api::Generation> outcome);
   std::mutex mutex_;
   std::condition_variable changed_;
   std::string pending_;
+  std::vector<api::TokenChance> pending_chances_;
   bool ended_ = false;
   Result<api::Generation> outcome_ = fail("it has not ended");
   std::atomic<bool> cancelled_ = false;

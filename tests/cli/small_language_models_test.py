@@ -3,9 +3,12 @@ quantised weights of unusual sizes against the same model with what they stand f
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
+import urllib.error
+import urllib.request
 
 import numpy as np
 
@@ -317,6 +320,34 @@ class SmallLanguageModels(unittest.TestCase):
         weights = dict(num_bits=8, type="float", symmetric=True, strategy="block", block_structure=[20, 20])
         self.check_quantised(dict(quant_method="compressed-tensors", format="float-quantized",
                                   config_groups={"group_0": dict(targets=["Linear"], weights=weights)}), tensors_of)
+
+    def test_tools_and_calls_are_the_templates(self):
+        write_llama(self.model)
+        words = {"[UNK]": 0, **{f"w{i}": i for i in range(1, 50)}}
+        (self.model / "tokenizer.json").write_text(json.dumps({
+            "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None,
+            "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}}))
+        # As many words as the call says, if all has come through.
+        template = ("{% if tools is not defined or tools[0].function.name != 'count' %}{{ raise_exception('no tools') }}{% endif %}"
+                    "{{ 'w1 ' * messages[1].tool_calls[0].function.arguments.words }}{{ messages[2].tool_call_id }} {{ kind }}")
+        (self.model / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+        process = subprocess.Popen([POMONA, "serve", str(self.model), "--port", "0"], stderr=subprocess.PIPE, text=True)
+        try:
+            place = next(found[1] for line in process.stderr if (found := re.search(r"listening on (http://\S+)", line)))
+            call = dict(id="w7", type="function", function=dict(name="count", arguments='{"words": 5}'))
+            body = dict(messages=[dict(role="user", content="?"), dict(role="assistant", content=None, tool_calls=[call]),
+                                  dict(role="tool", tool_call_id="w7", content="5")], max_tokens=2, chat_template_kwargs=dict(kind="w3 w4"))
+            tools = [dict(type="function", function=dict(name="count", parameters={}))]
+            with urllib.request.urlopen(f"{place}/v1/chat/completions", json.dumps(dict(body, tools=tools)).encode(), timeout=60) as response:
+                self.assertEqual(json.load(response)["usage"]["prompt_tokens"], 5 + 1 + 2)
+            for wrong in (body, dict(body, tools=tools, tool_choice="required"), dict(body, tools=[dict(type="function")])):
+                with self.assertRaises(urllib.error.HTTPError) as raised:
+                    urllib.request.urlopen(f"{place}/v1/chat/completions", json.dumps(wrong).encode(), timeout=60)
+                self.assertEqual(raised.exception.code, 400)
+                raised.exception.close()
+        finally:
+            process.terminate()
+            process.communicate()
 
     def test_small_packages_are_cut_and_run_at_random(self):
         write_llama(self.model)

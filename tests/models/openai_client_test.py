@@ -6,10 +6,12 @@ import subprocess
 import tempfile
 import unittest
 
+import numpy
 import openai
 
 from serve_test import GGUF, MINILM, Server
 
+POMONA = os.environ["POMONA_BINARY"]
 BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 
@@ -50,10 +52,58 @@ class Client(unittest.TestCase):
         self.assertTrue(answer.choices[0].text)
         self.assertEqual(answer.choices[0].finish_reason, "length")
 
+    def test_several_choices_and_prompts(self):
+        more = dict(model=self.model, messages=[dict(role="user", content="A word?")], max_tokens=8, temperature=1, top_p=0.8, seed=7)
+        first, again = (self.client.chat.completions.create(n=3, **more) for _ in range(2))
+        texts = [choice.message.content for choice in first.choices]
+        self.assertEqual([choice.index for choice in first.choices], [0, 1, 2])
+        self.assertEqual(texts, [choice.message.content for choice in again.choices])
+        self.assertGreater(len(set(texts)), 1)
+        self.assertEqual(texts[0], self.client.chat.completions.create(**more).choices[0].message.content)
+        self.assertEqual(first.usage.total_tokens, first.usage.prompt_tokens + first.usage.completion_tokens)
+        streamed = ["", "", ""]
+        for piece in self.client.chat.completions.create(n=3, stream=True, **more):
+            streamed[piece.choices[0].index] += piece.choices[0].delta.content or ""
+        self.assertEqual(streamed, texts)
+        prompts = ["Apples are", "The sky is"]
+        both = self.client.completions.create(model=self.model, prompt=prompts, max_tokens=6, temperature=0).choices
+        for prompt, choice in zip(prompts, both):
+            alone = self.client.completions.create(model=self.model, prompt=prompt, max_tokens=6, temperature=0)
+            self.assertEqual(choice.text, alone.choices[0].text)
+
+    def test_chances_are_those_of_the_logits(self):
+        text, ids = "Apples are", [int(i) for i in self.ids_of("Apples are")]
+        given = self.client.completions.create(model=self.model, prompt=ids, max_tokens=4, temperature=0, logprobs=3).choices[0]
+        written = [int(i) for i in self.ids_of(text + given.text)][len(ids):]
+        self.assertEqual(len(written), 4)
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([POMONA, "logits", str(GGUF), "--tokens", ",".join(map(str, ids + written)), "-o", folder + "/l.npz"], check=True,
+                           capture_output=True)
+            logits = numpy.load(folder + "/l.npz")["logits"].astype(float)[len(ids) - 1 : -1]
+        chances = logits - logits.max(-1, keepdims=True)
+        chances -= numpy.log(numpy.exp(chances).sum(-1, keepdims=True))
+        for i, (own, most) in enumerate(zip(given.logprobs.token_logprobs, given.logprobs.top_logprobs)):
+            self.assertAlmostEqual(own, chances[i].max(), delta=0.02)
+            numpy.testing.assert_allclose(sorted(most.values()), numpy.sort(chances[i])[-3:], atol=0.05)
+        pieces = list(self.ask(stream=True, logprobs=True, top_logprobs=2))
+        noted = [entry for piece in pieces if piece.choices[0].logprobs for entry in piece.choices[0].logprobs.content]
+        whole = self.ask(logprobs=True, top_logprobs=2).choices[0].logprobs.content
+        self.assertEqual([entry.token for entry in noted], [entry.token for entry in whole])
+        self.assertTrue(all(entry.logprob == entry.top_logprobs[0].logprob and len(entry.top_logprobs) == 2 for entry in whole))
+
+    def ids_of(self, text):
+        done = subprocess.run([POMONA, "tokenize", str(GGUF), "--text", text, "--json"], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)["ids"]
+
+    def test_one_model(self):
+        self.assertEqual(self.client.models.retrieve(self.model).id, self.model)
+        with self.assertRaises(openai.NotFoundError):
+            self.client.models.retrieve("another")
+
     def test_errors_are_the_clients_own(self):
         with self.assertRaises(openai.BadRequestError) as raised:
-            self.ask(n=2)
-        self.assertIn("n", str(raised.exception))
+            self.ask(response_format=dict(type="json_object"))
+        self.assertIn("response_format", str(raised.exception))
         with self.assertRaises(openai.BadRequestError):
             self.client.embeddings.create(model=self.model, input="text")
 

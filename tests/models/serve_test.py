@@ -109,9 +109,9 @@ class Chat(unittest.TestCase):
     def test_refusals(self):
         chat = "/v1/chat/completions"
         for status, method, path, body in (
-                (400, "POST", chat, "{not json"), (400, "POST", chat, "[]"), (400, "POST", chat, {}), (400, "POST", chat, dict(QUESTION, n=2)),
+                (400, "POST", chat, "{not json"), (400, "POST", chat, "[]"), (400, "POST", chat, {}), (400, "POST", chat, dict(QUESTION, n=0)),
                 (400, "POST", chat, dict(QUESTION, temperature="warm")), (400, "POST", chat, dict(QUESTION, top_p=7)),
-                (400, "POST", chat, dict(QUESTION, tools=[dict(type="function")])), (400, "POST", chat, "[" * 10000),
+                (400, "POST", chat, dict(QUESTION, tools=[dict(type="function")])), (400, "POST", chat, dict(QUESTION, top_logprobs=2)), (400, "POST", chat, "[" * 10000),
                 (400, "POST", chat, dict(messages=[dict(role="user", content="long " * 700)])), (400, "POST", "/v1/completions", dict(prompt=[-1])),
                 (400, "POST", "/v1/embeddings", dict(input="text")), (404, "GET", "/nowhere", None), (405, "GET", chat, None), (405, "POST", "/health", "{}"),
                 (413, "POST", chat, "x" * 20001)):
