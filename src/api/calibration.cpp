@@ -52,9 +52,7 @@ Result<std::vector<NamedTensors>> cut(const NamedTensors& given, const Program& 
 }
 
 Result<std::vector<NamedTensors>> texts(const SampleChoice& choice, const Program& program, const Function& function) {
-  POM_REQUIRE(!choice.tokenizer.empty(), "texts need --tokenizer: a vocab.txt, a tokenizer.json or the folder of one");
-  std::string json = POM_TRY(llm::tokenizer_json_of(choice.tokenizer));
-  auto tokenizer = POM_TRY_IN(llm::Tokenizer::from_json(json), "tokenizer '{}'", choice.tokenizer);
+  auto tokenizer = POM_TRY(tokenizer_for(program, choice.tokenizer));
   Bytes bytes = POM_TRY(map_file(choice.place));
   std::string_view rest = bytes.text();
   std::vector<NamedTensors> samples;

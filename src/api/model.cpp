@@ -70,7 +70,7 @@ bool is_coreml_file(const Source& s) { return s.starts_with("\x08") && s.has_fie
 bool is_onnx(const Source& s) { return s.has_field(7, 7) && !s.has_field(26, ~0u); }
 bool is_compiled(const Source& s) { return s.is_folder && s.has("coremldata.bin"); }
 bool is_saved_model(const Source& s) { return s.is_folder && s.has("saved_model.pb"); }
-bool is_checkpoint(const Source& s) { return s.is_folder && s.has("config.json"); }
+bool is_checkpoint(const Source& s) { return s.is_folder && (s.has("config.json") || s.has("modules.json")); }
 bool is_gguf(const Source& s) { return s.starts_with("GGUF"); }
 bool is_tflite(const Source& s) { return s.starts_with("TFL3", 4); }
 bool is_safetensors(const Source& s) {

@@ -93,12 +93,9 @@ namespace {
 // Every text on its own; the outputs of text i are called name.i, unless they are pooled into one array.
 Result<NamedTensors> run_texts(cpu::Runner& runner, const Program& program, const Function& function,
                                const RunOptions& options) {
-  POM_REQUIRE(!options.tokenizer->empty(),
-              "--text needs --tokenizer: a vocab.txt, a tokenizer.json or the folder of one");
   POM_REQUIRE(options.inputs->empty() && !options.random,
               "--text gives the inputs; --inputs and --random do not go with it");
-  std::string json = POM_TRY(llm::tokenizer_json_of(options.tokenizer));
-  auto tokenizer = POM_TRY_IN(llm::Tokenizer::from_json(json), "tokenizer '{}'", *options.tokenizer);
+  auto tokenizer = POM_TRY(tokenizer_for(program, options.tokenizer));
   NamedTensors outputs;
   std::vector<double> embeddings;
   std::int64_t width = 0;

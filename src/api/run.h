@@ -19,7 +19,8 @@ struct RunOptions {
   POM_OPTION(state_out, std::string, "npz of states after the run");
   POM_OPTION(all_tensors, std::string, "folder for every tensor on the way, as .npy");
   POM_OPTION(text, Strings, "run on a text, through the tokenizer; may be repeated");
-  POM_OPTION(tokenizer, std::string, "vocab.txt, tokenizer.json or the folder of one, for --text");
+  POM_OPTION(tokenizer, std::string,
+             "vocab.txt, tokenizer.json or the folder of one, for --text; without it the model's own");
   POM_OPTION(pool, std::string, "mean or first: one vector per --text, of length 1, as output 'embedding'");
   POM_OPTION(strict, bool, "round to fp16 after every op, not only where values are stored");
   POM_OPTION(accumulate, std::string, "fp16: sum products of fp16 programs in fp16 too, a pessimistic Neural Engine");

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // A package is its weights and the program: what the latter takes is seen when it has been written.
-constexpr int most_attempts = 4;
+constexpr int most_attempts = 16;
 
 Result<rewrite::ChainLimits> limits_of(const SplitOptions& options) {
   POM_REQUIRE(options.parts >= 0 && options.parts != 1, "{} part is no split", *options.parts);

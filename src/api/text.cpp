@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "api/border.h"
+#include "llm/language_model.h"
 
 namespace pomona::api {
 namespace {
@@ -36,6 +37,13 @@ int padding_of(const llm::Tokenizer& tokenizer) {
 
 }  // namespace
 
+Result<std::shared_ptr<const llm::Tokenizer>> tokenizer_for(const Program& program, const std::string& place) {
+  std::string json = place.empty() ? llm::tokenizer_in(program) : POM_TRY(llm::tokenizer_json_of(place));
+  POM_REQUIRE(!json.empty(),
+              "texts need --tokenizer: a vocab.txt, a tokenizer.json or the folder of one; the model carries none");
+  return POM_TRY_IN(llm::Tokenizer::from_json(json), "tokenizer '{}'", place.empty() ? "of the model" : place);
+}
+
 Result<NamedTensors> text_inputs(const llm::Tokenizer& tokenizer, const std::string& text, const Program& program,
                                  const Function& function) {
   Value ids_input;
@@ -43,6 +51,7 @@ Result<NamedTensors> text_inputs(const llm::Tokenizer& tokenizer, const std::str
     if (source_name(program, true, function.body.input(i).name()) == "input_ids") ids_input = function.body.input(i);
   if (!ids_input) return fail("the model has no input 'input_ids': it does not take text");
   Length length = POM_TRY(length_of(ids_input, function));
+  if (std::int64_t own = llm::most_tokens_in(program); own > 0) length.most = std::min(length.most, own);
   std::vector<int> ids = POM_TRY(tokenizer.encode(text, {.most = std::size_t(length.most)}));
   std::size_t used = ids.size(), width = length.fixed ? std::size_t(length.fixed) : used;
   ids.resize(width, padding_of(tokenizer));

@@ -10,6 +10,8 @@
 
 namespace pomona::api {
 
+// The tokenizer in `place` (a file or folder); with an empty place that which the model carries.
+Result<std::shared_ptr<const llm::Tokenizer>> tokenizer_for(const Program& program, const std::string& place);
 // One text as a batch of one, padded where the model's length is fixed, cut where it is bounded.
 Result<NamedTensors> text_inputs(const llm::Tokenizer& tokenizer, const std::string& text, const Program& program,
                                  const Function& function);

@@ -162,7 +162,13 @@ Value Blocks::norm_over(Value x, const std::string& name, const NormForm& form, 
 Value Blocks::activation(Value x, const std::string& name) {
   if (name == "silu" || name == "swish") return g.add(mil::silu{.x = x});
   if (name == "relu") return g.add(mil::relu{.x = x});
+  if (name == "relu6") return g.add(mil::relu6{.x = x});
+  if (name == "relu2") return g.add(mil::square{.x = g.add(mil::relu{.x = x})});
   if (name == "tanh") return g.add(mil::tanh{.x = x});
+  if (name == "sigmoid") return g.add(mil::sigmoid{.x = x});
+  if (name == "linear") return x;
+  if (name == "mish") return g.add(mil::mul{.x = x, .y = g.add(mil::tanh{.x = g.add(mil::softplus{.x = x})})});
+  if (name == "leaky_relu") return g.add(mil::leaky_relu{.x = x, .alpha = 0.01});
   if (name == "gelu" || name == "gelu_python") return g.add(mil::gelu{.x = x, .mode = "EXACT"});
   if (name == "gelu_new" || name == "gelu_fast" || name == "gelu_pytorch_tanh" || name == "gelu_accurate")
     return g.add(mil::gelu{.x = x, .mode = "TANH_APPROXIMATION"});

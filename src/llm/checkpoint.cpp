@@ -47,7 +47,8 @@ Result<Checkpoint> open_checkpoint(const std::string& path) {
   std::error_code ignored;
   POM_REQUIRE(fs::exists(path, ignored), "there is no file or folder '{}'", path);
   bool folder = fs::is_directory(path, ignored);
-  if (folder && fs::exists(fs::path(path) / "config.json", ignored)) return open_folder(path, "");
+  for (const char* name : {"config.json", "modules.json"})
+    if (folder && fs::exists(fs::path(path) / name, ignored)) return open_folder(path, "");
   std::string file = folder ? POM_TRY(only_gguf(path)) : path;
   if (begins_with(file, "GGUF")) return open_gguf(file);
   fs::path beside = fs::absolute(file, ignored).parent_path();

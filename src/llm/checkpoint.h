@@ -33,6 +33,17 @@ struct CheckpointTensor {
   std::function<Result<EncodedWeight>(const KeepOptions&)> keep;
 };
 
+// What a sentence encoder does behind its layers, as modules.json says.
+struct SentenceStep {
+  enum class Kind : std::uint8_t { pool, normalize, dense, layer_norm };
+  Kind kind = Kind::pool;
+  std::vector<std::string> poolings;  // pool: "mean", "cls", "max", ...: their vectors one behind the other
+  std::string weights;                // dense, layer_norm: name of the tensors without ".weight" and ".bias"
+  std::string activation;             // dense; may be empty
+  bool residual = false;              // dense: what goes in is added, through `residual_weights` where that has a name
+  std::string residual_weights;
+};
+
 struct Checkpoint {
   std::string path, format;       // format: "gguf", "safetensors", "mlx", "pytorch"
   std::string config;             // text of config.json
@@ -40,8 +51,8 @@ struct Checkpoint {
   std::map<std::string, CheckpointTensor> tensors;
   std::string tokenizer;         // text of a tokenizer.json, translated into one where the source has another form
   std::string tokenizer_config;  // text of tokenizer_config.json (special tokens, chat_template); may be empty
-  std::string pooling;           // "mean", "cls", "max", ...: as modules.json says, of sentence encoders
-  bool normalize = false;        // modules.json ends in Normalize
+  std::vector<SentenceStep> sentence_steps;  // of sentence encoders; the first one pools
+  std::int64_t most_tokens = 0;              // of a text, which is cut there; 0: as many as the model has positions
 };
 
 Result<Checkpoint> open_checkpoint(const std::string& path);

@@ -15,6 +15,8 @@ using Json = nlohmann::json;
 constexpr std::string_view passed_over[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
+    "_commit_hash",
+    "_flash_attn_2_enabled",
     "_name_or_path",
     "_num_labels",
     "architectures",
@@ -30,11 +32,13 @@ constexpr std::string_view passed_over[] = {
     "classifier_dropout",
     "cls_token_id",
     "cross_attention_hidden_size",
+    "custom_pipelines",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
     "dropout",
     "dtype",
+    "dual_chunk_attention_config",
     "early_stopping",
     "embd_pdrop",
     "encoder_no_repeat_ngram_size",
@@ -47,21 +51,27 @@ constexpr std::string_view passed_over[] = {
     "hidden_dropout",
     "hidden_dropout_prob",
     "id2label",
+    "ignore_index",
     "init_std",
     "initializer_factor",
     "initializer_range",
+    "is_composition",
     "is_encoder_decoder",
     "is_llama_config",
     "label2id",
     "layerdrop",
+    "learned_embeddings",
     "length_penalty",
     "mask_token_id",
     "max_length",
+    "max_seq_length",
     "max_sequence_length",
     "min_length",
     "mlx",
     "model_max_length",
     "model_type",
+    "n_special",
+    "neftune_noise_alpha",
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
@@ -73,6 +83,7 @@ constexpr std::string_view passed_over[] = {
     "output_router_logits",
     "output_scores",
     "pad_token_id",
+    "predict_special_tokens",
     "prefix",
     "pretraining_tp",
     "problem_type",
@@ -88,6 +99,10 @@ constexpr std::string_view passed_over[] = {
     "rope_interleaved",
     "router_aux_loss_coef",
     "router_jitter_noise",
+    "sbert_ce_default_activation_fn",
+    "sbert_ce_default_activation_function",
+    "scale_embeddings",
+    "sentence_transformers",
     "sep_token_id",
     "seq_classif_dropout",
     "summary_activation",
@@ -109,12 +124,22 @@ constexpr std::string_view passed_over[] = {
     "transformers.js_config",
     "transformers_version",
     "typical_p",
+    "unk_token_id",
     "unsloth_fixed",
     "unsloth_version",
     "use_bfloat16",
     "use_cache",
     "use_flash_attention_2",
+    "use_flash_attn",
 };
+
+// Parts that a model may have. Where a family does not know them, its models are without: false says nothing new.
+constexpr std::string_view parts[] = {"add_cross_attention", "attention_bias", "is_decoder", "mlp_bias", "qkv_bias"};
+
+bool is_absent_part(const std::string& key, const Attribute& value) {
+  auto* flag = std::get_if<bool>(&value);
+  return flag && !*flag && std::find(std::begin(parts), std::end(parts), key) != std::end(parts);
+}
 
 bool is_passed_over(std::string_view key) {
   // Objects (id2label.0, quantization_config.bits) are passed over by their first part.
@@ -224,9 +249,13 @@ Status read_config_erased(const std::string& json_text, const RecordInfo& info, 
   auto fields = POM_TRY(config_fields(json_text));
   std::string unknown;
   std::size_t count = 0;
+  auto known = [&](const std::string& key) {
+    return std::any_of(info.fields.begin(), info.fields.end(), [&](const FieldInfo* f) { return f->name == key; });
+  };
+  std::erase_if(fields,
+                [&](const auto& field) { return !known(field.first) && is_absent_part(field.first, field.second); });
   for (const auto& [key, value] : fields) {
-    if (std::any_of(info.fields.begin(), info.fields.end(), [&](const FieldInfo* f) { return f->name == key; }))
-      continue;
+    if (known(key)) continue;
     unknown += fmt::format("{}{} = {}", count++ ? ", " : "", key, to_string(value));
   }
   POM_REQUIRE(count == 0, "config.json has {} that this family does not know: {}", count == 1 ? "a key" : "keys",

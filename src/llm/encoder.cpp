@@ -47,8 +47,8 @@ class EncoderFunction {
     g_.source.clear();
     Value rows = b_.to_rows(x);
     Values results{b_.add_output(rows, "last_hidden_state")};
-    if (!checkpoint_.pooling.empty())
-      results.push_back(b_.add_output(pooled(rows), "sentence_embedding"));
+    if (!checkpoint_.sentence_steps.empty())
+      results.push_back(b_.add_output(sentence(rows), "sentence_embedding"));
     else if (auto head = std::find_if(e_.tasks.begin(), e_.tasks.end(), [&](const TaskHead& h) { return has(h); });
              head != e_.tasks.end())
       add_head(*head, rows, results);
@@ -128,27 +128,72 @@ class EncoderFunction {
   }
 
   // One vector per text, as the checkpoint's modules.json says.
-  Value pooled(Value rows) {
+  Value sentence(Value rows) {
+    b_.engine = Engine::gpu;  // vectors have their channels last
     Value y;
-    if (checkpoint_.pooling == "cls") {
-      y = g_.add(mil::gather{.x = rows, .indices = g_.scalar(DType::int32, 0), .axis = 1});
-    } else if (checkpoint_.pooling == "max") {
-      Value below = g_.add(mil::squeeze{.x = b_.reshape(added_, {0, 0, -1, 1}), .axes = Ints{1}});
-      y = g_.add(mil::reduce_max{.x = g_.add(mil::add{.x = rows, .y = below}), .axes = Ints{1}, .keep_dims = false});
-    } else if (checkpoint_.pooling == "mean") {
-      Value marks = g_.add(mil::cast{.x = attends_, .dtype = std::string(name(b_.dtype))});
-      Value count = g_.add(mil::reduce_sum{.x = marks, .axes = Ints{1}, .keep_dims = true});
-      count = g_.add(mil::maximum{.x = count, .y = g_.scalar(b_.dtype, 1)});
-      Value shares = g_.add(mil::expand_dims{.x = g_.add(mil::real_div{.x = marks, .y = count}), .axes = Ints{1}});
-      y = g_.add(mil::squeeze{.x = g_.add(mil::matmul{.x = shares, .y = rows}), .axes = Ints{1}});
-    } else {
-      return g_.refuse(fail("the checkpoint's pooling is '{}', which is not known", checkpoint_.pooling)
-                           .advise("a checkpoint whose pooling is one of mean, cls and max"));
+    for (const SentenceStep& step : checkpoint_.sentence_steps) {
+      if (step.kind == SentenceStep::Kind::pool) y = pooled(rows, step.poolings);
+      if (step.kind == SentenceStep::Kind::normalize) y = normalised(y);
+      if (step.kind == SentenceStep::Kind::layer_norm) y = b_.norm(y, step.weights, {NormKind::layer, 1e-5});
+      if (step.kind == SentenceStep::Kind::dense) y = dense(y, step);
     }
-    if (!checkpoint_.normalize) return y;
+    return y;
+  }
+  Value dense(Value x, const SentenceStep& step) {
+    Value y = b_.linear(x, step.weights);
+    if (!step.activation.empty()) y = b_.activation(y, step.activation);
+    if (!step.residual) return y;
+    return g_.add(mil::add{.x = y, .y = step.residual_weights.empty() ? x : b_.linear(x, step.residual_weights)});
+  }
+  Value normalised(Value y) {
     Value length = g_.add(mil::reduce_l2_norm{.x = y, .axes = Ints{-1}, .keep_dims = true});
     constexpr double smallest = 1e-6;
     return g_.add(mil::real_div{.x = y, .y = g_.add(mil::maximum{.x = length, .y = g_.scalar(b_.dtype, smallest)})});
+  }
+  Value pooled(Value rows, const std::vector<std::string>& ways) {
+    Values vectors;
+    for (const std::string& way : ways) {
+      if (way == "cls") {
+        vectors.push_back(g_.add(mil::gather{.x = rows, .indices = g_.scalar(DType::int32, 0), .axis = 1}));
+      } else if (way == "max") {
+        Value below = g_.add(mil::squeeze{.x = b_.reshape(added_, {0, 0, -1, 1}), .axes = Ints{1}});
+        vectors.push_back(
+            g_.add(mil::reduce_max{.x = g_.add(mil::add{.x = rows, .y = below}), .axes = Ints{1}, .keep_dims = false}));
+      } else {
+        Value shares = g_.add(mil::expand_dims{.x = shares_of_tokens(way), .axes = Ints{1}});
+        vectors.push_back(g_.add(mil::squeeze{.x = g_.add(mil::matmul{.x = shares, .y = rows}), .axes = Ints{1}}));
+      }
+    }
+    return vectors.size() == 1 ? vectors[0] : b_.concat(vectors, 1);
+  }
+  // How much each token counts, [batch, tokens].
+  Value shares_of_tokens(const std::string& way) {
+    Value marks = g_.add(mil::cast{.x = attends_, .dtype = std::string(name(b_.dtype))});
+    auto over_sum = [&](Value x, double least) {
+      Value sum = g_.add(mil::reduce_sum{.x = x, .axes = Ints{1}, .keep_dims = true});
+      return g_.add(mil::maximum{.x = sum, .y = g_.scalar(b_.dtype, least)});
+    };
+    if (way == "mean") return g_.add(mil::real_div{.x = marks, .y = over_sum(marks, 1)});
+    if (way == "mean_sqrt_len_tokens")
+      return g_.add(mil::real_div{.x = marks, .y = g_.add(mil::sqrt{.x = over_sum(marks, 1)})});
+    // From 1 on, as parts of the most there can be: sums of thousands are none of fp16's numbers.
+    Value count =
+        g_.add(mil::gather{.x = g_.add(mil::shape{.x = ids_}), .indices = g_.scalar(DType::int32, 1), .axis = 0});
+    Value places = g_.add(mil::range_1d{.end = g_.add(mil::add{.x = count, .y = g_.scalar(DType::int32, 1)}),
+                                        .start = g_.scalar(DType::int32, 1),
+                                        .step = g_.scalar(DType::int32, 1)});
+    Value parts = g_.add(mil::cast{.x = places, .dtype = std::string(name(b_.dtype))});
+    double most = double(e_.positions);
+    Value weighted = g_.add(mil::mul{.x = marks, .y = b_.scaled(parts, 1 / most)});
+    if (way == "weightedmean") return g_.add(mil::real_div{.x = weighted, .y = over_sum(weighted, 1 / most)});
+    if (way == "lasttoken") {
+      Value last = g_.add(mil::reduce_max{.x = weighted, .axes = Ints{1}, .keep_dims = true});
+      Value is_last = g_.add(mil::equal{.x = weighted, .y = last});
+      return g_.add(mil::mul{.x = marks, .y = g_.add(mil::cast{.x = is_last, .dtype = std::string(name(b_.dtype))})});
+    }
+    return g_.refuse(fail("the checkpoint's pooling is '{}', which is not known", way)
+                         .advise("a checkpoint whose pooling is one of cls, max, mean, mean_sqrt_len_tokens, "
+                                 "weightedmean and lasttoken"));
   }
 
   bool has(const TaskHead& head) {

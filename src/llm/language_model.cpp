@@ -182,7 +182,9 @@ Result<Program> build_program(const Checkpoint& checkpoint, const BuildOptions& 
   if (family->encoder) {
     Encoder encoder = POM_TRY_IN(family->encoder(checkpoint.config), "family '{}'", type);
     Program program = POM_TRY_IN(build_encoder(encoder, checkpoint, options, report), "family '{}'", type);
-    describe(program, {{"family", type}, {"encoder", true}}, checkpoint);
+    Json json{{"family", type}, {"encoder", true}};
+    if (checkpoint.most_tokens > 0) json["most_tokens"] = std::min(checkpoint.most_tokens, encoder.positions);
+    describe(program, json, checkpoint);
     return program;
   }
   Decoder decoder = POM_TRY_IN(family->decoder(checkpoint.config), "family '{}'", type);
@@ -195,6 +197,19 @@ bool is_language_model(const Program& program) {
   if (at == program.metadata.user.end()) return false;
   Json json = Json::parse(at->second, nullptr, false);
   return json.is_object() && json.contains("caches");
+}
+
+std::string tokenizer_in(const Program& program) {
+  auto at = program.metadata.user.find(tokenizer_key);
+  return at == program.metadata.user.end() ? std::string() : at->second;
+}
+
+std::int64_t most_tokens_in(const Program& program) {
+  auto at = program.metadata.user.find(description_key);
+  if (at == program.metadata.user.end()) return 0;
+  Json json = Json::parse(at->second, nullptr, false);
+  if (!json.is_object() || !json.contains("most_tokens") || !json["most_tokens"].is_number_integer()) return 0;
+  return std::max<std::int64_t>(0, json["most_tokens"].get<std::int64_t>());
 }
 
 bool is_encoder(const Checkpoint& checkpoint) {

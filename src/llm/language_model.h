@@ -89,6 +89,10 @@ struct LanguageModel {
 };
 Result<LanguageModel> language_model_of(const Program& program);
 bool is_language_model(const Program& program);
+// The tokenizer.json that a program made by build_program carries, an encoder's, too; empty where it has none.
+std::string tokenizer_in(const Program& program);
+// The most tokens that a text has to an encoder; 0 where it does not say.
+std::int64_t most_tokens_in(const Program& program);
 // Whether a configuration's model_type is an encoder's.
 bool is_encoder(const Checkpoint& checkpoint);
 

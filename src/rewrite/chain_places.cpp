@@ -8,19 +8,20 @@
 namespace pomona::rewrite {
 namespace {
 
-// Constants that come along wherever they are wanted, and inputs that count as small.
-constexpr std::uint64_t small_bytes = 64 << 10;
+// Constants that come along wherever they are wanted have at most so many bytes, and at most this part of all weights';
+// and inputs that count as small.
+constexpr std::uint64_t small_bytes = 64 << 10, small_share = 64;
 constexpr std::int64_t small_input = 4096;
 // Nodes that computing a value again may take.
 constexpr std::size_t most_again = 64;
 
-// Literals behind a weight.
-void add_literals(Value weight, std::map<std::string, std::uint64_t>& found) {
+// Literals behind a weight that have more bytes than are small.
+void add_literals(Value weight, std::uint64_t small, std::map<std::string, std::uint64_t>& found) {
   if (const Weight* literal = weight.literal()) {
-    if (literal->stored_size() > small_bytes) found[literal->identity()] = literal->stored_size();
+    if (literal->stored_size() > small) found[literal->identity()] = literal->stored_size();
     return;
   }
-  for (Value input : weight.producer()->inputs()) add_literals(input, found);
+  for (Value input : weight.producer()->inputs()) add_literals(input, small, found);
 }
 std::uint64_t bytes_of(Value weight) {
   if (const Weight* literal = weight.literal()) return literal->stored_size();
@@ -51,8 +52,15 @@ FunctionLine::FunctionLine(const Function& function) : function_(&function) {
     if (node->op->structural || node->op->constexpr_op) continue;
     nodes_.push_back(node.get());
   }
+  find_small();
   find_light();
   find_uses();
+}
+
+void FunctionLine::find_small() {
+  std::uint64_t sum = 0;
+  for (const auto& [identity, bytes] : weights(0, nodes_.size())) sum += bytes;
+  small_ = std::min(small_bytes, sum / small_share);
 }
 
 void FunctionLine::find_light() {
@@ -71,7 +79,7 @@ void FunctionLine::find_light() {
       auto at = effort.find(input);
       if (at != effort.end())
         sum += at->second;
-      else if (!input.is_weight() || bytes_of(input) > small_bytes)
+      else if (!input.is_weight() || bytes_of(input) > small_)
         light = false;
     }
     if (!light || sum > most_again) continue;
@@ -131,7 +139,7 @@ std::map<std::string, std::uint64_t> FunctionLine::weights(std::size_t begin, st
   std::map<std::string, std::uint64_t> found;
   for (std::size_t i = begin; i < end; ++i)
     for (Value value : operands_of_all(*nodes_[i]))
-      if (value.is_weight()) add_literals(value, found);
+      if (value.is_weight()) add_literals(value, small_, found);
   return found;
 }
 

@@ -32,11 +32,13 @@ class FunctionLine {
   std::map<std::string, std::uint64_t> weights(std::size_t begin, std::size_t end) const;
 
  private:
+  void find_small();
   void find_light();
   void find_uses();
   const Function* function_;
   std::vector<const Node*> nodes_;
-  std::map<Value, std::size_t> last_use_;                            // of values that are not light
+  std::uint64_t small_ = 0;                // bytes of the largest constants that come along wherever they are wanted
+  std::map<Value, std::size_t> last_use_;  // of values that are not light
   std::map<Value, std::pair<std::size_t, std::size_t>> state_uses_;  // first and last
   std::set<Value> light_;
 };

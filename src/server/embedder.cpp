@@ -11,7 +11,7 @@ namespace {
 
 // The package's own, or what lies beside the weights.
 Result<std::string> tokenizer_of(const api::Model& model) {
-  if (auto own = llm::language_model_of(model.program); own && !own->tokenizer.empty()) return own->tokenizer;
+  if (std::string own = llm::tokenizer_in(model.program); !own.empty()) return own;
   std::filesystem::path path = model.path;
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored) || !llm::has_tokenizer(path.string())) path = path.parent_path();

@@ -34,7 +34,29 @@ bool passes_indices(std::string_view op) {
   return false;
 }
 
-// The number of rows of the smallest constant table that the value indexes; 0 when it indexes none.
+// Where a vector that the value is a part of, from element `offset` on, says where rows are written: the number of
+// places at which they fit. 0 when it does not say that.
+std::int64_t places_written_at(const Node& concat, Value value) {
+  std::int64_t offset = 0, places = 0;
+  for (Value part : concat.inputs()) {
+    if (part == value) break;
+    if (part.rank() != 1 || !part.shape()[0].known()) return 0;
+    offset += part.shape()[0].value();
+  }
+  for (const Node* user : concat.output().users()) {
+    if (!user->op || user->op->name != "slice_update" || user->input("begin") != concat.output()) continue;
+    Value whole = user->input("x"), rows = user->input("update");
+    if (offset >= std::int64_t(whole.rank()) || rows.rank() != whole.rank()) continue;
+    const Dim &size = whole.shape()[std::size_t(offset)], &count = rows.shape()[std::size_t(offset)];
+    if (!size.known() || !count.known() || count.value() > size.value()) continue;
+    std::int64_t fit = size.value() - count.value() + 1;
+    places = places ? std::min(places, fit) : fit;
+  }
+  return places;
+}
+
+// The number of rows of the smallest constant table that the value indexes, or of places that it says rows are to be
+// written at; 0 when it does neither.
 std::int64_t table_rows(Value value, int depth = 0) {
   std::int64_t rows = 0;
   auto narrow = [&](std::int64_t found) {
@@ -42,6 +64,7 @@ std::int64_t table_rows(Value value, int depth = 0) {
   };
   for (const Node* user : value.users()) {
     if (!user->op) continue;
+    if (user->op->name == "concat" && value.rank() == 1) narrow(places_written_at(*user, value));
     if (user->op->name == "gather" && user->input("indices") == value && user->input("x").is_weight()) {
       auto axis = std::get_if<std::int64_t>(&user->attribute("axis"));
       auto at = normal_axis(axis ? *axis : 0, user->input("x").rank());

@@ -1,7 +1,8 @@
 // Seeded inputs that a function accepts, for verification without data.
 //
 // Floats are normal with mean 0 and deviation 1. Integers that index a constant table (through casts and reshapes) stay
-// inside it; other integers are 0 or 1, as masks and type ids are. Symbolic sizes take `sizes` or a default.
+// inside it, and those that say where rows are written into a tensor such as a cache, where these fit; other integers
+// are 0 or 1, as masks and type ids are. Symbolic sizes take `sizes` or a default.
 #pragma once
 #include <optional>
 

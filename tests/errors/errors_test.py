@@ -166,7 +166,7 @@ CASES = [
     ("run small.onnx --inputs x.npy", "say which one by name=file", ""),
     ("run small.onnx --random --outputs a.xyz", "write them to an .npz", ""),
     ("run small.onnx --random --outputs z=a.npy", "there is no output 'z'", ""),
-    ("run small.onnx --text hi", "--text needs --tokenizer", ""),
+    ("run small.onnx --text hi", "texts need --tokenizer", ""),
     ("verify small.onnx", "--against says what to compare with", ""),
     ("verify small.onnx --against absent", "'absent'", ""),
     ("verify small.onnx --against good.npz", "need the inputs they were made from", ""),

@@ -193,8 +193,8 @@ TEST(Checkpoint, PoolingOfSentenceEncoders) {
   folder.write("1_Pooling/config.json", R"({"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":false})");
   auto checkpoint = open_checkpoint(folder.path.string());
   ASSERT_TRUE(checkpoint) << describe(checkpoint.error());
-  EXPECT_EQ(checkpoint->pooling, "cls");
-  EXPECT_FALSE(checkpoint->normalize);
+  ASSERT_EQ(checkpoint->sentence_steps.size(), 1u);
+  EXPECT_EQ(checkpoint->sentence_steps[0].poolings, std::vector<std::string>{"cls"});
   folder.write("modules.json", R"([{"path":"2_Dense","type":"sentence_transformers.models.Dense"}])");
   EXPECT_FALSE(open_checkpoint(folder.path.string()));
 }

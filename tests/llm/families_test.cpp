@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cpu/runner.h"
+#include "llm/families/families.h"
 #include "llm/language_model.h"
 
 namespace pomona::llm {
@@ -245,8 +246,7 @@ TEST_P(EncoderFamily, ComputesWhatTransformersDoes) {
   const Json& json = case_named(GetParam());
   ASSERT_TRUE(json.contains("config"));
   Checkpoint checkpoint = checkpoint_of(json);
-  checkpoint.pooling = "mean";
-  checkpoint.normalize = true;
+  checkpoint.sentence_steps = {{.poolings = {"mean"}}, {.kind = SentenceStep::Kind::normalize}};
   std::vector<float> expected = expected_of(json);
   std::vector<std::int64_t> tokens = vectors().at("tokens").get<std::vector<std::int64_t>>();
   constexpr std::size_t valid = 30;  // as families_vectors.py masks
@@ -387,6 +387,30 @@ TEST(Families, SayWhatTheyDoNotKnow) {
       message([](Json&, Checkpoint& c) { c.tensors["model.layers.0.self_attn.sinks"] = c.tensors.begin()->second; }),
       HasSubstr("'model.layers.0.self_attn.sinks'"));
   EXPECT_THAT(message([](Json&, Checkpoint& c) { c.tensors.erase("model.norm.weight"); }), HasSubstr("norm.weight"));
+  // Parts that a family does not have are passed over when a model is said to be without, and only then.
+  EXPECT_EQ(message([](Json& c, auto&) { c["is_decoder"] = c["add_cross_attention"] = false; }), "");
+  EXPECT_THAT(message([](Json& c, auto&) { c["add_cross_attention"] = true; }),
+              HasSubstr("add_cross_attention = true"));
+}
+
+// The text part of a Gemma 3 that sees pictures says what differs from transformers' Gemma3TextConfig() only.
+TEST(Families, SizesThatAreLeftOutAreThoseOfTheClass) {
+  auto decoder = find_family("gemma3_text")
+                     ->decoder(R"({"model_type": "gemma3", "boi_token_index": 255999, "eos_token_id": [1, 106],
+        "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+                        "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+                        "sliding_window": 1024}})");
+  ASSERT_TRUE(decoder) << describe(decoder.error());
+  EXPECT_EQ(decoder->vocabulary, 262208);
+  EXPECT_EQ(decoder->heads, 8);
+  EXPECT_EQ(decoder->kv_heads, 4);
+  EXPECT_EQ(decoder->head_dim, 256);
+  EXPECT_EQ(decoder->positions, 131072);
+  EXPECT_EQ(decoder->ropes[0].theta, 1e6);
+  EXPECT_EQ(decoder->ropes[1].theta, 1e4);
+  EXPECT_EQ(decoder->layers[0].score_scale, 1.0 / 16);
+  EXPECT_EQ(decoder->layers[0].window, 1024);
+  EXPECT_EQ(decoder->layers[5].window, 0);
 }
 
 }  // namespace

@@ -13,48 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-// The text of a file in the folder; empty when there is none.
-Result<std::string> text_of(const fs::path& file) {
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return std::string();
-  return std::string(POM_TRY(map_file(file.string())).text());
-}
-
-// Which pooling a sentence-transformers folder asks for: modules.json names the steps, each with its own settings.
-Status read_pooling(const fs::path& folder, Checkpoint& checkpoint) {
-  std::string text = POM_TRY(text_of(folder / "modules.json"));
-  if (text.empty()) return {};
-  Json modules = Json::parse(text, nullptr, false);
-  POM_REQUIRE(modules.is_array(), "modules.json is no JSON array");
-  for (const Json& module : modules) {
-    POM_REQUIRE(module.is_object(), "an entry of modules.json is no object");
-    std::string type = text_field(module, "type", ""), path = text_field(module, "path", "");
-    if (type.ends_with(".Transformer")) continue;
-    if (type.ends_with(".Normalize")) {
-      checkpoint.normalize = true;
-      continue;
-    }
-    POM_REQUIRE(type.ends_with(".Pooling"), "modules.json has a step '{}', which is not known", type);
-    POM_REQUIRE(path.find("..") == path.npos, "modules.json names a folder '{}' that is not within this one", path);
-    Json settings = Json::parse(POM_TRY(text_of(folder / path / "config.json")), nullptr, false);
-    POM_REQUIRE(settings.is_object(), "'{}/config.json' is missing or no JSON object", path);
-    for (const auto& [key, value] : settings.items()) {
-      constexpr std::string_view prefix = "pooling_mode_";
-      if (!std::string_view(key).starts_with(prefix) || value != true) continue;
-      std::string mode = key.substr(prefix.size());
-      if (mode == "cls_token") mode = "cls";
-      if (mode == "mean_tokens") mode = "mean";
-      if (mode == "max_tokens") mode = "max";
-      if (mode == "lasttoken") mode = "last";
-      POM_REQUIRE(checkpoint.pooling.empty(), "the pooling is both '{}' and '{}'", checkpoint.pooling, mode);
-      checkpoint.pooling = mode;
-    }
-    if (settings.contains("pooling_mode") && settings["pooling_mode"].is_string())
-      checkpoint.pooling = settings["pooling_mode"].get<std::string>();
-  }
-  return {};
-}
-
 RawTensors raw_tensors(const pytorch::Entries& entries) {
   RawTensors raw;
   for (const auto& [name, entry] : entries) raw[name] = {entry.weight, entry.stored, entry.weight.stored_size()};
@@ -89,15 +47,6 @@ Result<RawTensors> pytorch_shards(const fs::path& index) {
 bool is_pytorch(const fs::path& file) {
   auto bytes = map_file(file.string());
   return bytes && (bytes->text().starts_with("PK\x03\x04") || bytes->text().starts_with("\x80\x02"));
-}
-
-Result<RawTensors> read_weights(const fs::path& file, Checkpoint& checkpoint) {
-  bool index = file.extension() == ".json";
-  bool pytorch = index ? file.filename() == "pytorch_model.bin.index.json" : is_pytorch(file);
-  if (pytorch) checkpoint.format = "pytorch";
-  if (pytorch) return index ? pytorch_shards(file) : raw_tensors(POM_TRY(pytorch::read_pytorch(file.string())));
-  return raw_tensors(
-      POM_TRY(index ? safetensors::read_sharded(file.string()) : safetensors::read_safetensors(file.string())));
 }
 
 // Files that training leaves beside the weights.
@@ -160,28 +109,57 @@ Status take_quantised(const Json& config, RawTensors& raw, Checkpoint& checkpoin
   return {};
 }
 
-Weight as_floats(const Weight& weight) {
-  return weight.dtype() == DType::fp16 || weight.dtype() == DType::bf16 ? weight : Weight::cast(weight, DType::fp32);
+// Old versions of sentence-transformers have the language model in a folder of its own.
+Result<fs::path> folder_of_model(const fs::path& folder) {
+  Json modules = Json::parse(POM_TRY(text_of(folder / "modules.json")), nullptr, false);
+  if (!modules.is_array()) return folder;
+  for (const Json& module : modules) {
+    std::string path = text_field(module, "path", "");
+    std::error_code ignored;
+    if (text_field(module, "type", "").ends_with(".Transformer") && path.find("..") == path.npos && !path.empty() &&
+        fs::exists(folder / path / "config.json", ignored))
+      return folder / path;
+  }
+  return folder;
 }
 
 }  // namespace
 
+Weight as_floats(const Weight& weight) {
+  return weight.dtype() == DType::fp16 || weight.dtype() == DType::bf16 ? weight : Weight::cast(weight, DType::fp32);
+}
+
+Result<std::string> text_of(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return std::string();
+  return std::string(POM_TRY(map_file(file.string())).text());
+}
+
+Result<RawTensors> read_weights(const fs::path& file, std::string* format) {
+  bool index = file.extension() == ".json";
+  bool pytorch = index ? file.filename() == "pytorch_model.bin.index.json" : is_pytorch(file);
+  if (format) *format = pytorch ? "pytorch" : "safetensors";
+  if (pytorch) return index ? pytorch_shards(file) : raw_tensors(POM_TRY(pytorch::read_pytorch(file.string())));
+  return raw_tensors(
+      POM_TRY(index ? safetensors::read_sharded(file.string()) : safetensors::read_safetensors(file.string())));
+}
+
 Result<Checkpoint> open_folder(const std::string& folder, const std::string& weights) {
   Checkpoint checkpoint;
-  fs::path at = folder;
+  fs::path at = weights.empty() ? POM_TRY(folder_of_model(folder)) : fs::path(folder);
   checkpoint.path = weights.empty() ? folder : (at / weights).string();
-  checkpoint.format = "safetensors";
   checkpoint.config = POM_TRY(text_of(at / "config.json"));
   Json config = Json::parse(checkpoint.config, nullptr, false);
   POM_REQUIRE(config.is_object(), "'{}' is no JSON object", (at / "config.json").string());
   checkpoint.generation_config = POM_TRY(text_of(at / "generation_config.json"));
   if (has_tokenizer(at.string())) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
   checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
-  POM_TRY_IN(read_pooling(at, checkpoint), "folder '{}'", folder);
-  RawTensors raw = POM_TRY(read_weights(weights.empty() ? POM_TRY(weights_file(at)) : at / weights, checkpoint));
+  fs::path file = weights.empty() ? POM_TRY(weights_file(at)) : at / weights;
+  RawTensors raw = POM_TRY(read_weights(file, &checkpoint.format));
   POM_TRY_IN(take_quantised(config, raw, checkpoint), "'{}'", checkpoint.path);
   for (const auto& [name, tensor] : raw)
     checkpoint.tensors[name] = tensor_of(as_floats(tensor.weight), tensor.stored, tensor.bytes);
+  POM_TRY_IN(read_sentence_steps(folder, at, checkpoint), "folder '{}'", folder);
   return checkpoint;
 }
 

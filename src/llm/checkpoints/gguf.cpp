@@ -38,9 +38,9 @@ Result<Checkpoint> open_gguf(const std::string& path) {
   checkpoint.tokenizer_config = tokenizer_config_of_gguf(file);
   if (file.text("tokenizer.ggml.model"))
     checkpoint.tokenizer = POM_TRY_IN(tokenizer_json_of_gguf(file), "file '{}'", path);
-  constexpr std::string_view poolings[] = {"", "mean", "cls", "last"};
+  constexpr const char* poolings[] = {"", "mean", "cls", "lasttoken"};
   auto pooling = file.integer(std::string(file.text("general.architecture").value_or("")) + ".pooling_type");
-  if (pooling && *pooling >= 0 && *pooling < 4) checkpoint.pooling = poolings[*pooling];
+  if (pooling && *pooling > 0 && *pooling < 4) checkpoint.sentence_steps.push_back({.poolings = {poolings[*pooling]}});
   POM_TRY_IN(add_gguf_tensors(file, config, checkpoint), "file '{}'", path);
   return checkpoint;
 }

@@ -1,5 +1,6 @@
 // The sources of checkpoints, one file each, and what they share.
 #pragma once
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 
 #include "formats/gguf/gguf.h"
@@ -29,6 +30,15 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
 Result<nlohmann::json> config_of_gguf(const gguf::File& file);
 Status add_gguf_tensors(const gguf::File& file, const nlohmann::json& config, Checkpoint& checkpoint);
 
+// Parts of open_folder. The text of a file; empty when there is none.
+Result<std::string> text_of(const std::filesystem::path& file);
+// A file of weights of either format, or the index of several; `format` may be null.
+Result<RawTensors> read_weights(const std::filesystem::path& file, std::string* format);
+Weight as_floats(const Weight& weight);
+// What modules.json and the files beside it say, of sentence encoders: how they go on behind the layers, and the most
+// tokens of a text. `model` is the folder of the language model, mostly the same.
+Status read_sentence_steps(const std::filesystem::path& folder, const std::filesystem::path& model,
+                           Checkpoint& checkpoint);
 // Parts of open_folder: what some quantisers make of a matrix "X.weight". Each takes the tensors it knows out of `raw`
 // and leaves the others.
 Status take_mlx(const nlohmann::json& settings, RawTensors& raw, Checkpoint& checkpoint);

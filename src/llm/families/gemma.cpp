@@ -29,6 +29,17 @@ struct Gemma3Config : Gemma2Config {
   POM_OPTION(_sliding_window_pattern, std::optional<std::int64_t>, "the same");
 };
 
+// Sizes that a configuration leaves out are those of the family's first model: the text part of one that sees pictures
+// says only what differs from them.
+void assume_sizes(DecoderConfig& config, std::int64_t vocabulary, std::int64_t heads, std::int64_t kv_heads,
+                  std::int64_t positions) {
+  config.vocab_size.value = vocabulary;
+  config.num_attention_heads.value = heads;
+  config.num_key_value_heads.value = kv_heads;
+  config.head_dim.value = 256;
+  config.max_position_embeddings.value = positions;
+}
+
 // Before activations could be chosen, hidden_act said "gelu" and meant its tanh form.
 std::string activation_of(const GemmaConfig& config) {
   const std::string& own = config.hidden_activation->has_value() ? **config.hidden_activation : *config.hidden_act;
@@ -63,12 +74,14 @@ Result<Decoder> gemma2_like(const Gemma2Config& config) {
 
 Result<Decoder> gemma(const std::string& config_json) {
   GemmaConfig config;
+  assume_sizes(config, 256'000, 16, 16, 8192);
   POM_TRY(read_config(config_json, config));
   return gemma_like(config);
 }
 
 Result<Decoder> gemma2(const std::string& config_json) {
   Gemma2Config config;
+  assume_sizes(config, 256'000, 8, 4, 8192);
   POM_TRY(read_config(config_json, config));
   Decoder d = POM_TRY(gemma2_like(config));
   if (config.layer_types->empty())
@@ -78,6 +91,10 @@ Result<Decoder> gemma2(const std::string& config_json) {
 
 Result<Decoder> gemma3(const std::string& config_json) {
   Gemma3Config config;
+  assume_sizes(config, 262'208, 8, 4, 131'072);
+  config.hidden_size.value = 2304;
+  config.intermediate_size.value = 9216;
+  config.num_hidden_layers.value = 26;
   POM_TRY(read_config(config_json, config));
   POM_REQUIRE(*config.rope_local_type == "default", "config.json asks for rope type '{}' in sliding layers",
               *config.rope_local_type);

@@ -20,6 +20,7 @@ struct Phi3Config : DecoderConfig {
 
 Result<Decoder> phi3(const std::string& config_json) {
   Phi3Config config;
+  config.rms_norm_eps.value = 1e-5;
   POM_TRY(read_config(config_json, config));
   POM_REQUIRE(config.interpolate_factor == 1 && config.full_attn_mod == 1,
               "config.json has interpolate_factor {} and full_attn_mod {}; only 1 is known", *config.interpolate_factor,
