@@ -137,6 +137,9 @@ bool makes_small_numbers(const Node& node) {
   return node.op && names.count(node.op->name);
 }
 
+// Of trees, support vectors and the like: they compare with thresholds and count votes, and are small.
+bool is_classical(const Node& node) { return node.source.find("ai.onnx.ml::") != std::string::npos; }
+
 bool squares(const Node& node) {
   static const std::unordered_set<std::string_view> names{"square", "reduce_sum_square", "reduce_l2_norm"};
   return names.count(node.op->name) || (node.op->name == "mul" && node.inputs()[0] == node.inputs()[1]);
@@ -334,6 +337,7 @@ class HalfPass {
 
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
+    if (is_classical(node)) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     // Products leave any range soon, and corners of boxes in pixels are told apart to a fraction.
     if (roundings_.count(&node) || edges_.count(&node) || node.op->name == "reduce_prod" ||

@@ -1,11 +1,11 @@
-"""Numbers in codes whose codes or scales are beyond fp16: sixteen bits, and masks of "minus infinity" that went through a quantiser. Models in ONNX's text
-form, converted in fp16, run, and compared with ONNX Runtime.
+"""What fp16 cannot hold in a program of fp16: codes of sixteen bits and their scales, masks of "minus infinity" that went through a quantiser, thresholds of
+trees. Converted in fp16, run, and compared with ONNX Runtime.
 """
 import pathlib
 import sys
 
 import numpy
-from onnx import parser
+from onnx import helper, parser
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "random_models"))
 import trial  # noqa: E402
@@ -31,10 +31,22 @@ def coded_mask(scale, kind):
                 x=rng.normal(size=(2, 5)).astype(numpy.float32), open=numpy.array([[1, 0, 1, 1, 0], [0, 1, 0, 0, 1]], bool))
 
 
+def forest():
+    """Two trees of one test each, at thresholds close to the inputs."""
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, nodes_treeids=[0, 0, 0, 1, 1, 1], nodes_nodeids=[0, 1, 2] * 2,
+                            nodes_featureids=[0, 0, 0, 1, 0, 0], nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * 2, nodes_values=[0.50001, 0, 0, 1000.1, 0, 0],
+                            nodes_truenodeids=[1, 0, 0] * 2, nodes_falsenodeids=[2, 0, 0] * 2, target_treeids=[0, 0, 1, 1], target_nodeids=[1, 2, 1, 2],
+                            target_ids=[0] * 4, target_weights=[1.0, 2, 10, 20])
+    graph = helper.make_graph([node], "forest", [helper.make_tensor_value_info("x", 1, ["n", 2])], [helper.make_tensor_value_info("y", 1, ["n", 1])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
+    return trial.Case(model, {"x": numpy.array([[0.5, 1000], [0.50002, 1000.2], [0.49999, 1000.15], [0.50003, 1000.05]], numpy.float32)}, {"y"})
+
+
 CASES = {
     "sixteen bits, a scale below fp16's normal numbers": sixteen_bits(1.5e-5, 0),
     "sixteen bits around a zero point": sixteen_bits(3e-5, 32768),
     "sixteen bits, a scale that fp16 has": sixteen_bits(0.25, 0),
+    "thresholds of trees": forest(),
     "a mask in eight bits": coded_mask(2.6794e36, "int8"),
     "a mask in eight bits, unsigned": coded_mask(1.3344e36, "uint8"),
 }
