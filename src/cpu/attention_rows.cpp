@@ -8,19 +8,18 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/vector_parts-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, 16>;
 using Halves = hn::Rebind<hwy::float16_t, Floats>;
 using Vector = hn::Vec<Floats>;
 
 HWY_INLINE Vector load(const float* at) { return hn::LoadU(Floats(), at); }
 HWY_INLINE Vector load(const hwy::float16_t* at) { return hn::PromoteTo(Floats(), hn::LoadU(Halves(), at)); }
-HWY_INLINE Vector load_rest(const float* at, std::size_t count) {
-  return hn::MaskedLoad(hn::FirstN(Floats(), count), Floats(), at);
-}
+HWY_INLINE Vector load_rest(const float* at, std::size_t count) { return load_first(Floats(), at, count); }
 HWY_INLINE Vector load_rest(const hwy::float16_t* at, std::size_t count) {
   hwy::float16_t padded[16] = {};
   std::copy_n(at, count, padded);
@@ -87,10 +86,7 @@ HWY_INLINE void sum_columns(const float* weights, std::size_t stride, const T* v
   HWY_UNROLL(4) for (int r = 0; r < rows; ++r) {
     HWY_UNROLL(4) for (int v = 0; v < vectors; ++v) {
       float* to = y + std::size_t(r) * width + std::size_t(v) * lanes;
-      if (vectors > 1 || columns >= lanes)
-        hn::StoreU(sums[r][v], d, to);
-      else
-        hn::BlendedStore(sums[r][v], hn::FirstN(d, columns), d, to);
+      store_first(d, sums[r][v], to, vectors > 1 ? lanes : columns);
     }
   }
 }

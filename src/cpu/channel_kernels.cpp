@@ -8,24 +8,13 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/vector_parts-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, 16>;
 using Vector = hn::Vec<Floats>;
-
-HWY_INLINE Vector load(const float* from, std::size_t left) {
-  const Floats d;
-  return left >= hn::Lanes(d) ? hn::LoadU(d, from) : hn::MaskedLoad(hn::FirstN(d, left), d, from);
-}
-HWY_INLINE void store(Vector v, float* to, std::size_t left) {
-  const Floats d;
-  if (left >= hn::Lanes(d))
-    hn::StoreU(v, d, to);
-  else
-    hn::BlendedStore(v, hn::FirstN(d, left), d, to);
-}
 
 template <int rows>
 void depthwise_rows(const PixelBlock& in, const float* weight, const float* bias) {
@@ -34,14 +23,15 @@ void depthwise_rows(const PixelBlock& in, const float* weight, const float* bias
   for (std::size_t k = 0; k < in.channels; k += lanes) {
     const std::size_t left = in.channels - k;
     Vector sums[rows];
-    const Vector start = bias ? load(bias + k, left) : hn::Zero(d);
+    const Vector start = bias ? load_first(Floats(), bias + k, left) : hn::Zero(d);
     HWY_UNROLL(4) for (int r = 0; r < rows; ++r) sums[r] = start;
     for (std::size_t tap = 0; tap < in.taps; ++tap) {
-      const Vector w = load(weight + tap * in.channels + k, left);
+      const Vector w = load_first(Floats(), weight + tap * in.channels + k, left);
       HWY_UNROLL(4)
-      for (int r = 0; r < rows; ++r) sums[r] = hn::MulAdd(load(in.a[tap * rows + r] + k, left), w, sums[r]);
+      for (int r = 0; r < rows; ++r)
+        sums[r] = hn::MulAdd(load_first(Floats(), in.a[tap * rows + r] + k, left), w, sums[r]);
     }
-    HWY_UNROLL(4) for (int r = 0; r < rows; ++r) store(sums[r], in.c + r * in.channels + k, left);
+    HWY_UNROLL(4) for (int r = 0; r < rows; ++r) store_first(Floats(), sums[r], in.c + r * in.channels + k, left);
   }
 }
 void depthwise_here(const PixelBlock& in, const float* weight, const float* bias) {
@@ -67,13 +57,13 @@ void pool_here(const PixelBlock& in, Pooling pooling) {
       for (std::size_t tap = 0; tap < in.taps; ++tap) {
         const float* from = in.a[tap * in.rows + r];
         if (!from) continue;
-        const Vector x = load(from + k, left);
+        const Vector x = load_first(Floats(), from + k, left);
         if (pooling == Pooling::maximum)
           sum = hn::IfThenElse(hn::Eq(sum, sum), hn::IfThenElse(hn::Gt(sum, x), sum, x), sum);
         else
           sum = pooling == Pooling::sum ? hn::Add(sum, x) : hn::MulAdd(x, x, sum);
       }
-      store(sum, in.c + r * in.channels + k, left);
+      store_first(Floats(), sum, in.c + r * in.channels + k, left);
     }
 }
 

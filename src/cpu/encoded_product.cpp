@@ -12,10 +12,11 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/vector_parts-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, tile_rows>;
 using Integers = hn::RebindToSigned<Floats>;
 using Halves = hn::Rebind<hwy::float16_t, Floats>;
@@ -190,9 +191,8 @@ HWY_INLINE void halves_block(const EncodedProduct& p, std::size_t tile, std::siz
       auto sum = sums[t][0];
       HWY_UNROLL(4) for (int c = 1; c < chains; ++c) sum = hn::Add(sum, sums[t][c]);
       float* y = p.y + (token + std::size_t(t)) * p.y_stride + row + v;
-      const auto mask = hn::FirstN(d, rows - v);
-      if (p.bias) sum = hn::Add(sum, hn::MaskedLoad(mask, d, p.bias + row + v));
-      hn::BlendedStore(sum, mask, d, y);
+      if (p.bias) sum = hn::Add(sum, load_first(d, p.bias + row + v, rows - v));
+      store_first(d, sum, y, rows - v);
     }
   }
 }

@@ -8,10 +8,11 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/vector_parts-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, 16>;
 using Vector = hn::Vec<Floats>;
 
@@ -21,14 +22,6 @@ constexpr int register_rows = 12;
 #else
 constexpr int register_rows = 6;
 #endif
-
-HWY_INLINE void store_columns(Vector v, float* to, std::size_t columns) {
-  const Floats d;
-  if (columns >= hn::Lanes(d))
-    hn::StoreU(v, d, to);
-  else
-    hn::BlendedStore(v, hn::FirstN(d, columns), d, to);
-}
 
 // `rows` results of one panel, `vectors` wide.
 template <int rows, int vectors>
@@ -40,8 +33,8 @@ void block(const RowBlock& in, std::size_t first_row, const float* HWY_RESTRICT 
   Vector start[vectors];
   HWY_UNROLL(2) for (int v = 0; v < vectors; ++v) start[v] = hn::Zero(d);
   if (bias) {
-    start[0] = hn::MaskedLoad(hn::FirstN(d, std::min(columns, lanes)), d, bias + column);
-    if constexpr (vectors == 2) start[1] = hn::MaskedLoad(hn::FirstN(d, columns - lanes), d, bias + column + lanes);
+    start[0] = load_first(d, bias + column, columns);
+    if constexpr (vectors == 2) start[1] = load_first(d, bias + column + lanes, columns - lanes);
   }
   HWY_UNROLL(12) for (int r = 0; r < rows; ++r) {
     HWY_UNROLL(2) for (int v = 0; v < vectors; ++v) sums[r][v] = start[v];
@@ -61,8 +54,8 @@ void block(const RowBlock& in, std::size_t first_row, const float* HWY_RESTRICT 
   }
   HWY_UNROLL(12) for (int r = 0; r < rows; ++r) {
     float* to = in.c[first_row + r] + column;
-    store_columns(sums[r][0], to, columns);
-    if constexpr (vectors == 2) store_columns(sums[r][1], to + lanes, columns - lanes);
+    store_first(d, sums[r][0], to, columns);
+    if constexpr (vectors == 2) store_first(d, sums[r][1], to + lanes, columns - lanes);
   }
 }
 
@@ -74,15 +67,14 @@ void row_in_half(const RowBlock& in, std::size_t row, const float* b, const floa
   const std::size_t lanes = hn::Lanes(d);
   for (std::size_t v = 0; v * lanes < columns; ++v) {
     const std::size_t left = columns - v * lanes;
-    Vector sum =
-        bias ? hn::MaskedLoad(hn::FirstN(d, std::min(left, lanes)), d, bias + column + v * lanes) : hn::Zero(d);
+    Vector sum = bias ? load_first(d, bias + column + v * lanes, left) : hn::Zero(d);
     for (std::size_t p = 0; p < in.pieces; ++p)
       for (std::size_t k = 0; k < in.piece; ++k) {
         const Vector element = hn::Set(d, in.a[p * in.rows + row][k]);
         const Vector factor = hn::Load(d, b + (p * in.piece + k) * 2 * lanes + v * lanes);
         sum = hn::PromoteTo(d, hn::DemoteTo(half, hn::MulAdd(element, factor, sum)));
       }
-    store_columns(sum, in.c[row] + column + v * lanes, left);
+    store_first(d, sum, in.c[row] + column + v * lanes, left);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include "cpu/vector_math-inl.h"
+#include "cpu/vector_parts-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
@@ -25,22 +26,9 @@ HWY_INLINE void for_vectors(const float* x, std::size_t count, float fill, const
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) f(hn::LoadU(d, x + i), i, lanes);
   if (i < count) {
-    const auto mask = hn::FirstN(d, count - i);
-    f(hn::IfThenElse(mask, hn::MaskedLoad(mask, d, x + i), hn::Set(d, fill)), i, count - i);
+    f(hn::IfThenElse(hn::FirstN(d, count - i), load_first(d, x + i, count - i), hn::Set(d, fill)), i, count - i);
   }
 }
-HWY_INLINE void store(Vector v, float* to, std::size_t count) {
-  const Floats d;
-  if (count >= hn::Lanes(d))
-    hn::StoreU(v, d, to);
-  else
-    hn::BlendedStore(v, hn::FirstN(d, count), d, to);
-}
-HWY_INLINE Vector load_some(const float* from, std::size_t count) {
-  const Floats d;
-  return count >= hn::Lanes(d) ? hn::LoadU(d, from) : hn::MaskedLoad(hn::FirstN(d, count), d, from);
-}
-
 struct Largest {
   Vector& most;
   HWY_INLINE void operator()(Vector v, std::size_t, std::size_t) const { most = hn::Max(most, v); }
@@ -55,13 +43,15 @@ struct Exponentials {
     Vector e = vector_exp_of_negative(d, hn::Min(hn::Zero(d), x));
     e = hn::IfThenElse(hn::Eq(x, x), e, x);
     sum = hn::Add(sum, e);
-    store(e, y + i, n);
+    store_first(d, e, y + i, n);
   }
 };
 struct Scaled {
   Vector factor;
   float* y;
-  HWY_INLINE void operator()(Vector v, std::size_t i, std::size_t n) const { store(hn::Mul(v, factor), y + i, n); }
+  HWY_INLINE void operator()(Vector v, std::size_t i, std::size_t n) const {
+    store_first(Floats(), hn::Mul(v, factor), y + i, n);
+  }
 };
 void softmax_here(const float* x, float* y, std::size_t count) {
   const Floats d;
@@ -92,9 +82,9 @@ struct Normalised {
   float* y;
   HWY_INLINE void operator()(Vector v, std::size_t i, std::size_t n) const {
     Vector out = hn::Mul(hn::Sub(v, mean), factor);
-    if (gamma) out = hn::Mul(out, load_some(gamma + i, n));
-    if (beta) out = hn::Add(out, load_some(beta + i, n));
-    store(out, y + i, n);
+    if (gamma) out = hn::Mul(out, load_first(Floats(), gamma + i, n));
+    if (beta) out = hn::Add(out, load_first(Floats(), beta + i, n));
+    store_first(Floats(), out, y + i, n);
   }
 };
 void normalise_here(const float* x, float* y, std::size_t count, float epsilon, const float* gamma, const float* beta) {
@@ -119,9 +109,9 @@ struct Into {
     else if constexpr (reduction == Reduction::sum_of_magnitudes)
       return hn::Add(a, hn::Abs(x));
     else if constexpr (reduction == Reduction::maximum)
-      return hn::IfThenElse(hn::Eq(a, a), hn::Max(a, x), a);
+      return larger(a, x);
     else if constexpr (reduction == Reduction::minimum)
-      return hn::IfThenElse(hn::Eq(a, a), hn::Min(a, x), a);
+      return smaller(a, x);
     else
       return hn::Mul(a, x);
   }
@@ -171,9 +161,9 @@ void reduce_columns(const float* x, std::size_t count, std::size_t stride, std::
   const std::size_t lanes = hn::Lanes(Floats());
   for (std::size_t k = 0; k < columns; k += lanes) {
     const std::size_t left = columns - k;
-    Vector sum = load_some(into + k, left);
-    for (std::size_t i = 0; i < count; ++i) sum = one(sum, load_some(x + i * stride + k, left));
-    store(sum, into + k, left);
+    Vector sum = load_first(Floats(), into + k, left);
+    for (std::size_t i = 0; i < count; ++i) sum = one(sum, load_first(Floats(), x + i * stride + k, left));
+    store_first(Floats(), sum, into + k, left);
   }
 }
 void reduce_rows_here(Reduction reduction, const float* x, std::size_t count, std::size_t stride, std::size_t columns,

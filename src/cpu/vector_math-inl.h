@@ -21,6 +21,25 @@ HWY_INLINE V power_of_two(D d, V k) {
   return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::NearestInt(k), hn::Set(di, 127))));
 }
 
+// x, or the bound that it is beyond. NaN stays NaN; hn::Max and hn::Min drop it on some targets.
+template <class V>
+HWY_INLINE V not_below(V x, V bound) {
+  return hn::IfThenElse(hn::Lt(x, bound), bound, x);
+}
+template <class V>
+HWY_INLINE V not_above(V x, V bound) {
+  return hn::IfThenElse(hn::Gt(x, bound), bound, x);
+}
+// The larger and the smaller one; NaN if either is.
+template <class V>
+HWY_INLINE V larger(V x, V y) {
+  return hn::IfThenElse(hn::Eq(x, x), not_below(y, x), x);
+}
+template <class V>
+HWY_INLINE V smaller(V x, V y) {
+  return hn::IfThenElse(hn::Eq(x, x), not_above(y, x), x);
+}
+
 // exp(x) without x = k ln 2: the factor for the rest, near 1.
 template <class D, class V>
 HWY_INLINE V exp_parts(D d, V x, V& k) {
@@ -35,7 +54,7 @@ HWY_INLINE V exp_parts(D d, V x, V& k) {
 }
 template <class D, class V>
 HWY_INLINE V vector_exp(D d, V x) {
-  // NaN is the second argument, which is the one returned; the bounds are past the largest and smallest results.
+  // The bounds are past the largest and smallest results.
   V clamped = hn::Max(hn::Set(d, -105.0f), hn::Min(hn::Set(d, 89.0f), x)), k;
   V p = hn::Add(exp_parts(d, clamped, k), hn::Set(d, 1.0f));
   V half = hn::Floor(hn::Mul(k, hn::Set(d, 0.5f)));  // in two steps, so that results reach into the subnormal range

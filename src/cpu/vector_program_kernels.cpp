@@ -14,6 +14,7 @@
 #include <hwy/highway.h>
 
 #include "cpu/vector_math-inl.h"
+#include "cpu/vector_parts-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pomona::cpu::HWY_NAMESPACE {
@@ -26,15 +27,6 @@ using I = hn::Vec<Integers>;
 constexpr Floats floats;
 constexpr Integers integers;
 
-template <class D>
-HWY_INLINE hn::Vec<D> load_rest(D d, const hn::TFromD<D>* from, std::size_t count) {
-  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
-}
-template <class D>
-HWY_INLINE void store_rest(D d, hn::Vec<D> v, hn::TFromD<D>* to, std::size_t count) {
-  hn::BlendedStore(v, hn::FirstN(d, count), d, to);
-}
-
 // y[i] = Function::of(x[i]), by lanes of D giving lanes of E.
 template <class Function, class D, class E>
 HWY_INLINE void map(D d, E e, const void* xs, void* ys, std::size_t count, const Function& f) {
@@ -43,7 +35,7 @@ HWY_INLINE void map(D d, E e, const void* xs, void* ys, std::size_t count, const
   const std::size_t lanes = hn::Lanes(d);
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) hn::StoreU(f(hn::LoadU(d, x + i)), e, y + i);
-  if (i < count) store_rest(e, f(load_rest(d, x + i, count - i)), y + i, count - i);
+  if (i < count) store_first(e, f(load_first(d, x + i, count - i)), y + i, count - i);
 }
 template <class Function, class D, class E>
 HWY_INLINE void map_two(D d, E e, ChunkArgument xs, ChunkArgument ys, void* zs, std::size_t count, const Function& f) {
@@ -55,14 +47,15 @@ HWY_INLINE void map_two(D d, E e, ChunkArgument xs, ChunkArgument ys, void* zs, 
   if (ys.scalar) {
     const auto b = hn::Set(d, *y);
     for (; i + lanes <= count; i += lanes) hn::StoreU(f(hn::LoadU(d, x + i), b), e, z + i);
-    if (i < count) store_rest(e, f(load_rest(d, x + i, count - i), b), z + i, count - i);
+    if (i < count) store_first(e, f(load_first(d, x + i, count - i), b), z + i, count - i);
   } else if (xs.scalar) {
     const auto a = hn::Set(d, *x);
     for (; i + lanes <= count; i += lanes) hn::StoreU(f(a, hn::LoadU(d, y + i)), e, z + i);
-    if (i < count) store_rest(e, f(a, load_rest(d, y + i, count - i)), z + i, count - i);
+    if (i < count) store_first(e, f(a, load_first(d, y + i, count - i)), z + i, count - i);
   } else {
     for (; i + lanes <= count; i += lanes) hn::StoreU(f(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), e, z + i);
-    if (i < count) store_rest(e, f(load_rest(d, x + i, count - i), load_rest(d, y + i, count - i)), z + i, count - i);
+    if (i < count)
+      store_first(e, f(load_first(d, x + i, count - i), load_first(d, y + i, count - i)), z + i, count - i);
   }
 }
 
@@ -128,11 +121,13 @@ POMONA_FLOAT_FUNCTION(Elu, [&]() HWY_ATTR {
 }());
 POMONA_FLOAT_FUNCTION(LeakyRelu, hn::IfThenElse(hn::Ge(x, zero), x, hn::Mul(a, x)));
 POMONA_FLOAT_FUNCTION(ThresholdedRelu, hn::IfThenElse(hn::Lt(x, a), zero, x));
-POMONA_FLOAT_FUNCTION(AtLeast, hn::Max(a, x));
-POMONA_FLOAT_FUNCTION(Clip, hn::Min(b, hn::Max(a, x)));
-// fmin: of beta and NaN it is beta.
-POMONA_FLOAT_FUNCTION(ClampedRelu, hn::Min(hn::IfThenElse(hn::Ge(x, zero), x, hn::Mul(a, x)), b));
-POMONA_FLOAT_FUNCTION(HardSigmoid, hn::Min(one, hn::Max(zero, hn::MulAdd(a, x, b))));
+POMONA_FLOAT_FUNCTION(AtLeast, not_below(x, a));
+POMONA_FLOAT_FUNCTION(Clip, not_above(not_below(x, a), b));
+POMONA_FLOAT_FUNCTION(ClampedRelu, [&]() HWY_ATTR {
+  const F y = hn::IfThenElse(hn::Ge(x, zero), x, hn::Mul(a, x));
+  return hn::IfThenElse(hn::Lt(y, b), y, b);  // fmin: of beta and NaN it is beta
+}());
+POMONA_FLOAT_FUNCTION(HardSigmoid, not_above(not_below(hn::MulAdd(a, x, b), zero), one));
 POMONA_FLOAT_FUNCTION(Scale, hn::Mul(a, x));
 POMONA_FLOAT_FUNCTION(Shift, hn::Add(x, b));
 POMONA_FLOAT_FUNCTION(Affine, hn::MulAdd(a, x, b));
@@ -141,8 +136,8 @@ POMONA_TWO(AddTwo, F, F, hn::Add(x, y));
 POMONA_TWO(SubtractTwo, F, F, hn::Sub(x, y));
 POMONA_TWO(MultiplyTwo, F, F, hn::Mul(x, y));
 POMONA_TWO(DivideTwo, F, F, hn::Div(x, y));
-POMONA_TWO(MaximumTwo, F, F, hn::IfThenElse(hn::Eq(x, x), hn::Max(x, y), x));
-POMONA_TWO(MinimumTwo, F, F, hn::IfThenElse(hn::Eq(x, x), hn::Min(x, y), x));
+POMONA_TWO(MaximumTwo, F, F, larger(x, y));
+POMONA_TWO(MinimumTwo, F, F, smaller(x, y));
 POMONA_TWO(Prelu, F, F, hn::IfThenElse(hn::Gt(x, hn::Zero(floats)), x, hn::Mul(y, x)));
 
 HWY_INLINE I zero_or_one(hn::Mask<Floats> mask) {
@@ -194,11 +189,10 @@ void multiply_add(ChunkArgument xs, ChunkArgument ys, ChunkArgument zs, float* o
   const auto* z = static_cast<const float*>(zs.data);
   const std::size_t lanes = hn::Lanes(floats);
   for (std::size_t i = 0; i < count; i += lanes) {
-    const std::size_t n = count - i < lanes ? count - i : lanes;
-    const auto mask = hn::FirstN(floats, n);
-    const F b = ys.scalar ? hn::Set(floats, *y) : hn::MaskedLoad(mask, floats, y + i);
-    const F c = zs.scalar ? hn::Set(floats, *z) : hn::MaskedLoad(mask, floats, z + i);
-    hn::BlendedStore(hn::MulAdd(hn::MaskedLoad(mask, floats, x + i), b, c), mask, floats, out + i);
+    const std::size_t n = count - i;
+    const F b = ys.scalar ? hn::Set(floats, *y) : load_first(floats, y + i, n);
+    const F c = zs.scalar ? hn::Set(floats, *z) : load_first(floats, z + i, n);
+    store_first(floats, hn::MulAdd(load_first(floats, x + i, n), b, c), out + i, n);
   }
 }
 void select(const std::int32_t* condition, ChunkArgument ys, ChunkArgument zs, std::int32_t* out, std::size_t count) {
@@ -206,12 +200,11 @@ void select(const std::int32_t* condition, ChunkArgument ys, ChunkArgument zs, s
   const auto* z = static_cast<const std::int32_t*>(zs.data);
   const std::size_t lanes = hn::Lanes(integers);
   for (std::size_t i = 0; i < count; i += lanes) {
-    const std::size_t n = count - i < lanes ? count - i : lanes;
-    const auto mask = hn::FirstN(integers, n);
-    const I c = hn::MaskedLoad(mask, integers, condition + i);
-    const I a = ys.scalar ? hn::Set(integers, *y) : hn::MaskedLoad(mask, integers, y + i);
-    const I b = zs.scalar ? hn::Set(integers, *z) : hn::MaskedLoad(mask, integers, z + i);
-    hn::BlendedStore(hn::IfThenElse(hn::Ne(c, hn::Zero(integers)), a, b), mask, integers, out + i);
+    const std::size_t n = count - i;
+    const I c = load_first(integers, condition + i, n);
+    const I a = ys.scalar ? hn::Set(integers, *y) : load_first(integers, y + i, n);
+    const I b = zs.scalar ? hn::Set(integers, *z) : load_first(integers, z + i, n);
+    store_first(integers, hn::IfThenElse(hn::Ne(c, hn::Zero(integers)), a, b), out + i, n);
   }
 }
 

@@ -115,6 +115,8 @@ Status optimise(Program& program, const PipelineOptions& options, Report& report
   POM_TRY(apply("casts", {cleaning_rules()}));
   POM_TRY(clean());
   run("remove_dead", [&] { remove_dead(program); });
+  POM_TRY(run("widen_selects", [&] { return widen_selects(program); }));
+  run("merge_equal", [&] { merge_equal(program); });
   add_sentences(run("legal_names", [&] { return legal_names(program); }));
   report.refusals = std::move(trace.refusals);
   return run.shown();

@@ -232,6 +232,23 @@ TEST_F(PassTest, LongSumsStaySingle) {
   keeps_results([&] { return use_half(program); }, 1e-5);
 }
 
+TEST_F(PassTest, WhatASelectChoosesFromIsAsWideAsItsResult) {
+  Value open = g.add(mil::greater{.x = input("x", {2, 1, 4}), .y = g.scalar(DType::fp32, 0)});
+  Value lowest = g.scalar(DType::fp32, -1e30), row = input("row", {3, 1});
+  f.body.set_results({g.add(mil::select{.cond = open, .a = lowest, .b = g.scalar(DType::fp32, 2)}, "numbers"),
+                      g.add(mil::select{.cond = open, .a = row, .b = lowest}, "a_row"),
+                      g.add(mil::select{.cond = open, .a = row, .b = row}, "rows")});
+  for (Target target : {Target::iOS15, Target::iOS18}) {
+    f.opset = target;
+    keeps_results([&] { return widen_selects(program); });
+  }
+  for (Value result : f.body.results()) {
+    const Node& node = *result.producer();
+    std::size_t widest = std::max(node.input("a").rank(), node.input("b").rank());
+    EXPECT_EQ(widest, 3u) << result.name();
+  }
+}
+
 TEST_F(PassTest, AnEpsilonThatFp16WouldHoldAs0IsTheSmallestNumber) {
   inputs["x"] = Tensor::from_numbers(DType::fp32, {2, 4}, {3, 3, 3, 3, 1, 2, 3, 5});
   Value x = f.body.add_input("x", tensor_type(DType::fp32, {2, 4}));

@@ -8,6 +8,7 @@
 #include "ops/gather_scatter.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
+#include "ops/quantization.h"
 #include "ops/reduction.h"
 #include "ops/shape.h"
 #include "ops/tensor_operation.h"
@@ -171,6 +172,16 @@ Values smaller_layer_norm(const Node& node, Builder& g) {
   return restored(node, g, call(node, g, std::move(inputs), "axes", axes));
 }
 
+// Codes and numbers: scales and zero points are one of each, or one for each place along the axis.
+Values smaller_coding(const Node& node, Builder& g) {
+  Values inputs = node.inputs();
+  const auto* axis = std::get_if<std::int64_t>(&node.attribute("axis"));
+  Shape shape = inputs[0].shape();
+  inputs[0] = as_shape(g, inputs[0], around(shape, axis ? normal_axis(*axis, shape.size()).value_or(0) : 0));
+  if (axis) return restored(node, g, call(node, g, std::move(inputs), "axis", std::int64_t(1)));
+  return restored(node, g, g.add_call(*node.op, node.attributes, std::move(inputs), node.counts()));
+}
+
 Values smaller_linear(const Node& node, Builder& g) {
   Values inputs = node.inputs();
   Shape shape = inputs[0].shape();
@@ -253,6 +264,8 @@ std::optional<Values> with_axes_apart(const Node& node, Builder& g) {
       {&def<mil::reverse>(), smaller_reverse},
       {&def<mil::layer_norm>(), smaller_layer_norm},
       {&def<mil::linear>(), smaller_linear},
+      {&def<mil::quantize>(), smaller_coding},
+      {&def<mil::dequantize>(), smaller_coding},
       {&def<mil::matmul>(), smaller_product},
   };
   for (const auto& [op, form] : forms)

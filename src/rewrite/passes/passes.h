@@ -46,6 +46,10 @@ Status cancel_transposes(Program& program);
 // done so is an error that names the op.
 Status limit_rank(Program& program);
 
+// What a `select` chooses from has its result's shape even without the condition: coremltools' shape inference leaves
+// that out, and refuses a program with a mask made of two numbers.
+Status widen_selects(Program& program);
+
 // Takes ops apart that the function's operator set does not have yet but older ones can say, and says anew what later
 // ones say otherwise; an error lists the others.
 Status fit_target(Program& program);

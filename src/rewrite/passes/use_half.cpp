@@ -137,6 +137,9 @@ bool makes_small_numbers(const Node& node) {
   return node.op && names.count(node.op->name);
 }
 
+// Of trees, support vectors and the like: they compare with thresholds and count votes, and are small.
+bool is_classical(const Node& node) { return node.source.find("ai.onnx.ml::") != std::string::npos; }
+
 bool squares(const Node& node) {
   static const std::unordered_set<std::string_view> names{"square", "reduce_sum_square", "reduce_l2_norm"};
   return names.count(node.op->name) || (node.op->name == "mul" && node.inputs()[0] == node.inputs()[1]);
@@ -158,6 +161,8 @@ class HalfPass {
     each_node(function_.body, [&](const Node& node) {
       find_index_arithmetic(node);
       find_integer_sum(node);
+      find_scaled_integer(node);
+      find_coded_mask(node);
       find_logarithm(node);
       find_rounding(node);
       find_edge(node);
@@ -215,6 +220,50 @@ class HalfPass {
       for (Value factor : user->inputs())
         if (const Node* from = factor.producer(); from && from->op && from->op->name == "mul")
           index_arithmetic_.insert(from);
+    }
+  }
+
+  // An integer times its scale, where fp16 does not hold the one or the other: only what they make is small.
+  void find_scaled_integer(const Node& node) {
+    if (node.op->name != "mul" || !is_single(node.output())) return;
+    for (std::size_t i = 0; i < 2; ++i) {
+      const Node* from = node.inputs()[i].producer();
+      const Weight* scale = node.inputs()[1 - i].literal();
+      if (!from || !from->op || from->op->name != "cast" || !is_integer(from->input(0).dtype()) || !scale) continue;
+      if (scale->count() > looked_through_weight) continue;
+      auto tiny = holds_tiny_numbers(*scale);
+      if (!(tiny && *tiny) && !is_clipped_beyond_half(from->input(0))) continue;
+      index_arithmetic_.insert(&node);
+      index_arithmetic_.insert(from);
+    }
+  }
+  static bool is_clipped_beyond_half(Value value) {
+    static const std::unordered_set<std::string_view> passing{"sub", "cast", "reshape", "transpose", "expand_dims"};
+    const Node* node = value.producer();
+    while (node && node->op && passing.count(node->op->name)) node = node->input(0).producer();
+    return node && node->op && node->op->name == "clip" && std::get<double>(node->attribute("beta")) > largest_half;
+  }
+
+  // "Minus infinity" in codes: its scale is beyond fp16, and what it masks is told from the rest in fp32 only.
+  void find_coded_mask(const Node& node) {
+    if (node.op->name != "quantize" && node.op->name != "dequantize") return;
+    Value scale = node.input("scale");
+    const Weight* weight = scale ? scale.literal() : nullptr;
+    if (!weight || weight->count() != 1 || !(std::fabs(scale.number().value_or(0)) > largest_half)) return;
+    constexpr int steps = 4;
+    mark_around(node, steps, true);
+    mark_around(node, steps, false);
+  }
+  void mark_around(const Node& node, int steps, bool before) {
+    std::vector<const Node*> next;
+    for (Value input : node.inputs())
+      if (before && input.producer() && is_single(input)) next.push_back(input.producer());
+    for (std::size_t i = 0; i < node.output_count() && !before; ++i)
+      next.insert(next.end(), node.output(i).users().begin(), node.output(i).users().end());
+    for (const Node* other : next) {
+      if (!other->op || other->op->structural || !(carries_indices(*other) || other->op->name == "softmax")) continue;
+      index_arithmetic_.insert(other);
+      if (steps > 1) mark_around(*other, steps - 1, before);
     }
   }
 
@@ -288,6 +337,7 @@ class HalfPass {
 
   Result<bool> stays_single(const Node& node) {
     if (!node.blocks.empty() || node.op->structural || node.op->constexpr_op || node.op->side_effects) return true;
+    if (is_classical(node)) return true;
     if (index_arithmetic_.count(&node) || logarithms_.count(&node) || adds_up_many(node)) return true;
     // Products leave any range soon, and corners of boxes in pixels are told apart to a fraction.
     if (roundings_.count(&node) || edges_.count(&node) || node.op->name == "reduce_prod" ||
