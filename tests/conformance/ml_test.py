@@ -71,6 +71,41 @@ def add_trees():
                 stump(weights, [0] * 6, [5, 7], post, base_values=[0.2])
 
 
+def add_forest(mode, targets, tracks, count=30):
+    """Trees of random shapes down to ten decisions, of thirty too many leaves for matrices; the last one is a leaf."""
+    lists = {name: [] for name in ("treeids", "nodeids", "featureids", "modes", "values", "truenodeids", "falsenodeids", "missing_value_tracks_true")}
+    leaves = {name: [] for name in ("treeids", "nodeids", "ids", "weights")}
+
+    def grow(tree, counter, depth):
+        own = counter[0]
+        counter[0] += 1
+        row = len(lists["nodeids"])
+        is_leaf = depth == 10 or depth > 6 and rng.random() < 0.2 or tree == count - 1
+        for name, value in zip(lists, (tree, own, int(rng.integers(4)), "LEAF" if is_leaf else mode, float(numpy.float32(rng.integers(-8, 8) / 4)), 0, 0, int(rng.integers(2)))):
+            lists[name].append(value)
+        if is_leaf:
+            for target in range(targets):
+                for name, value in zip(leaves, (tree, own, target, float(rng.normal()))):
+                    leaves[name].append(value)
+        else:
+            lists["truenodeids"][row] = grow(tree, counter, depth + 1)
+            lists["falsenodeids"][row] = grow(tree, counter, depth + 1)
+        return own
+
+    for tree in range(count):
+        grow(tree, [0], 0)
+    if not tracks:
+        del lists["missing_value_tracks_true"]
+    attributes = {f"nodes_{name}": values for name, values in lists.items()} | {f"target_{name}": values for name, values in leaves.items()}
+    graph = helper.make_graph([helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=targets, **attributes)], "forest",
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", targets])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
+    x = (rng.integers(-9, 9, (50, 4)) / 4).astype(numpy.float32)
+    if tracks:
+        x[rng.random(x.shape) < 0.1] = numpy.nan
+    CASES.append((f"a forest of {mode}", trial.Case(model, {"x": x})))
+
+
 def pipeline(labels, with_map):
     """As scikit-learn's models are exported."""
     words = isinstance(labels[0], str)
@@ -141,6 +176,9 @@ def main():
     add_linear()
     add_trees()
     add_machines()
+    add_forest("BRANCH_LEQ", 1, False)
+    add_forest("BRANCH_LT", 3, True)
+    add_forest("BRANCH_GTE", 2, True, 3)
     failed = trial.failures(CASES)
     with tempfile.TemporaryDirectory() as folder:
         for labels in (["cat", "dog", "naïve fish"], [3, 5, 9]):

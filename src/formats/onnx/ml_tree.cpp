@@ -12,13 +12,15 @@
 #include "ops/reduction.h"
 
 // Ensembles of decision trees, as matrices: every decision at once, then each leaf's count of decisions that lead to
-// it, then the values of the leaves that all decisions lead to.
+// it, then the values of the leaves that all decisions lead to. Of large ones the matrices would be too large: there
+// all trees are walked down together, a level a step.
 namespace pomona::onnx {
 namespace {
 
 constexpr Text domain = "ai.onnx.ml";
 constexpr int always = 1 << 30;
-constexpr std::size_t most_nodes = 100'000;
+constexpr std::size_t most_nodes = 2'000'000, most_steps = 1 << 26;  // of all paths from roots to leaves
+constexpr std::size_t most_ways = 1 << 20;                           // elements of the matrices of leaves
 
 struct Leaf {
   std::vector<std::pair<std::size_t, bool>> path;  // decisions, and which way
@@ -55,6 +57,17 @@ Value is_member(Lowering& g, Value columns, const std::vector<Decision>& decisio
   return g.cast(any, DType::boolean);
 }
 
+// An empty handle when the mode is no comparison with one number.
+Value compared(Lowering& g, const std::string& mode, Value columns, Value values) {
+  if (mode == "BRANCH_LEQ") return g.add(mil::less_equal{.x = columns, .y = values});
+  if (mode == "BRANCH_LT") return g.add(mil::less{.x = columns, .y = values});
+  if (mode == "BRANCH_GTE") return g.add(mil::greater_equal{.x = columns, .y = values});
+  if (mode == "BRANCH_GT") return g.add(mil::greater{.x = columns, .y = values});
+  if (mode == "BRANCH_EQ") return g.add(mil::equal{.x = columns, .y = values});
+  if (mode == "BRANCH_NEQ") return g.add(mil::not_equal{.x = columns, .y = values});
+  return {};
+}
+
 Result<Value> decided(Lowering& g, Value columns, const std::vector<Decision>& decisions) {
   const std::string& mode = decisions[0].mode;
   std::vector<double> numbers, missing;
@@ -64,23 +77,9 @@ Result<Value> decided(Lowering& g, Value columns, const std::vector<Decision>& d
     missing.push_back(d.missing_is_true);
     tracks = tracks || d.missing_is_true;
   }
-  Value values = vector_of(g, DType::fp32, numbers), yes;
-  if (mode == "BRANCH_LEQ")
-    yes = g.add(mil::less_equal{.x = columns, .y = values});
-  else if (mode == "BRANCH_LT")
-    yes = g.add(mil::less{.x = columns, .y = values});
-  else if (mode == "BRANCH_GTE")
-    yes = g.add(mil::greater_equal{.x = columns, .y = values});
-  else if (mode == "BRANCH_GT")
-    yes = g.add(mil::greater{.x = columns, .y = values});
-  else if (mode == "BRANCH_EQ")
-    yes = g.add(mil::equal{.x = columns, .y = values});
-  else if (mode == "BRANCH_NEQ")
-    yes = g.add(mil::not_equal{.x = columns, .y = values});
-  else if (mode == "BRANCH_MEMBER")
-    yes = is_member(g, columns, decisions);
-  else
-    return fail("decisions by '{}' are not supported", mode);
+  Value yes = mode == "BRANCH_MEMBER" ? is_member(g, columns, decisions)
+                                      : compared(g, mode, columns, vector_of(g, DType::fp32, numbers));
+  POM_REQUIRE(yes || !g.status(), "decisions by '{}' are not supported", mode);
   if (!tracks) return yes;
   Value unknown = g.add(mil::not_equal{.x = columns, .y = columns});
   Value onward =
@@ -109,6 +108,9 @@ Result<Value> all_decided(Lowering& g, Value x, const Tree& tree, std::vector<st
   return g.concat(parts, 1);
 }
 
+// [N, 1] of int32; whole numbers, as 0 times NaN is NaN.
+Value noughts(Lowering& g, Value x) { return g.times(g.cast(g.slice(x, 1, 0, 1), DType::int32), 0); }
+
 // [N, targets]: what the tree adds for each row of x.
 Result<Value> sum_of(Lowering& g, Value x, const Tree& tree, std::int64_t targets) {
   auto decisions = std::int64_t(tree.decisions.size()), leaves = std::int64_t(tree.leaves.size());
@@ -119,7 +121,7 @@ Result<Value> sum_of(Lowering& g, Value x, const Tree& tree, std::int64_t target
       outputs[l * std::size_t(targets) + std::size_t(target)] += value;
     }
   Value table = g.constant(Tensor::from_numbers(DType::fp32, {leaves, targets}, outputs));
-  if (decisions == 0) return g.plus(g.times(g.slice(x, 1, 0, 1), 0), g.slice(table, 0, 0, 1));
+  if (decisions == 0) return g.plus(g.cast(noughts(g, x), DType::fp32), g.slice(table, 0, 0, 1));
   std::vector<std::size_t> place;
   Value taken = POM_TRY(all_decided(g, x, tree, place));
   std::vector<double> ways(std::size_t(decisions * leaves)), needed;
@@ -137,14 +139,99 @@ Result<Value> sum_of(Lowering& g, Value x, const Tree& tree, std::int64_t target
   return g.add(mil::matmul{.x = reached, .y = table});
 }
 
+// Nodes of all trees in a row, decisions before leaves in each; a leaf leads to itself.
+struct Forest {
+  std::vector<double> roots, features, values, missing, yes, no, outputs;
+  std::string mode;
+  std::size_t depth = 0;
+  bool tracks = false;
+
+  Status add(const Tree& tree, std::int64_t targets) {
+    std::size_t first = features.size(), decisions = tree.decisions.size(), count = decisions + tree.leaves.size();
+    roots.push_back(double(first));
+    for (std::size_t i = 0; i < count; ++i) {
+      const Decision none;
+      const Decision& d = i < decisions ? tree.decisions[i] : none;
+      features.push_back(double(d.feature));
+      values.push_back(d.value);
+      missing.push_back(d.missing_is_true);
+      tracks = tracks || d.missing_is_true;
+      yes.push_back(double(first + i));
+      no.push_back(double(first + i));
+    }
+    outputs.resize((first + count) * std::size_t(targets));
+    for (std::size_t l = 0; l < tree.leaves.size(); ++l) {
+      const Leaf& leaf = tree.leaves[l];
+      depth = std::max(depth, leaf.path.size());
+      for (std::size_t i = 0; i < leaf.path.size(); ++i) {
+        auto [decision, way] = leaf.path[i];
+        std::size_t next = i + 1 < leaf.path.size() ? leaf.path[i + 1].first : decisions + l;
+        (way ? yes : no)[first + decision] = double(first + next);
+      }
+      for (auto [target, value] : leaf.values) {
+        POM_REQUIRE(target >= 0 && target < targets, "a leaf has the target {} of {}", target, targets);
+        outputs[(first + decisions + l) * std::size_t(targets) + std::size_t(target)] += value;
+      }
+    }
+    return {};
+  }
+};
+
+// [N, targets]: from each root as many steps as the deepest leaf is away.
+Result<Value> walked(Lowering& g, Value x, const Forest& forest, std::int64_t targets) {
+  auto count = std::int64_t(forest.features.size());
+  auto of = [&](DType dtype, const std::vector<double>& numbers) { return vector_of(g, dtype, numbers); };
+  Value features = of(DType::int32, forest.features), values = of(DType::fp32, forest.values);
+  Value yes = of(DType::int32, forest.yes), no = of(DType::int32, forest.no), missing;
+  if (forest.tracks) missing = of(DType::int32, forest.missing);
+  auto looked_up = [&](Value table, Value at) { return g.add(mil::gather{.x = table, .indices = at, .axis = 0}); };
+  Value at = g.plus(noughts(g, x), g.expand_dims(of(DType::int32, forest.roots), {0}));
+  for (std::size_t step = 0; step < forest.depth && g.status(); ++step) {
+    Value columns = g.add(mil::gather_along_axis{.x = x, .indices = looked_up(features, at), .axis = 1});
+    Value way = compared(g, forest.mode, columns, looked_up(values, at));
+    POM_REQUIRE(way || !g.status(), "decisions by '{}' are not supported", forest.mode);
+    if (missing) {
+      Value unknown = g.add(mil::not_equal{.x = columns, .y = columns});
+      Value onward = g.add(mil::equal{.x = looked_up(missing, at), .y = g.integer(1)});
+      way = g.add(mil::logical_or{.x = way, .y = g.add(mil::logical_and{.x = unknown, .y = onward})});
+    }
+    at = g.select(way, looked_up(yes, at), looked_up(no, at));
+  }
+  Value table = g.constant(Tensor::from_numbers(DType::fp32, {count, targets}, forest.outputs));
+  return g.add(mil::reduce_sum{.x = looked_up(table, at), .axes = Ints{1}, .keep_dims = false});
+}
+
+// Whether the trees are walked down: their matrices would be large, and all decisions are of one kind.
+bool is_to_be_walked(const std::vector<Tree>& trees) {
+  std::size_t ways = 0;
+  const std::string* mode = nullptr;
+  for (const Tree& tree : trees) {
+    ways += tree.decisions.size() * tree.leaves.size();
+    for (const Decision& d : tree.decisions) {
+      if (!mode) mode = &d.mode;
+      if (d.mode != *mode || d.mode == "BRANCH_MEMBER") return false;
+    }
+  }
+  return ways > most_ways;
+}
+
 Result<Value> sum_of_trees(Lowering& g, const InputField& X, const std::vector<Tree>& trees, std::int64_t targets) {
   Value x = g.cast(X.rank() == 1 ? g.expand_dims(X, {0}) : *X, DType::fp32);
   POM_REQUIRE(x && x.rank() == 2 && x.shape()[1].known(), "the input is no matrix of a known width");
-  Value sum;
-  for (const Tree& tree : trees) {
+  for (const Tree& tree : trees)
     for (const Decision& d : tree.decisions)
       POM_REQUIRE(d.feature >= 0 && d.feature < x.shape()[1].value(), "a decision looks at feature {} of {}", d.feature,
                   x.shape()[1].value());
+  if (is_to_be_walked(trees)) {
+    Forest forest;
+    for (const Tree& tree : trees) {
+      POM_TRY(forest.add(tree, targets));
+      if (!tree.decisions.empty()) forest.mode = tree.decisions[0].mode;
+    }
+    return walked(g, x, forest, targets);
+  }
+  Value sum;
+  for (const Tree& tree : trees) {
     Value part = POM_TRY(sum_of(g, x, tree, targets));
     sum = sum ? g.plus(sum, part) : part;
   }
@@ -163,8 +250,9 @@ struct NodeLists {
 
   Result<std::vector<Tree>> read() const {
     std::size_t count = nodes.size();
-    POM_REQUIRE(count > 0 && count <= most_nodes && trees.size() == count && features.size() == count &&
-                    yes.size() == count && no.size() == count && modes.size() == count && values.size() == count,
+    POM_REQUIRE(count <= most_nodes, "the trees have {} nodes, more than {}", count, most_nodes);
+    POM_REQUIRE(count > 0 && trees.size() == count && features.size() == count && yes.size() == count &&
+                    no.size() == count && modes.size() == count && values.size() == count,
                 "the lists of nodes differ in length");
     POM_REQUIRE(missing.empty() || missing.size() == count, "the lists of nodes differ in length");
     POM_REQUIRE(leaf_trees.size() == leaf_nodes.size() && leaf_ids.size() == leaf_nodes.size() &&
@@ -184,6 +272,7 @@ struct NodeLists {
       leaves[found->second].emplace_back(leaf_ids[i], leaf_weights[i]);
     }
     std::vector<Tree> all;
+    std::size_t steps = 0;
     for (auto [tree, root] : roots) {
       Tree& made = all.emplace_back();
       std::vector<std::pair<std::size_t, Leaf>> pending{{at[{tree, root}], {}}};
@@ -192,6 +281,8 @@ struct NodeLists {
         auto [i, leaf] = std::move(pending.back());
         pending.pop_back();
         POM_REQUIRE(++visited <= count, "tree {} goes in a circle", tree);
+        steps += leaf.path.size();
+        POM_REQUIRE(steps <= most_steps, "the paths through tree {} are too long", tree);
         if (modes[i] == "LEAF") {
           leaf.values = leaves[i];
           made.leaves.push_back(std::move(leaf));
@@ -349,7 +440,8 @@ struct TreeEnsemble {
          members = POM_TRY(numbers(g, membership_values));
     const Ints& missing = *nodes_missing_value_tracks_true;
     std::size_t count = modes.size(), next = 0;
-    POM_REQUIRE(count > 0 && count <= most_nodes && splits.size() == count && nodes_featureids->size() == count &&
+    POM_REQUIRE(count <= most_nodes, "the trees have {} nodes, more than {}", count, most_nodes);
+    POM_REQUIRE(count > 0 && splits.size() == count && nodes_featureids->size() == count &&
                     nodes_truenodeids->size() == count && nodes_falsenodeids->size() == count &&
                     nodes_trueleafs->size() == count && nodes_falseleafs->size() == count &&
                     (missing.empty() || missing.size() == count),
