@@ -20,8 +20,8 @@ Result<std::string> model_type_of(const std::string& json_text);
 // transformers' classes of the model; none when the file does not say.
 Result<Strings> architectures_of(const std::string& json_text);
 
-// The text with the keys of `defaults`, a JSON object, that it leaves out, as transformers' class of the family has them;
-// a key that is null is not left out.
+// The text with the keys of `defaults`, a JSON object, that it leaves out, as transformers' class of the family has
+// them; a key that is null is not left out.
 Result<std::string> with_defaults(const std::string& json_text, const char* defaults);
 
 Status read_config_erased(const std::string& json_text, const RecordInfo& info, void* record);
