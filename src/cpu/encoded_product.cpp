@@ -259,8 +259,11 @@ constexpr ProductTarget portable{quantise, multiply};
 
 }  // namespace
 
+#if !defined(__x86_64__) && !defined(__aarch64__)
+const ProductTarget* byte_products() { return nullptr; }
+#endif
 const ProductTarget& portable_products() { return portable; }
-const ProductTarget& best_products() { return vnni_products() ? *vnni_products() : portable; }
+const ProductTarget& best_products() { return byte_products() ? *byte_products() : portable; }
 
 void multiply_halves(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                      std::size_t last_token) {

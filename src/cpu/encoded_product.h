@@ -43,8 +43,9 @@ struct ProductTarget {
   void (*multiply)(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                    std::size_t last_token);
 };
-// Byte products of AVX-512; null where the processor has none. 16-bit ones of whatever it has. The best of them.
-const ProductTarget* vnni_products();
+// Byte products of AVX-512 or ARMv8.2, null where the processor has none; 16-bit ones of whatever it has; the better
+// ones.
+const ProductTarget* byte_products();
 const ProductTarget& portable_products();
 const ProductTarget& best_products();
 // For matrices of halves and of indices, which need no quantising.

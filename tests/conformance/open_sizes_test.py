@@ -122,6 +122,16 @@ def add_choices():
     add(17, "(float[b] x) => (float[?] y, int64[?] i) <int64[1] most = {5}> { s = Shape(x) k = Min(s, most) y, i = TopK(x, k) }", x=rng.integers(0, 3, 9).astype(numpy.float32))
     add(17, "(float[n,2,3] x, int64[m] i, float[m,2,3] u, int64[3] s) => (float[?,?,?] y) <int64[3] p = {-1,1,1}> "
             "{ a = Reshape(i, p) e = Expand(a, s) y = ScatterElements<axis=0>(x, e, u) }", x=real(5, 2, 3), i=numpy.array([3, 0]), u=real(2, 2, 3), s=numpy.array([1, 2, 3]))
+    for axis, k in [(0, 2), (1, 1)]:
+        add(17, f"(float[a,b] x, float[k,c] u, int64[k] i, int64[2] s, int64[2] p) => (float[?,?] y) "
+                f"{{ r = Reshape(i, p) e = Expand(r, s) y = ScatterElements<axis={axis}, reduction=\"add\">(x, e, u) }}",
+            x=real(4, 5), u=real(2, 3), i=numpy.array([2, 0]), s=numpy.array([2, 3]), p=numpy.array([2, 1]))
+    for upper in [0, 1]:
+        add(17, f"(float[a,b] x, int64 k) => (float[?,?] y) {{ y = Trilu<upper={upper}>(x, k) }}", x=real(4, 6), k=numpy.array(-1))
+    add(17, "(float[b,n] x) => (float[?,?,?,?] y) <int64 s = {3}, float[6] w = {0.1,0.4,1,0.9,0.5,0.2}> { y = STFT(x, s, w) }", x=real(2, 17))
+    add(17, "(float[b,6,n,2] x) => (int64[?] y, float[?,?] z) <int64[6] many = {0,2,3,-1,2,1}> "
+            "{ a = Reshape(x, many) y = Shape(a) z = Flatten<axis=3>(a) }", x=real(2, 6, 5, 2))
+    add(19, "(float[a,b] x, int64[3] s) => (float[?,?,?] y) { y = Reshape<allowzero=1>(x, s) }", x=real(4, 6), s=numpy.array([3, -1, 2]))
     for axis in [0, 1]:
         add(17, f"(float[a,b] x, int64[c,d] i, float[c,d] u) => (float[?,?] y) {{ y = ScatterElements<axis={axis}>(x, i, u) }}",
             x=real(4, 5), i=numpy.array([[0, 1, 2], [1, 2, 3]]), u=real(2, 3))

@@ -125,17 +125,11 @@ struct ScatterElements {
   // Indices that cover a part of the other dims: as full index tuples.
   Status lower_tuples(Lowering& g, Value at, std::size_t along, const std::string& mode) const {
     POM_REQUIRE(data.dtype() != DType::boolean, "indices that cover a part of booleans are not supported");
+    // Counted along each dim, ones give places in the very shape that the indices have.
+    Value ones = g.plus(g.times(at, 0), 1);
     Values parts;
-    for (std::size_t i = 0; i < data.rank(); ++i) {
-      if (i == along) {
-        parts.push_back(at);
-        continue;
-      }
-      Shape ones(data.rank(), 1);
-      ones[i] = indices.shape()[i];
-      Value places = g.add(mil::range_1d{.end = g.dim(indices, i), .start = g.integer(0), .step = g.integer(1)});
-      parts.push_back(g.broadcast_to(g.reshape(places, ones), indices.shape(), {indices}));
-    }
+    for (std::size_t i = 0; i < data.rank(); ++i)
+      parts.push_back(i == along ? at : g.add(mil::cumsum{.x = ones, .axis = int(i), .exclusive = true}));
     Value all = g.add(mil::stack{.values = parts, .axis = int(data.rank())});
     return g.result(
         g.wrap(g.add(mil::scatter_nd{.data = data, .indices = all, .updates = updates, .mode = mode}), data.elem()),

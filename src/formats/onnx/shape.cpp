@@ -51,9 +51,12 @@ struct Reshape {
     }
     return g.result(g.add(mil::reshape{.x = data, .shape = g.shape_value(wanted, {data})}), data.elem());
   }
-  // A shape nothing is known of: 0 is replaced by the input's dim there, since MIL reads it another way.
+  // A shape nothing is known of: 0 is replaced by the input's dim there, since MIL reads it another way. Where 0 means
+  // a tensor without elements it stays: Core ML has none of these.
   Status lower_computed(Lowering& g) const {
-    POM_REQUIRE(shape.shape()[0].known() && !allowzero, "the shape is not known before the model runs");
+    POM_REQUIRE(shape.shape()[0].known(), "not even the rank of the result is known before the model runs");
+    POM_REQUIRE(!allowzero || !(element_count(data.shape()) == 0), "the shape is not known before the model runs");
+    if (allowzero) return g.result(g.reshape(data, *shape), data.elem());
     std::int64_t wanted = shape.shape()[0].value(), rank = std::int64_t(data.rank());
     Value own = g.shape_of(data);
     if (wanted < rank) own = g.slice(own, 0, 0, wanted);
@@ -423,17 +426,17 @@ struct Trilu {
   ONNX_ATTR(upper, bool) = true;
   Status lower(Lowering& g) const {
     POM_REQUIRE(input.rank() >= 2, "the input has rank {}, but at least 2 is needed", input.rank());
-    double offset = k ? POM_TRY(g.constant_number(k, "k")) : 0;
     // Keeps column - row >= k (upper) or <= k (lower).
     std::size_t rank = input.rank();
     auto range = [&](std::size_t axis) {
       return g.add(mil::range_1d{.end = g.dim(input, axis), .start = g.integer(0), .step = g.integer(1)});
     };
-    offset = std::clamp(offset, -2147483000.0, 2147483000.0);
     for (std::size_t i = rank - 2; i < rank; ++i)
       if (input.shape()[i] == 0) return g.result(input, input.elem());
     Value difference = g.minus(g.expand_dims(range(rank - 1), {0}), g.expand_dims(range(rank - 2), {1}));
-    Value limit = g.integer(std::int64_t(offset));
+    auto offset = k ? g.constant_number(k, "k") : Result<double>(0.0);
+    Value limit =
+        offset ? g.integer(std::int64_t(std::clamp(*offset, -2147483000.0, 2147483000.0))) : g.reshape(k, Shape{1});
     Value keep = upper ? g.add(mil::greater_equal{.x = difference, .y = limit})
                        : g.add(mil::less_equal{.x = difference, .y = limit});
     return g.result(g.select(keep, input, g.scalar(input.dtype(), 0)), input.elem());

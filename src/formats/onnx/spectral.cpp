@@ -148,7 +148,8 @@ struct STFT {
   ONNX_OPTIONAL(frame_length);
   ONNX_ATTR(onesided, bool) = true;
   Status lower(Lowering& g) const {
-    POM_REQUIRE(signal.rank() == 3 && signal.shape()[2] == 1,
+    // Without the last dim PyTorch's exporter has it.
+    POM_REQUIRE(signal.rank() == 2 || (signal.rank() == 3 && signal.shape()[2] == 1),
                 "the signal must be real, of the shape [batch, length, 1]");
     auto step = std::int64_t(POM_TRY(g.constant_number(frame_step, "frame_step")));
     Dim size = signal.shape()[1];
@@ -158,7 +159,7 @@ struct STFT {
     POM_REQUIRE(step > 0 && length > 0 && length <= largest_transform && (!size.known() || length <= size.value()),
                 "frames of {} samples, {} apart, of a signal of {}", length, step, size.text());
     std::int64_t bins = onesided ? length / 2 + 1 : length;
-    Value x = g.cast(g.squeeze(signal, {2}), DType::fp32);
+    Value x = g.cast(signal.rank() == 3 ? g.squeeze(signal, {2}) : *signal, DType::fp32);
     Value framed = g.add(mil::gather{.x = x, .indices = POM_TRY(places(g, size, step, length)), .axis = 1});
     if (window) framed = g.times(framed, g.cast(window, DType::fp32));
     Transform t = transform(g, length, bins, length, 1);

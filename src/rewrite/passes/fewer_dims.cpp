@@ -74,6 +74,17 @@ Value target_shape(Builder& g, const Shape& shape, const std::vector<RunningSize
 
 }  // namespace
 
+Value shape_of(Builder& g, Value value) {
+  std::vector<RunningSize> sizes;
+  collect_sizes(value, sizes);
+  Values parts;
+  for (Dim d : value.shape()) {
+    parts.push_back(running_size(g, d, sizes));
+    if (!parts.back()) return g.refuse(fail("the size {} cannot be computed when the model runs", d.text()));
+  }
+  return g.add(mil::concat{.values = parts, .axis = 0});
+}
+
 Shape merged(const Shape& shape, const Runs& runs) {
   Shape result;
   std::size_t next = 0;

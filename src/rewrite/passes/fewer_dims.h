@@ -39,6 +39,9 @@ Value before_layouts(Value value);
 // Sizes that are known only when the model runs are taken from the value's own ones, and from those of `knowing`.
 Value as_shape(Builder& g, Value value, const Shape& shape, const Values& knowing = {});
 
+// The sizes of a large value, when the model runs.
+Value shape_of(Builder& g, Value value);
+
 // A value of as many dims as `full`, repeated along dims where it has one element and `full` has more.
 Value repeated(Builder& g, Value value, const Shape& full, const Values& knowing);
 

@@ -109,7 +109,8 @@ Value smaller_elementwise(const Node& node, Builder& g) {
 Values smaller(const Node& node, Builder& g) {
   if (is<mil::reshape>(&node) && !all_known(node.output().shape()))
     return {g.add(mil::reshape{.x = before_layouts(node.input("x")), .shape = node.input("shape")})};
-  if (is_layout(node)) return {as_shape(g, node.input(0), node.output().shape())};
+  if (is_layout(node) || is<mil::flatten2d>(&node)) return {as_shape(g, node.input(0), node.output().shape())};
+  if (is<mil::shape>(&node)) return {shape_of(g, node.input("x"))};
   if (is<mil::transpose>(&node)) return {smaller_transpose(node, g)};
   if (is<mil::tile>(&node)) return {smaller_tile(node, g)};
   if (node.op->elementwise) return {smaller_elementwise(node, g)};
