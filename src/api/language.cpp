@@ -28,9 +28,14 @@ std::string template_text(const Json& config) {
   if (!config.is_object() || !config.contains("chat_template")) return {};
   const Json& found = config["chat_template"];
   if (found.is_string()) return found;
-  for (const Json& each : found.is_array() ? found : Json::array())
-    if (each.value("name", "") == "default") return each.value("template", "");
-  return {};
+  std::string text;
+  for (const Json& each : found.is_array() ? found : Json::array()) {
+    if (!each.is_object() || !each.contains("template") || !each["template"].is_string()) continue;
+    bool usual = each.contains("name") && each["name"] == "default";
+    if (usual || text.empty()) text = each["template"];
+    if (usual) break;
+  }
+  return text;
 }
 
 void find_ends(Language& language, const Json& generation) {

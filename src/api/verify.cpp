@@ -14,6 +14,7 @@
 #include "api/origin.h"
 #include "api/run.h"
 #include "api/tensors.h"
+#include "api/verify_language_model.h"
 #include "base/half.h"
 #include "cpu/runner.h"
 #include "ir/evaluate.h"
@@ -281,6 +282,16 @@ Result<VerifyReport> verify(const std::string& path, const VerifyOptions& option
   POM_REQUIRE(*options.random >= 1, "--random takes a number of at least 1");
   bool drawn = options.inputs->empty() && !options.given;
   int sets = drawn ? int(options.random) : 1;
+  bool plain = drawn && !options.bisect && options.function->empty();
+  if (plain && reference.model && are_forms_of_a_language_model(model.program, reference.model->program)) {
+    for (int i = 0; i < sets; ++i)
+      join(report,
+           POM_TRY(verify_language_models(
+               {model.program, reference.model->program, tolerance, std::uint64_t(*options.seed + i)})),
+           i, sets);
+    report.seconds = watch.seconds();
+    return report;
+  }
   NamedTensors last_inputs;
   for (int i = 0; i < sets; ++i) {
     Sample s;

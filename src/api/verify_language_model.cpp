@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "api/files.h"
 #include "llm/session.h"
@@ -15,7 +16,8 @@ constexpr std::int64_t most_steps = 8;  // single tokens after the prompt
 // Tokens that differ from run to run of the loop, not from run to run of the program.
 class SeededTokens {
  public:
-  explicit SeededTokens(std::int64_t vocabulary) : vocabulary_(std::uint64_t(vocabulary)) {}
+  explicit SeededTokens(std::int64_t vocabulary, std::uint64_t seed = 0)
+      : vocabulary_(std::uint64_t(vocabulary)), state_(seed << 32) {}
   int next() {
     std::uint64_t z = state_ += 0x9E3779B97F4A7C15;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
@@ -29,7 +31,7 @@ class SeededTokens {
   }
 
  private:
-  std::uint64_t vocabulary_, state_ = 0;
+  std::uint64_t vocabulary_, state_;
 };
 
 llm::BuildOptions reference_options(const llm::BuildOptions& package) {
@@ -52,28 +54,30 @@ Tensor logits_of(const llm::Session& session) {
 
 Status compare_step(llm::Session& got, llm::Session& expected, const std::vector<int>& tokens,
                     const Tolerance& tolerance, VerifyReport& report) {
-  POM_TRY_IN(expected.feed(tokens), "running the model in memory");
-  POM_TRY_IN(got.feed(tokens), "running what was written");
+  POM_TRY_IN(expected.feed(tokens), "running the reference");
+  POM_TRY_IN(got.feed(tokens), "running the model");
   std::string name = fmt::format("logits of token {}", got.text().size());
   return add_lines(report, {{name, logits_of(got)}}, {{name, logits_of(expected)}}, tolerance);
 }
 
-Result<VerifyReport> verify_decoder(const LanguageModelCheck& check, const Program& written, const Program& memory) {
+Result<VerifyReport> verify_decoders(const LanguageModelPair& pair) {
   Stopwatch watch;
   VerifyReport report;
-  report.reference = "the checkpoint in memory, with fp32 activations, on seeded tokens";
-  llm::Session got = POM_TRY(llm::Session::open(written)), expected = POM_TRY(llm::Session::open(memory));
+  llm::Session got = POM_TRY(llm::Session::open(pair.got)), expected = POM_TRY(llm::Session::open(pair.expected));
+  POM_REQUIRE(got.model().vocabulary == expected.model().vocabulary,
+              "the model has a vocabulary of {} tokens, the reference one of {}", got.model().vocabulary,
+              expected.model().vocabulary);
   // Near ties of logits are decided by rounding; with a few rows only, one of them would be a tenth of all.
-  Tolerance tolerance = check.tolerance;
+  Tolerance tolerance = pair.tolerance;
   tolerance.min_equal = 0;
-  SeededTokens tokens(got.model().vocabulary);
+  SeededTokens tokens(got.model().vocabulary, pair.seed);
   // A full call and so much of another that it is worth padding: the rows behind the text must not be seen.
-  std::int64_t context = got.model().context, batch = got.model().prefill;
+  std::int64_t context = std::min(got.model().context, expected.model().context), batch = got.model().prefill;
   std::int64_t prompt = std::min(batch + batch / 8 + 3, context - 1);
   if (got.model().cache == llm::Cache::none) prompt = std::min<std::int64_t>(16, context - 1);
   POM_TRY(compare_step(got, expected, tokens.next(std::max<std::int64_t>(1, prompt)), tolerance, report));
-  for (std::int64_t i = 0; i < most_steps && got.room() > 0; ++i) {
-    if (i && watch.seconds() > check.seconds) {
+  for (std::int64_t i = 0; i < most_steps && got.room() > 0 && expected.room() > 0; ++i) {
+    if (i && watch.seconds() > pair.seconds) {
       report.note = fmt::format("after {:.0f} s there were {} single tokens", watch.seconds(), i);
       break;
     }
@@ -84,7 +88,6 @@ Result<VerifyReport> verify_decoder(const LanguageModelCheck& check, const Progr
 
 Result<VerifyReport> verify_encoder(const LanguageModelCheck& check, const Program& written, const Program& memory) {
   VerifyReport report;
-  report.reference = "the checkpoint in memory, with fp32 activations, on seeded tokens";
   const Function &got = written.main(), &expected = memory.main();
   Dim size = got.body.input("input_ids").shape()[1];
   constexpr std::int64_t usual = 24;
@@ -118,10 +121,23 @@ Result<VerifyReport> verify_language_model(const LanguageModelCheck& check) {
   Model written = POM_TRY_IN(open_model(check.package), "reading back what was written");
   Program memory = POM_TRY_IN(llm::build_program(*check.checkpoint, reference_options(check.build)), "the reference");
   bool decoder = llm::is_language_model(written.program);
-  VerifyReport report = POM_TRY(decoder ? verify_decoder(check, written.program, memory)
+  VerifyReport report = POM_TRY(decoder ? verify_decoders({written.program, memory, check.tolerance, 0, check.seconds})
                                         : verify_encoder(check, written.program, memory));
+  report.reference = "the checkpoint in memory, with fp32 activations, on seeded tokens";
   report.seconds = watch.seconds();
   return report;
 }
+
+bool are_forms_of_a_language_model(const Program& a, const Program& b) {
+  if (!llm::is_language_model(a) || !llm::is_language_model(b)) return false;
+  auto inputs = [](const Program& program) {
+    std::set<std::string> names;
+    for (const Feature& feature : program.main().inputs) names.insert(feature.name);
+    return names;
+  };
+  return inputs(a) != inputs(b);
+}
+
+Result<VerifyReport> verify_language_models(const LanguageModelPair& pair) { return verify_decoders(pair); }
 
 }  // namespace pomona::api

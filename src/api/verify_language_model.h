@@ -19,4 +19,16 @@ struct LanguageModelCheck {
 };
 Result<VerifyReport> verify_language_model(const LanguageModelCheck& check);
 
+// Two language models of any forms, which take different inputs, called as generation calls them.
+struct LanguageModelPair {
+  const Program &got, &expected;
+  Tolerance tolerance;
+  std::uint64_t seed = 0;
+  double seconds = 60;
+};
+Result<VerifyReport> verify_language_models(const LanguageModelPair& pair);
+// Whether both are decoders, and one takes other inputs than the other: a checkpoint and a package, or packages with
+// caches of two kinds.
+bool are_forms_of_a_language_model(const Program& a, const Program& b);
+
 }  // namespace pomona::api

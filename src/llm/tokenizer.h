@@ -40,7 +40,8 @@ class Tokenizer {
   virtual bool is_special(int id) const = 0;
 };
 
-// Decodes token by token, for streaming: gives the text that has become certain (whole characters) with each id.
+// Decodes token by token, for streaming: gives the text that has become certain (whole characters) with each id; bytes
+// that are none become U+FFFD.
 class StreamDecoder {
  public:
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}

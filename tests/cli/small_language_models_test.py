@@ -321,16 +321,33 @@ class SmallLanguageModels(unittest.TestCase):
         self.check_quantised(dict(quant_method="compressed-tensors", format="float-quantized",
                                   config_groups={"group_0": dict(targets=["Linear"], weights=weights)}), tensors_of)
 
-    def test_tools_and_calls_are_the_templates(self):
+    def test_generation_ends_where_the_configuration_says(self):
         write_llama(self.model)
         words = {"[UNK]": 0, **{f"w{i}": i for i in range(1, 50)}}
+        self.write_words(words)
+        given = ["generate", self.model, "--raw", "--prompt", "w5 w6", "--max-tokens", 8, "--json"]
+        first = json.loads(done(*given))["tokens"]
+        self.assertEqual(len(first), 8)
+        config = json.loads((self.model / "config.json").read_text())
+        (self.model / "config.json").write_text(json.dumps(dict(config, eos_token_id=[first[3], 999])))
+        self.assertEqual(json.loads(done(*given))["tokens"], first[: first.index(first[3])])
+        (self.model / "generation_config.json").write_text(json.dumps({"eos_token_id": first[5]}))
+        self.assertEqual(json.loads(done(*given))["tokens"], first[: first.index(first[5])])
+
+    def write_words(self, words):
         (self.model / "tokenizer.json").write_text(json.dumps({
             "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None,
             "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}}))
+
+    def test_tools_and_calls_are_the_templates(self):
+        write_llama(self.model)
+        self.write_words({"[UNK]": 0, **{f"w{i}": i for i in range(1, 50)}})
         # As many words as the call says, if all has come through.
         template = ("{% if tools is not defined or tools[0].function.name != 'count' %}{{ raise_exception('no tools') }}{% endif %}"
-                    "{{ 'w1 ' * messages[1].tool_calls[0].function.arguments.words }}{{ messages[2].tool_call_id }} {{ kind }}")
-        (self.model / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+                    "{{ 'w1 ' * messages[1].tool_calls[0].function.arguments.words }}{{ messages[2].tool_call_id }} {{ kind }} {{ bos_token }}")
+        (self.model / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ raise_exception('this is the old one') }}"}))
+        (self.model / "chat_template.jinja").write_text(template)
+        (self.model / "special_tokens_map.json").write_text(json.dumps({"bos_token": {"content": "w9"}, "eos_token": "w49"}))
         process = subprocess.Popen([POMONA, "serve", str(self.model), "--port", "0"], stderr=subprocess.PIPE, text=True)
         try:
             place = next(found[1] for line in process.stderr if (found := re.search(r"listening on (http://\S+)", line)))
@@ -339,7 +356,7 @@ class SmallLanguageModels(unittest.TestCase):
                                   dict(role="tool", tool_call_id="w7", content="5")], max_tokens=2, chat_template_kwargs=dict(kind="w3 w4"))
             tools = [dict(type="function", function=dict(name="count", parameters={}))]
             with urllib.request.urlopen(f"{place}/v1/chat/completions", json.dumps(dict(body, tools=tools)).encode(), timeout=60) as response:
-                self.assertEqual(json.load(response)["usage"]["prompt_tokens"], 5 + 1 + 2)
+                self.assertEqual(json.load(response)["usage"]["prompt_tokens"], 5 + 1 + 2 + 1)
             for wrong in (body, dict(body, tools=tools, tool_choice="required"), dict(body, tools=[dict(type="function")])):
                 with self.assertRaises(urllib.error.HTTPError) as raised:
                     urllib.request.urlopen(f"{place}/v1/chat/completions", json.dumps(wrong).encode(), timeout=60)
@@ -348,6 +365,30 @@ class SmallLanguageModels(unittest.TestCase):
         finally:
             process.terminate()
             process.communicate()
+
+    def test_a_package_is_verified_against_its_checkpoint(self):
+        write_llama(self.model)
+        one, other = self.folder / "one.mlpackage", self.folder / "other.mlpackage"
+        done("convert", self.model, "-o", one, "--context", 40, "--prefill", 8)
+        done("convert", self.model, "-o", other, "--context", 32, "--for", "ane", "--cache", "io")
+        for got, expected in ((one, self.model), (other, self.model), (self.model, one), (one, other)):
+            report = json.loads(done("verify", got, "--against", expected, "--random", 2, "--json"))
+            self.assertGreaterEqual(len(report["outputs"]), 4)
+        tensors = {name: tensor.copy() for name, tensor in read(self.model / "model.safetensors").items()}
+        tensors["model.layers.2.mlp.down_proj.weight"] *= 1.5
+        save(self.model / "model.safetensors", tensors)
+        self.assertEqual(pomona("verify", one, "--against", self.model).returncode, 1)
+
+    def test_bytes_that_are_no_text_are_marked(self):
+        """A tokenizer whose tokens are single bytes, and a model that writes any of them."""
+        write_llama(self.model)
+        self.write_words({("[UNK]" if i == 0 else f"<0x{0xA0 + i:02X}>"): i for i in range(50)})
+        parts = json.loads((self.model / "tokenizer.json").read_text())
+        parts["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
+        (self.model / "tokenizer.json").write_text(json.dumps(parts))
+        result = subprocess.run([POMONA, "generate", self.model, "--raw", "--prompt", "<0xA5>", "--max-tokens", "12"], capture_output=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("\ufffd", result.stdout.decode())  # which raises an error where bytes are none of UTF-8
 
     def test_small_packages_are_cut_and_run_at_random(self):
         write_llama(self.model)

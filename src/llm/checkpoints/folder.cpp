@@ -124,6 +124,34 @@ Result<fs::path> folder_of_model(const fs::path& folder) {
   return folder;
 }
 
+// Without a file of its own, what ends generation is the model's configuration's.
+Result<std::string> generation_config_of(const fs::path& folder, const Json& config) {
+  std::string text = POM_TRY(text_of(folder / "generation_config.json"));
+  if (!text.empty()) return text;
+  Json found = Json::object();
+  for (const Json* part : {config.contains("text_config") ? &config["text_config"] : nullptr, &config})
+    for (const char* name : {"bos_token_id", "eos_token_id", "pad_token_id"})
+      if (part && part->is_object() && part->contains(name)) found[name] = (*part)[name];
+  return found.empty() ? text : found.dump();
+}
+
+// tokenizer_config.json with what stands in files of its own: the chat template (which then is the one that counts),
+// and the special tokens that it leaves out.
+Result<std::string> tokenizer_config_of(const fs::path& folder) {
+  std::string text = POM_TRY(text_of(folder / "tokenizer_config.json"));
+  Json config = Json::parse(text, nullptr, false), before = config;
+  if (!config.is_object()) config = before = Json::object();
+  Json tokens = Json::parse(POM_TRY(text_of(folder / "special_tokens_map.json")), nullptr, false);
+  if (tokens.is_object())
+    for (const auto& [name, token] : tokens.items())
+      if (!config.contains(name) || config[name].is_null()) config[name] = token;
+  Json processor = Json::parse(POM_TRY(text_of(folder / "chat_template.json")), nullptr, false);
+  if (processor.is_object() && processor.contains("chat_template"))
+    config["chat_template"] = processor["chat_template"];
+  if (std::string own = POM_TRY(text_of(folder / "chat_template.jinja")); !own.empty()) config["chat_template"] = own;
+  return config == before ? text : config.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace
 
 Weight as_floats(const Weight& weight) {
@@ -152,9 +180,9 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   checkpoint.config = POM_TRY(text_of(at / "config.json"));
   Json config = Json::parse(checkpoint.config, nullptr, false);
   POM_REQUIRE(config.is_object(), "'{}' is no JSON object", (at / "config.json").string());
-  checkpoint.generation_config = POM_TRY(text_of(at / "generation_config.json"));
+  checkpoint.generation_config = POM_TRY(generation_config_of(at, config));
   if (has_tokenizer(at.string())) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
-  checkpoint.tokenizer_config = POM_TRY(text_of(at / "tokenizer_config.json"));
+  checkpoint.tokenizer_config = POM_TRY(tokenizer_config_of(at));
   fs::path file = weights.empty() ? POM_TRY(weights_file(at)) : at / weights;
   RawTensors raw = POM_TRY(read_weights(file, &checkpoint.format));
   POM_TRY_IN(take_quantised(config, raw, checkpoint), "'{}'", checkpoint.path);

@@ -110,7 +110,7 @@ std::string StreamDecoder::add(int id) {
   std::string text = tokenizer_->decode(ids_);
   std::size_t whole = text.size() - unfinished_bytes(text);
   if (whole <= given_) return {};
-  std::string result = text.substr(given_, whole - given_);
+  std::string result = valid_utf8(std::string_view(text).substr(given_, whole - given_));
   given_ = whole;
   constexpr std::size_t most_kept = 16;
   if (ids_.size() > most_kept && whole == text.size()) {
@@ -122,7 +122,7 @@ std::string StreamDecoder::add(int id) {
 
 std::string StreamDecoder::finish() {
   std::string text = tokenizer_->decode(ids_);
-  std::string result = given_ < text.size() ? text.substr(given_) : "";
+  std::string result = given_ < text.size() ? valid_utf8(std::string_view(text).substr(given_)) : "";
   ids_.clear();
   given_ = 0;
   return result;
