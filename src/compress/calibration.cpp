@@ -15,12 +15,15 @@
 namespace pomona::compress {
 namespace {
 
+// A matrix of more columns would take gigabytes, and its factor hours.
+constexpr std::size_t most_matrix_columns = 16384;
+
 // The input that a weight is multiplied by, and the axis of it that runs along the weight's columns.
 struct Reader {
   Value input;
   bool channels_second = false;           // [batch, channels, space...]; else the channels are last
   std::size_t channels = 0, repeats = 1;  // columns are channels x repeats
-  bool has_matrix() const { return repeats == 1; }
+  bool has_matrix() const { return repeats == 1 && channels <= most_matrix_columns; }
 };
 
 std::optional<Reader> reader_of(const Node& user, Value weight) {

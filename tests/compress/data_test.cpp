@@ -31,6 +31,28 @@ TEST(Calibration, MomentsAndMatrixAreThoseOfTheInputs) {
   EXPECT_NEAR(statistics.matrix[3 * 64 + 9], cross, 1e-3 * moment);
 }
 
+TEST(Calibration, OfVeryManyColumnsTheMomentsAreEnough) {
+  Program program;
+  Function& f = program.add_function("main", Target::iOS18);
+  Builder g(f);
+  constexpr std::int64_t columns = 20000;
+  std::vector<double> numbers(columns);
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = double(i % 7) - 3;
+  Value x = f.body.add_input("x", tensor_type(DType::fp32, {1, columns}));
+  Value weight = g.constant(Tensor::from_numbers(DType::fp32, {1, columns}, numbers), "w");
+  f.body.set_results({g.add(mil::linear{.x = x, .weight = weight}, "y")});
+  Calibration data(f, {{{"x", Tensor::from_numbers(DType::fp32, {1, columns}, numbers)}}});
+  auto found = data.of(weight);
+  ASSERT_TRUE(found && *found);
+  EXPECT_TRUE((*found)->matrix.empty());
+  EXPECT_EQ((*found)->second_moments[6], 9);
+  Request request(*make_scheme("int8"));
+  request.calibration = std::make_shared<Calibration>(data);
+  auto report = compress(program, request);
+  ASSERT_TRUE(report) << describe(report.error());
+  EXPECT_THAT(report->lines[0].note, HasSubstr("rounded to nearest"));
+}
+
 TEST(Calibration, DataHalveWhatTheOutputsLose) {
   for (const char* scheme : {"linear4", "blocks4", "lut3"}) {
     auto request = [&] {
