@@ -84,6 +84,11 @@ def add_moves():
     for mode in ["edge", "reflect", "wrap", "constant"]:
         add(19, f'(float[a,b,c,d] x) => (float[?,?,?,?] y) <int64[8] s = {{0,1,2,3,0,1,0,2}}> {{ y = Pad<mode="{mode}">(x, s) }}', x=real(1, 2, 5, 7))
         add(19, f'(int64[a,b] x) => (int64[?,?] y) <int64[4] s = {{1,2,2,1}}> {{ y = Pad<mode="{mode}">(x, s) }}', x=numpy.arange(12).reshape(3, 4))
+    for kind, x in [("float", real(2, 5)), ("int64", rng.integers(-2**31, 2**31, (2, 5))), ("bool", rng.integers(0, 2, (2, 5)).astype(bool))]:
+        for mode in ["constant"] + ["reflect", "edge"] * (kind != "bool"):
+            add(18, f'({kind}[a,b] x, int64[4] s) => ({kind}[?,?] y) {{ y = Pad<mode="{mode}">(x, s) }}', x=x, s=numpy.array([1, 0, 0, 2]))
+        add(18, f"({kind}[a,b] x, int64[2] s) => ({kind}[?,?] y) <int64[1] last = {{-1}}> {{ y = Pad(x, s, \"\", last) }}", x=x, s=numpy.array([1, 2]))
+    add(18, "(int64[a,b] x, int64[4] s) => (int64[?,?] y) <int64 v = {-70001}> { y = Pad(x, s, v) }", x=rng.integers(0, 99, (2, 5)), s=numpy.array([1, 0, 0, 2]))
     for width in [3, 4, 5, 6, 8]:
         add(19, f"(float[a,b] x) => (float[?,?] y) <int64[1] s = {{{width}}}> {{ y = CenterCropPad<axes=[1]>(x, s) }}", x=real(2, 5))
     add(18, "(float[a,b] x) => (float[?,?] y, float[?,?] z) { y, z = Split<axis=1, num_outputs=2>(x) }", x=real(2, 5))

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "formats/onnx/open_axis.h"
 #include "ops/elementwise_binary.h"
@@ -152,14 +153,40 @@ struct Pad {
 
   // Amounts that are only known when the model runs.
   Status lower_computed(Lowering& g) const {
-    POM_REQUIRE(!axes && is_float(data.dtype()) && *mode != "wrap" && pads_input.shape()[0] == 2 * int(data.rank()),
+    auto rank = std::int64_t(data.rank());
+    Ints along;
+    if (axes)
+      for (std::int64_t a : POM_TRY(g.constant_ints(axes, "axes")))
+        along.push_back(std::int64_t(POM_TRY(g.axis(a, data.rank()))));
+    else
+      for (std::int64_t a = 0; a < rank; ++a) along.push_back(a);
+    auto count = std::int64_t(along.size());
+    POM_REQUIRE(*mode != "wrap" && pads_input.shape()[0] == 2 * count,
                 "pads must be known before the model runs; here they are computed from the inputs");
     double number = 0;
     if (constant_value) number = POM_TRY(g.constant_number(constant_value, "constant_value"));
-    Value pairs = g.transpose(g.reshape(pads_input, Shape{2, std::int64_t(data.rank())}), {1, 0});
-    Value pad = g.reshape(pairs, Shape{2 * std::int64_t(data.rank())});
+    // Pairs axis by axis; a nought behind the amounts is what axes that are not named get.
+    Ints places(std::size_t(2 * rank), 2 * count);
+    for (std::size_t i = 0; i < along.size(); ++i) {
+      places[2 * std::size_t(along[i])] = std::int64_t(i);
+      places[2 * std::size_t(along[i]) + 1] = std::int64_t(i) + count;
+    }
+    Value amounts = g.concat({pads_input, g.ints({0})}, 0);
+    Value pad = g.add(mil::gather{.x = amounts, .indices = g.ints(places), .axis = 0});
     std::string named = *mode == "edge" ? "replicate" : *mode;
-    return g.result(g.add(mil::pad{.x = data, .pad = pad, .mode = named, .constant_val = number}), data.elem());
+    auto padded = [&](Value x, double by) {
+      return g.add(mil::pad{.x = x, .pad = pad, .mode = named, .constant_val = by});
+    };
+    if (is_float(data.dtype())) return g.result(padded(data, number), data.elem());
+    if (data.dtype() == DType::boolean)
+      return g.result(g.cast(padded(g.cast(data, DType::fp32), number), DType::boolean), data.elem());
+    // The op takes floats only; in two parts every integer is one.
+    constexpr double part = 4096;
+    Value high = g.add(mil::floor_div{.x = data, .y = g.integer(std::int64_t(part))});
+    Value low = g.minus(data, g.times(high, part));
+    double above = std::floor(number / part);
+    auto whole = [&](Value x, double by) { return g.cast(padded(g.cast(x, DType::fp32), by), DType::int32); };
+    return g.result(g.plus(g.times(whole(high, above), part), whole(low, number - above * part)), data.elem());
   }
 };
 

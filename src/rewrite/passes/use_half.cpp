@@ -103,9 +103,9 @@ bool is_half(Value value) { return value.type().kind == Type::Kind::tensor && va
 // Through these, numbers on their way to becoming integers keep being such numbers.
 bool carries_indices(const Node& node) {
   if (!node.op) return false;
-  static const std::unordered_set<std::string_view> layout{"reshape",  "expand_dims", "squeeze", "transpose",
-                                                           "concat",   "stack",       "tile",    "slice_by_index",
-                                                           "identity", "range_1d",    "fill",    "cumsum"};
+  static const std::unordered_set<std::string_view> layout{
+      "reshape",        "expand_dims", "squeeze",  "transpose", "concat", "stack", "tile",
+      "slice_by_index", "identity",    "range_1d", "fill",      "cumsum", "pad"};
   return node.op->elementwise || layout.count(node.op->name);
 }
 
