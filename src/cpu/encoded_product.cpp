@@ -259,11 +259,14 @@ constexpr ProductTarget portable{quantise, multiply};
 
 }  // namespace
 
-#if !defined(__x86_64__) && !defined(__aarch64__)
-const ProductTarget* byte_products() { return nullptr; }
-#endif
-const ProductTarget& portable_products() { return portable; }
-const ProductTarget& best_products() { return byte_products() ? *byte_products() : portable; }
+const std::vector<const ProductTarget*>& usable_products() {
+  static const std::vector<const ProductTarget*> all = [] {
+    std::vector<const ProductTarget*> found = {vnni_products(), avx2_products(), neon_products(), &portable};
+    std::erase(found, nullptr);
+    return found;
+  }();
+  return all;
+}
 
 void multiply_halves(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                      std::size_t last_token) {

@@ -43,11 +43,12 @@ struct ProductTarget {
   void (*multiply)(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                    std::size_t last_token);
 };
-// Byte products of AVX-512 or ARMv8.2, null where the processor has none; 16-bit ones of whatever it has; the better
-// ones.
-const ProductTarget* byte_products();
-const ProductTarget& portable_products();
-const ProductTarget& best_products();
+// Byte products of AVX-512, AVX2 and ARMv8.2; null where the processor has them not.
+const ProductTarget* vnni_products();
+const ProductTarget* avx2_products();
+const ProductTarget* neon_products();
+// Those that this processor has, and 16-bit products of whatever it has; the best is the first.
+const std::vector<const ProductTarget*>& usable_products();
 // For matrices of halves and of indices, which need no quantising.
 void multiply_halves(const EncodedProduct& p, std::size_t first_tile, std::size_t last_tile, std::size_t first_token,
                      std::size_t last_token);

@@ -299,11 +299,15 @@ constexpr ProductTarget target{quantise, multiply};
 
 }  // namespace
 
-const ProductTarget* byte_products() {
+const ProductTarget* vnni_products() {
   static const bool usable = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   return usable ? &target : nullptr;
 }
 
+}  // namespace pomona::cpu
+#else
+namespace pomona::cpu {
+const ProductTarget* vnni_products() { return nullptr; }
 }  // namespace pomona::cpu
 #endif

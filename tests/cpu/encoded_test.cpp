@@ -258,8 +258,7 @@ void expect_products(const EncodedMatrix& m, const DrawnMatrix& from, const std:
       }
     }
   }
-  for (const ProductTarget* target : {&portable_products(), byte_products()}) {
-    if (!target) continue;
+  for (const ProductTarget* target : usable_products()) {
     std::vector<float> y(vectors * m.rows), alone(vectors * m.rows);
     HugeBytes activations(activation_bytes(m) * vectors);
     EncodedProduct p{&m, x.data(), m.depth, vectors, activations.data(), nullptr, y.data(), m.rows};
@@ -385,8 +384,7 @@ TEST(EncodedProduct, NanStaysWithItsVector) {
   std::vector<std::uint8_t> codes(16 * 64, 3);
   IntegerMatrix from{codes.data(), 4, false, 16, 64, 64, 1, 1, 32, 2, 1, std::vector<float>(32, 0.5f), {}};
   SharedMatrix m = encode_integers(from);
-  for (const ProductTarget* target : {&portable_products(), byte_products()}) {
-    if (!target) continue;
+  for (const ProductTarget* target : usable_products()) {
     std::vector<float> x(2 * 64, 1.0f), y(2 * 16);
     x[5] = INFINITY;
     HugeBytes activations(activation_bytes(*m) * 2);

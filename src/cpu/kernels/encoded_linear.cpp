@@ -28,7 +28,7 @@ class EncodedLinear {
     if (activation_bytes_) {
       std::size_t grain = 1 + 16384 / matrix_->depth;
       parallel_for(vectors_, grain,
-                   [&](std::size_t first, std::size_t last) { best_products().quantise(p, first, last); });
+                   [&](std::size_t first, std::size_t last) { usable_products().front()->quantise(p, first, last); });
     }
     std::size_t blocks = (vectors_ + vectors_per_task - 1) / vectors_per_task, tiles = matrix_->tiles(),
                 per_task = tiles_per_task(), tasks = (tiles + per_task - 1) / per_task;
@@ -52,7 +52,7 @@ class EncodedLinear {
     std::size_t last_tile = std::min(first_tile + tiles_per_task(), matrix_->tiles());
     auto multiply = matrix_->code == EncodedMatrix::Code::halves    ? multiply_halves
                     : matrix_->code == EncodedMatrix::Code::indices ? multiply_indices
-                                                                    : best_products().multiply;
+                                                                    : usable_products().front()->multiply;
     multiply(p, first_tile, last_tile, first, last);
     if (!finish_) return;
     std::size_t row = first_tile * tile_rows, count = std::min(last_tile * tile_rows, matrix_->rows) - row;
