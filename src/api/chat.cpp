@@ -45,6 +45,14 @@ Result<std::vector<int>> prompt_that_fits(const Language& language, Json& messag
   return prompt;
 }
 
+// Some models turn positions otherwise once a text is long. A checkpoint that was opened for long ones is opened anew
+// for a text that will be short, whatever there is room for.
+static bool fits_unchanged_turns(const Language& language, std::size_t prompt, std::int64_t most) {
+  std::int64_t changes = language.model.turns_change_at;
+  return language.model.in_memory && changes > 0 && language.model.context > changes &&
+         std::int64_t(prompt) + most <= changes;
+}
+
 Result<GenerateReport> generate(const std::string& path, const GenerateOptions& options, const SamplingFlags& flags,
                                 const Print& print) {
   std::string prompt = options.prompt;
@@ -52,8 +60,11 @@ Result<GenerateReport> generate(const std::string& path, const GenerateOptions& 
   POM_REQUIRE(!prompt.empty(), "generate needs a --prompt");
   GenerateReport report;
   Language language = POM_TRY(open_language(path, {.context = options.context}));
-  report.load_seconds = language.load_seconds;
   std::vector<int> ids = POM_TRY_IN(prompt_of(language, prompt, options.system, options.raw), "model '{}'", path);
+  if (fits_unchanged_turns(language, ids.size(), flags.max_tokens) && options.cache_in->empty() &&
+      options.cache_out->empty())
+    language = POM_TRY(open_language(path, {.context = language.model.turns_change_at}));
+  report.load_seconds = language.load_seconds;
   llm::Session session = POM_TRY(llm::Session::open(*language.program));
   if (!options.cache_in->empty()) POM_TRY(session.load(options.cache_in));
   report.generation = POM_TRY(generate(language, session, std::move(ids), flags, print));

@@ -70,6 +70,10 @@ Json description(const Decoder& d, const DecoderPlan& plan) {
             {"vocabulary", d.vocabulary},
             {"in_memory", o.in_memory},
             {"all_logits", o.all_logits}};
+  for (const Rope& rope : d.ropes)
+    if (*rope.config.rope_type == "longrope" && rope.config.long_factor->size() > 0 &&
+        *rope.config.long_factor != *rope.config.short_factor)
+      json["turns_change_at"] = rope.config.original_positions->value_or(d.positions);
   Json caches = Json::array();
   if (o.cache != Cache::none)
     for (std::size_t i = 0; i < plan.caches.size(); ++i) {
@@ -233,6 +237,7 @@ Result<LanguageModel> language_model_of(const Program& program) {
     m.context = json.at("context");
     m.prefill = json.at("prefill");
     m.vocabulary = json.at("vocabulary");
+    m.turns_change_at = json.value("turns_change_at", std::int64_t(0));
     m.in_memory = json.at("in_memory");
     m.all_logits = json.at("all_logits");
     for (const Json& each : json.at("caches")) {

@@ -83,6 +83,8 @@ struct LanguageModel {
   Engine engine = Engine::gpu;
   Cache cache = Cache::state;
   std::int64_t context = 0, prefill = 1, vocabulary = 0;
+  // Not 0: positions are turned otherwise in texts longer than this; it was built for texts as long as the context.
+  std::int64_t turns_change_at = 0;
   bool in_memory = false, all_logits = false;
   std::vector<CacheLayout> caches;
   std::string tokenizer, tokenizer_config, generation_config;  // JSON texts, from their own metadata keys

@@ -379,6 +379,19 @@ class SmallLanguageModels(unittest.TestCase):
         save(self.model / "model.safetensors", tensors)
         self.assertEqual(pomona("verify", one, "--against", self.model).returncode, 1)
 
+    def test_parts_without_an_index_are_one_checkpoint(self):
+        write_llama(self.model)
+        expected = self.logits(self.model)
+        tensors = list(read(self.model / "model.safetensors").items())
+        (self.model / "model.safetensors").unlink()
+        for part in range(3):
+            save(self.model / f"model-0000{part + 1}-of-00003.safetensors", dict(tensors[part::3]))
+        np.testing.assert_array_equal(self.logits(self.model), expected)
+        (self.model / "model-00002-of-00003.safetensors").unlink()
+        result = pomona("logits", self.model, "--tokens", "1,2")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("2 files of weights and no index", result.stderr)
+
     def test_bytes_that_are_no_text_are_marked(self):
         """A tokenizer whose tokens are single bytes, and a model that writes any of them."""
         write_llama(self.model)

@@ -4,6 +4,7 @@ state, against transformers' own; and converted for both engines, each package c
 Wants torch and transformers; without them it is skipped.
 """
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -113,6 +114,29 @@ class Families(unittest.TestCase):
                 with self.subTest(name=name, options=options):
                     pomona("convert", self.path / name, "-o", self.path / "out.mlpackage", "--force", "--context", 32, "--prefill", 4,
                            *options)
+
+    def test_a_short_text_is_generated_as_if_there_were_no_room_for_a_long_one(self):
+        """Of a model that turns positions otherwise in texts of more than 40 tokens, and has room for 128."""
+        path = self.path / "stretched"
+        rope = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0, 1.1, 1.3, 1.4], long_factor=[2.0, 3.0, 4.0, 9.0], factor=3.2,
+                    original_max_position_embeddings=40)
+        config = transformers.Phi3Config(**dict(vectors.GROUPED, max_position_embeddings=128, original_max_position_embeddings=40,
+                                                rope_parameters=rope, eos_token_id=None))
+        torch.manual_seed(3)
+        model = transformers.Phi3ForCausalLM(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(4 if parameter.dim() > 1 else 1)
+        model.save_pretrained(path)
+        words = {"[UNK]": 0, **{f"w{i}": i for i in range(1, 24)}}
+        (path / "tokenizer.json").write_text(json.dumps({
+            "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None,
+            "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}}))
+        prompt = [5, 9, 3, 17, 11, 20]
+        with torch.no_grad():
+            expected = model.generate(input_ids=torch.tensor([prompt]), max_new_tokens=30, do_sample=False, eos_token_id=None)[0, 6:].tolist()
+        answer = pomona("generate", path, "--raw", "--prompt", " ".join(f"w{i}" for i in prompt), "--max-tokens", 30, "--json")
+        self.assertEqual(json.loads(answer)["tokens"], expected)
 
 
 if __name__ == "__main__":

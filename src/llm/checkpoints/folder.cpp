@@ -65,18 +65,32 @@ std::vector<fs::path> files_named(const fs::path& folder, std::initializer_list<
   return found;
 }
 
-Result<fs::path> weights_file(const fs::path& folder) {
+// "model-00002-of-00003": whether these are all parts that the names speak of.
+bool are_all_parts(const std::vector<fs::path>& files) {
+  std::set<std::string> beginnings;
+  for (const fs::path& file : files) {
+    std::string name = file.stem().string();
+    std::size_t of = name.rfind("-of-"), number = of == name.npos ? of : name.rfind('-', of - 1);
+    if (of == name.npos || of == 0 || number == name.npos) return false;
+    if (std::atoll(name.c_str() + of + 4) != std::int64_t(files.size())) return false;
+    beginnings.insert(name.substr(0, number));
+  }
+  return beginnings.size() == 1;
+}
+
+// One file, or all parts of what has been cut without an index.
+Result<std::vector<fs::path>> weights_files(const fs::path& folder) {
   std::error_code ignored;
   for (const char* name :
        {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin"})
-    if (fs::exists(folder / name, ignored)) return folder / name;
+    if (fs::exists(folder / name, ignored)) return std::vector<fs::path>{folder / name};
   auto found = files_named(folder, {".safetensors"});
   if (found.empty()) found = files_named(folder, {".bin", ".pt", ".pth"});
   POM_REQUIRE(!found.empty(), "the folder '{}' has a config.json, but no weights: neither *.safetensors nor *.bin",
               folder.string());
-  POM_REQUIRE(found.size() == 1, "the folder '{}' has {} files of weights and no index; name one of them",
-              folder.string(), found.size());
-  return found[0];
+  POM_REQUIRE(found.size() == 1 || are_all_parts(found),
+              "the folder '{}' has {} files of weights and no index; name one of them", folder.string(), found.size());
+  return found;
 }
 
 // A quantiser, by the name that config.json has for it.
@@ -183,8 +197,11 @@ Result<Checkpoint> open_folder(const std::string& folder, const std::string& wei
   checkpoint.generation_config = POM_TRY(generation_config_of(at, config));
   if (has_tokenizer(at.string())) checkpoint.tokenizer = POM_TRY(tokenizer_json_of(at.string()));
   checkpoint.tokenizer_config = POM_TRY(tokenizer_config_of(at));
-  fs::path file = weights.empty() ? POM_TRY(weights_file(at)) : at / weights;
-  RawTensors raw = POM_TRY(read_weights(file, &checkpoint.format));
+  auto files = weights.empty() ? POM_TRY(weights_files(at)) : std::vector<fs::path>{at / weights};
+  RawTensors raw;
+  for (const fs::path& file : files)
+    for (auto& [name, tensor] : POM_TRY(read_weights(file, &checkpoint.format)))
+      POM_REQUIRE(raw.emplace(name, std::move(tensor)).second, "two files have a tensor '{}'", name);
   POM_TRY_IN(take_quantised(config, raw, checkpoint), "'{}'", checkpoint.path);
   for (const auto& [name, tensor] : raw)
     checkpoint.tensors[name] = tensor_of(as_floats(tensor.weight), tensor.stored, tensor.bytes);
