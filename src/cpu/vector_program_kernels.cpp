@@ -208,6 +208,7 @@ void select(const std::int32_t* condition, ChunkArgument ys, ChunkArgument zs, s
   }
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): types take none
 void run_one_of_one(const Instruction& c, const void* x, void* y, std::size_t n) {
   const float a = c.alpha, b = c.beta;
 #define POMONA_CASE(opcode, name) \
@@ -302,6 +303,7 @@ void run_one(const Instruction& c, ChunkArgument x, ChunkArgument y, ChunkArgume
       return run_one_of_one(c, x.data, out, n);
   }
 }
+// NOLINTEND(bugprone-macro-parentheses)
 
 }  // namespace pomona::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

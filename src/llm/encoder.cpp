@@ -121,7 +121,7 @@ class EncoderFunction {
   Value attend(Value q, Value k, Value v) {
     if (options_.engine == Engine::gpu && options_.target >= Target::iOS18)
       return g_.add(mil::scaled_dot_product_attention{.query = q, .key = k, .value = v, .attn_mask = open_});
-    q = b_.scaled(q, 1 / std::sqrt(double(e_.hidden / e_.heads)));
+    q = b_.scaled(q, 1 / std::sqrt(double(e_.hidden) / double(e_.heads)));
     Value scores = g_.add(mil::matmul{.x = q, .y = k, .transpose_y = true});
     Value shares = g_.add(mil::softmax{.x = g_.add(mil::add{.x = scores, .y = added_}), .axis = -1});
     return g_.add(mil::matmul{.x = shares, .y = v});

@@ -71,7 +71,7 @@ Json description(const Decoder& d, const DecoderPlan& plan) {
             {"in_memory", o.in_memory},
             {"all_logits", o.all_logits}};
   for (const Rope& rope : d.ropes)
-    if (*rope.config.rope_type == "longrope" && rope.config.long_factor->size() > 0 &&
+    if (*rope.config.rope_type == "longrope" && !rope.config.long_factor->empty() &&
         *rope.config.long_factor != *rope.config.short_factor)
       json["turns_change_at"] = rope.config.original_positions->value_or(d.positions);
   Json caches = Json::array();

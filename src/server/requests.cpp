@@ -72,7 +72,7 @@ Status take_bias(const Json& body, const api::Language& language, Strings& biase
 Status refuse_unknown(const Json& body) {
   for (const char* name : {"functions", "suffix"})
     if (const Json* found = field(body, name))
-      POM_REQUIRE(found->empty() || *found == "", "'{}' is not supported", name);
+      POM_REQUIRE(found->empty() || *found == Json(""), "'{}' is not supported", name);
   if (const Json* found = field(body, "echo")) POM_REQUIRE(*found == false, "'echo' is not supported");
   if (const Json* found = field(body, "best_of"))
     POM_REQUIRE(*found == 1 || *found == body.value("n", Json(1)), "'best_of' is 'n' here: no answer is thrown away");

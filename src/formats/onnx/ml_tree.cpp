@@ -215,8 +215,8 @@ bool is_to_be_walked(const std::vector<Tree>& trees) {
   return ways > most_ways;
 }
 
-Result<Value> sum_of_trees(Lowering& g, const InputField& X, const std::vector<Tree>& trees, std::int64_t targets) {
-  Value x = g.cast(X.rank() == 1 ? g.expand_dims(X, {0}) : *X, DType::fp32);
+Result<Value> sum_of_trees(Lowering& g, const InputField& data, const std::vector<Tree>& trees, std::int64_t targets) {
+  Value x = g.cast(data.rank() == 1 ? g.expand_dims(data, {0}) : *data, DType::fp32);
   POM_REQUIRE(x && x.rank() == 2 && x.shape()[1].known(), "the input is no matrix of a known width");
   for (const Tree& tree : trees)
     for (const Decision& d : tree.decisions)

@@ -137,7 +137,8 @@ Result<std::string> formatted(const std::string& text, const Value& values) {
       continue;
     }
     Value value;
-    if (++at < text.size() && text[at] == '(') {
+    ++at;
+    if (at < text.size() && text[at] == '(') {
       std::size_t end = text.find(')', at);
       POM_REQUIRE(end != text.npos && values.mapping(), "'%(' needs a name and a mapping");
       const Value* found = values.mapping()->find(text.substr(at + 1, end - at - 1));

@@ -130,7 +130,9 @@ bool all_are(const Text& t, bool (*is)(Character)) {
   std::vector<Character> all = characters(t);
   return !all.empty() && std::all_of(all.begin(), all.end(), is);
 }
-bool is_letter(Character c) { return is_word(c) && !is_numeric(c) && c != '_' && without_marks(utf8(c), true) != ""; }
+bool is_letter(Character c) {
+  return is_word(c) && !is_numeric(c) && c != '_' && !without_marks(utf8(c), true).empty();
+}
 
 constexpr std::pair<std::string_view, TextMethod> text_methods[] = {
     {"strip",

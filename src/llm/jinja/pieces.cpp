@@ -174,7 +174,8 @@ bool is_digit(char c);
 std::size_t end_of_exponent(std::string_view text, std::size_t at) {
   std::size_t end = at;
   if (end >= text.size() || (text[end] != 'e' && text[end] != 'E')) return at;
-  if (++end < text.size() && (text[end] == '+' || text[end] == '-')) ++end;
+  ++end;
+  if (end < text.size() && (text[end] == '+' || text[end] == '-')) ++end;
   if (end >= text.size() || !is_digit(text[end])) return at;
   while (end < text.size() && is_digit(text[end])) ++end;
   return end;

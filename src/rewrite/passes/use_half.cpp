@@ -321,7 +321,7 @@ class HalfPass {
   void find_edge(const Node& node) {
     static const std::unordered_set<std::string_view> tell_apart{
         "softmax", "tan", "reduce_log_sum_exp", "argsort", "topk", "reduce_argmax", "reduce_argmin"};
-    Values inputs = node.inputs();
+    const Values& inputs = node.inputs();
     if (inputs.empty() || !is_function_input(inputs[0])) return;
     const Node* other = inputs.size() > 1 ? inputs[1].producer() : nullptr;
     if (node.op->name == "sub" && other && other->op && other->op->name == "reduce_max" &&
